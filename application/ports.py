@@ -1,0 +1,134 @@
+"""What use cases need from outside: the store, the clock, ids and files. Providers have a port of their own."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+from application.providers import Provider
+from domain.errors import Conflict
+from domain.events import Envelope, Fact, PayloadRef, RecordedEvent
+from domain.identity import sha256_hex
+
+
+class Payload(Struct, frozen=True, kw_only=True):
+    """A body that lies beside an event: raw bytes, a float32 block, or both."""
+
+    part: str
+    body: bytes | None = None
+    vectors: bytes | None = None  # little-endian float32, row-major
+    media_type: str = "application/octet-stream"
+    is_json: bool = False
+
+    def ref(self) -> PayloadRef:
+        """What the event holds of this body."""
+        body = self.body or b""
+        return PayloadRef(
+            part=self.part,
+            sha256=sha256_hex(body),
+            size=len(body),
+            media_type=self.media_type,
+            is_json=self.is_json,
+        )
+
+
+class NewEvent(Struct, frozen=True, kw_only=True):
+    """An event on its way to the store."""
+
+    stream_id: UUID
+    version: int
+    fact: Fact
+    envelope: Envelope
+    payloads: tuple[Payload, ...] = ()
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """Sole right to do something (`key`), held by a stream for as long as its process lives."""
+
+    key: str
+    holder: UUID
+
+
+class Append(Struct, frozen=True, kw_only=True):
+    """Events that land together or not at all; a claim taken with them, or claims freed."""
+
+    events: tuple[NewEvent, ...]
+    take: Claim | None = None
+    free: tuple[Claim, ...] = ()
+
+
+class AppendConflict(Conflict):
+    """Another event already stands at one of these versions."""
+
+
+class ClaimHeld(Conflict):
+    """A live process holds the claim."""
+
+    def __init__(self, message: str, *, holder: UUID) -> None:
+        super().__init__(message, existing_id=str(holder))
+        self.holder = holder
+
+
+class EventStore(Protocol):
+    """The append-only log."""
+
+    async def append(self, append: Append) -> int:
+        """Make the events durable and return the last one's position.
+
+        Appending the very same bytes again is a success. Raises AppendConflict, ClaimHeld, Unavailable.
+        """
+
+    async def read_stream(self, stream_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:
+        """The events of one stream, in order."""
+
+    async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
+        """One body. `media_type` and `is_json` are the event's to tell."""
+
+
+class Clock(Protocol):
+    """The time of day and of a stop-watch."""
+
+    def now(self) -> datetime:
+        """The time of day, with zone UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Ids(Protocol):
+    """New identities."""
+
+    def new(self) -> UUID:
+        """A UUIDv7: time-ordered, so that the index grows at one end."""
+
+
+class ProviderDirectory(Protocol):
+    """The providers that can be asked."""
+
+    def create(self, name: str | None) -> Provider:
+        """The named provider, or the default one. Raises Rejected naming the known ones or the missing setting."""
+
+
+class ArtifactFiles(Protocol):
+    """Where the bytes of artifacts lie, by their hash."""
+
+    async def keep(self, content: bytes) -> str:
+        """Make the bytes durable under their SHA-256 and return it; keeping them again changes nothing."""
+
+    async def read(self, sha256: str) -> bytes:
+        """The bytes, checked against their hash. Raises NotFound, or Unavailable when they were altered."""
+
+
+class EventPages(Protocol):
+    """The log as projections read it: in order, page by page, from any thread."""
+
+    def page(self, *, after: int, limit: int, until: int | None = None) -> list[RecordedEvent]:
+        """At most `limit` events with a position in (after, until], in order."""
+
+    def last_position(self) -> int:
+        """The newest position, 0 for an empty log."""

@@ -1,0 +1,152 @@
+"""What happens to a call to a model provider, as facts.
+
+A call is one stream: version 1 is the request, durable before the provider is contacted; then its failed attempts;
+then how it ended. A call found in doubt may still be answered late.
+"""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain.events import Fact, Metadata, PayloadRef, stored_as
+
+Modality = Literal["text", "embedding", "image", "audio"]
+
+ErrorKind = Literal[
+    "rate_limited",
+    "server_error",
+    "timeout",
+    "connection",
+    "conflict",
+    "malformed_response",
+    "bad_request",
+    "authentication",
+    "permission",
+    "not_found",
+    "unprocessable",
+    "content_filter",
+]
+
+
+class Tokens(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Token counts as the provider reported them; None where it did not."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    total: int | None = None
+    cached: int | None = None
+
+
+class AttemptError(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an attempt failed. `transient` says whether the same request may succeed later."""
+
+    kind: ErrorKind
+    message: str
+    transient: bool
+    http_status: int | None = None
+    code: str | None = None
+    retry_after_seconds: float | None = None
+
+
+@stored_as("call.requested.v1")
+class CallRequested(Fact, frozen=True, kw_only=True):
+    """A provider is about to be called; the request's bytes lie in part `request`."""
+
+    modality: Modality
+    provider: str
+    endpoint: str
+    model: str
+    operation: Literal["chat", "embeddings"]
+    request: PayloadRef
+    request_hash: str
+    max_attempts: int
+    attempt_timeout_seconds: float
+    sample_index: int = 0
+    input_hashes: bytes = b""  # embeddings: n_texts x 32 bytes, the cache key of each text in the request's order
+    dimensions: int | None = None
+    metadata: Metadata = {}
+
+
+@stored_as("call.attempt_failed.v1")
+class CallAttemptFailed(Fact, frozen=True, kw_only=True):
+    """One attempt failed; what the provider sent, if anything, lies in part `response`."""
+
+    attempt: int
+    error: AttemptError
+    latency_ms: float
+    waits_seconds: float | None = None  # before the next attempt; None when there is none
+    response: PayloadRef | None = None
+
+
+class VectorBlock(Struct, frozen=True, kw_only=True):
+    """The shape of an embedding answer's float32 block and the Euclidean norm of each row."""
+
+    count: int
+    dimension: int
+    norms: bytes  # count x 4 bytes, little-endian float32
+
+
+@stored_as("call.answered.v1")
+class CallAnswered(Fact, frozen=True, kw_only=True):
+    """The provider answered; its bytes lie in part `response`, the float32 block beside them."""
+
+    attempt: int
+    latency_ms: float  # of the successful attempt alone
+    total_ms: float  # from the request to the answer, failed attempts and waits included
+    tokens: Tokens
+    response: PayloadRef
+    served_model: str | None = None
+    http_status: int | None = None
+    headers: dict[str, str] = {}
+    finish_reason: str | None = None
+    text_path: tuple[str, ...] | None = None
+    vectors: VectorBlock | None = None
+
+
+@stored_as("call.failed.v1")
+class CallFailed(Fact, frozen=True, kw_only=True):
+    """No attempt succeeded and no further one will be made."""
+
+    attempts: int
+    error: AttemptError
+    total_ms: float
+
+
+@stored_as("call.cancelled.v1")
+class CallCancelled(Fact, frozen=True, kw_only=True):
+    """The caller left before an answer came."""
+
+    attempts: int
+    reason: str
+    total_ms: float
+
+
+@stored_as("call.found_in_doubt.v1")
+class CallFoundInDoubt(Fact, frozen=True, kw_only=True):
+    """The process that made the call died: whether the provider answered, and charged, is unknown."""
+
+    dead_process: str
+    first_seen_dead_at: datetime
+
+
+@stored_as("call.served_from_cache.v1")
+class CallServedFromCache(Fact, frozen=True, kw_only=True):
+    """Texts were answered with vectors that earlier calls had paid for; no provider was called."""
+
+    modality: Modality
+    provider: str
+    model: str
+    hits: int
+    call_ids: tuple[UUID, ...]
+
+
+CALL_FACTS = (
+    CallRequested,
+    CallAttemptFailed,
+    CallAnswered,
+    CallFailed,
+    CallCancelled,
+    CallFoundInDoubt,
+)

@@ -1,0 +1,37 @@
+"""What can go wrong, in families: each interface turns a family into one status or exit code."""
+
+
+class StudyError(Exception):
+    """Base of every error this project raises on purpose; its text says who, what and what to do."""
+
+
+class Rejected(StudyError):
+    """The input is wrong; `fields` names the places at fault."""
+
+    def __init__(self, message: str, *, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
+class NotFound(StudyError):
+    """No such thing; the text says what was looked for."""
+
+
+class Conflict(StudyError):
+    """What was asked contradicts what is already recorded; `existing_id` names it when there is one."""
+
+    def __init__(self, message: str, *, existing_id: str | None = None) -> None:
+        super().__init__(message)
+        self.existing_id = existing_id
+
+
+class ProviderFailed(StudyError):
+    """A provider's final failure; it is recorded under `call_id`."""
+
+    def __init__(self, message: str, *, call_id: str) -> None:
+        super().__init__(message)
+        self.call_id = call_id
+
+
+class Unavailable(StudyError):
+    """The store can't be reached or written just now; trying again later may work."""

@@ -1,0 +1,175 @@
+"""A sweep over the number of clusters, as facts, and the state that resuming needs."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain.events import Fact, Metadata, RecordedEvent, stored_as
+from domain.identity import canonical_json, content_id, sha256_hex
+
+FINGERPRINT_VERSION = 1
+
+
+class SweepConfig(Struct, frozen=True, kw_only=True):
+    """Everything that decides a sweep's numbers, but for the vectors themselves."""
+
+    method: str
+    k_values: tuple[int, ...]
+    restarts: int = 10
+    max_iterations: int = 200
+    pca_dim: int | None = 64
+    seed: int = 0
+    coverage_threshold: float = 0.2
+    choose_by: str = "silhouette"
+    parameters: dict[str, Any] = {}  # of the method, e.g. rank
+    summarise: str | None = None  # provider/model that names the clusters
+
+
+class SweepSource(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a sweep's vectors and texts came from."""
+
+    vectors_sha256: str
+    n_samples: int
+    n_features: int
+    dataset_id: UUID | None = None
+    dataset_name: str | None = None
+    vectors_id: UUID | None = None
+    texts_sha256: str | None = None
+    labels_sha256: str | None = None
+    embedding_provider: str | None = None
+    embedding_model: str | None = None
+    embedding_group_id: UUID | None = None
+
+
+class StepMetrics(Struct, frozen=True, kw_only=True):
+    """A step's numbers; metrics are fractions (silhouettes −1 to 1), external ones None without labels."""
+
+    k: int
+    objective: float
+    iterations: int
+    converged: bool
+    empty_clusters: int
+    silhouette: float | None
+    stability_ari_mean: float | None
+    stability_ari_std: float | None
+    dispersion: float
+    coverage: float
+    acc: float | None = None
+    nmi: float | None = None
+    ari: float | None = None
+
+
+class Cluster(Struct, frozen=True, kw_only=True):
+    """A cluster of the chosen step: its name, who named it, and the texts that stand for it."""
+
+    cluster: int
+    size: int
+    name: str
+    representatives: tuple[str, ...]
+    representative_rows: tuple[int, ...]
+    named_by_call_id: UUID | None = None
+    fell_back: bool = False  # the name is the first representative, because the summary failed
+
+
+@stored_as("sweep.started.v1")
+class SweepStarted(Fact, frozen=True, kw_only=True):
+    """A sweep began; its id is made of its fingerprint."""
+
+    fingerprint: str
+    config: SweepConfig
+    source: SweepSource
+    run_group_id: UUID
+    software: dict[str, str]
+    salt: str | None = None  # set when a second run of the same fingerprint was asked for
+    metadata: Metadata = {}
+
+
+@stored_as("sweep.step_finished.v1")
+class SweepStepFinished(Fact, frozen=True, kw_only=True):
+    """All restarts for one K are done; the best one's labels and centroids are kept as artifacts."""
+
+    metrics: StepMetrics
+    labels_sha256: str
+    centroids_sha256: str
+    best_restart: int
+    step_group_id: UUID
+    artifact_ids: dict[str, UUID]  # by artifact type: sweep_labels, sweep_centroids, sweep_metrics
+    duration_s: float
+
+
+@stored_as("sweep.finished.v1")
+class SweepFinished(Fact, frozen=True, kw_only=True):
+    """Every step is done, K is chosen and the clusters have names."""
+
+    chosen_k: int
+    chosen_by: str
+    explanation: str
+    clusters: tuple[Cluster, ...]
+    artifact_ids: dict[str, UUID]
+    duration_s: float
+
+
+@stored_as("sweep.failed.v1")
+class SweepFailed(Fact, frozen=True, kw_only=True):
+    """The sweep stopped on an error; finished steps stay finished and a resume goes on from them."""
+
+    reason: str
+
+
+@stored_as("sweep.resumed.v1")
+class SweepResumed(Fact, frozen=True, kw_only=True):
+    """Another process took up a sweep where a dead or failed one had left it."""
+
+    finished_steps: int
+
+
+SweepStatus = Literal["running", "finished", "failed"]
+
+
+class SweepState(Struct, frozen=True):
+    """What a sweep knows of itself."""
+
+    started: SweepStarted | None = None
+    steps: dict[int, SweepStepFinished] = {}
+    finished: SweepFinished | None = None
+    status: SweepStatus = "running"
+    version: int = 0
+
+
+def evolve(state: SweepState, event: RecordedEvent) -> SweepState:
+    """Fold one event of a sweep's stream into its state."""
+    fact, version = event.fact, event.version
+    match fact:
+        case SweepStarted():
+            return SweepState(started=fact, version=version)
+        case SweepStepFinished():
+            steps = {**state.steps, fact.metrics.k: fact}
+            return SweepState(state.started, steps, state.finished, state.status, version)
+        case SweepFinished():
+            return SweepState(state.started, state.steps, fact, "finished", version)
+        case SweepFailed():
+            return SweepState(state.started, state.steps, state.finished, "failed", version)
+        case SweepResumed():
+            return SweepState(state.started, state.steps, state.finished, "running", version)
+    return state
+
+
+def fingerprint_of(config: SweepConfig, source: SweepSource) -> str:
+    """What makes two sweeps the same: the vectors, texts, labels and configuration, not the names they go by."""
+    return sha256_hex(
+        canonical_json(
+            {
+                "v": FINGERPRINT_VERSION,
+                "config": config,
+                "vectors": source.vectors_sha256,
+                "texts": source.texts_sha256,
+                "labels": source.labels_sha256,
+            }
+        )
+    )
+
+
+def sweep_id_of(fingerprint: str, salt: str | None = None) -> UUID:
+    """The id of the one sweep with this fingerprint; a salt makes it another."""
+    return content_id("sweep", fingerprint, salt or "")

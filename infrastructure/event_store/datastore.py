@@ -1,0 +1,52 @@
+"""Connections to the log's Postgres: the eventsourcing library's datastore, built from one libpq URI."""
+
+from typing import Any
+
+from eventsourcing.postgres import ConnectionPool, PostgresDatastore
+from psycopg import Connection
+from psycopg.rows import DictRow, dict_row
+
+LOCK_TIMEOUT_SECONDS = 5
+
+
+def configure(connection: Connection[Any]) -> None:
+    """Put a connection in the state that the log's rules rely on.
+
+    READ COMMITTED, so that a writer that waited for the lock sees the last position; a lock timeout, since the
+    server's default waits for ever.
+    """
+    connection.autocommit = True
+    connection.execute(
+        f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; "
+        "SET default_transaction_isolation = 'read committed'; SET client_encoding = 'UTF8'"
+    )
+
+
+class Datastore(PostgresDatastore):
+    """The library's datastore with every libpq option of the URI kept; the stock one drops sslmode and its like."""
+
+    def __init__(self, uri: str, *, pool_size: int = 2) -> None:
+        self.schema = "events"
+        self.lock_timeout = LOCK_TIMEOUT_SECONDS
+        self.originator_id_type = "uuid"
+        self.enable_db_functions = False
+        self.single_row_tracking = True
+        self.pre_ping = False
+        self.idle_in_transaction_session_timeout = 0
+        self.pool_open_timeout = None
+        self.db_type_names = set()
+        self.psycopg_type_adapters = {}
+        self.psycopg_python_types = {}
+        self.pool = ConnectionPool(
+            uri,
+            connection_class=Connection[DictRow],
+            kwargs={"row_factory": dict_row, "application_name": "study log"},
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            configure=configure,
+            timeout=5.0,
+        )
+
+    def register_type_adapters(self) -> None:
+        """Nothing to register: our append takes arrays, not the library's composite type."""

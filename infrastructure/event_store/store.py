@@ -1,0 +1,113 @@
+"""The event store: one log in Postgres, appended in groups, read in order."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from application.ports import Append, Payload
+from domain.errors import Unavailable
+from domain.events import RecordedEvent
+from infrastructure.event_store.datastore import Datastore
+from infrastructure.event_store.group_commit import GroupCommit
+from infrastructure.event_store.mapper import FactMapper
+from infrastructure.event_store.recorder import Recorder
+
+IN_DOUBT_AFTER_SECONDS = 15.0
+
+
+class PostgresEventStore:
+    """Implements the ports EventStore and EventPages. Its tables must have been migrated."""
+
+    def __init__(self, uri: str, *, process: int) -> None:
+        self._uri = uri
+        self.recorder = Recorder(Datastore(uri, pool_size=3), FactMapper())
+        self._writer = GroupCommit(
+            self.recorder, lambda: psycopg.connect(uri, application_name="study writer"), process=process
+        )
+
+    async def append(self, append: Append) -> int:
+        """Make the events durable and return the last one's position; see the port."""
+        return await self._writer.append(append)
+
+    async def read_stream(self, stream_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:
+        """The events of one stream, in order."""
+        return await asyncio.to_thread(self._read_stream, stream_id, after_version)
+
+    async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
+        """One body beside an event; None if there is none of that name."""
+        return await asyncio.to_thread(self._read_payload, stream_id, version, part)
+
+    async def position_at(self, moment: datetime) -> int:
+        """The last position recorded at or before a moment."""
+        return await asyncio.to_thread(self._position_at, moment)
+
+    async def processes_in_doubt(
+        self, processes: Sequence[int], *, after_seconds: float = IN_DOUBT_AFTER_SECONDS
+    ) -> dict[int, datetime]:
+        """Which of these are gone for good, and since when they were seen so.
+
+        A process counts as gone when its lock was free at two looks that lie `after_seconds` apart; the looks are kept
+        in the database, so that the second may be another process's.
+        """
+        return await asyncio.to_thread(self._processes_in_doubt, list(processes), after_seconds)
+
+    def page(self, *, after: int, limit: int, until: int | None = None) -> list[RecordedEvent]:
+        """See the port EventPages."""
+        return self.recorder.page(after=after, limit=limit, until=until)
+
+    def last_position(self) -> int:
+        """See the port EventPages."""
+        return self.recorder.last_position()
+
+    def close(self) -> None:
+        """Write what is queued and let go of every connection."""
+        self._writer.close()
+        self.recorder.datastore.close()
+
+    def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+        try:
+            with (
+                self.recorder.datastore.pool.connection() as connection,
+                connection.cursor(binary=True, row_factory=tuple_row) as cursor,
+            ):
+                return cursor.execute(sql.encode(), parameters).fetchall()
+        except psycopg.OperationalError as error:
+            raise Unavailable(f"The event store can't be read: {str(error).strip()}") from error
+
+    def _read_stream(self, stream_id: UUID, after_version: int) -> list[RecordedEvent]:
+        rows = self._query(
+            "SELECT originator_id, originator_version, topic, state, notification_id, recorded_at FROM events.events "
+            "WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version",
+            (stream_id, after_version),
+        )
+        return [self.recorder.mapper.to_recorded_event(*row) for row in rows]  # type: ignore[arg-type]
+
+    def _read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
+        rows = self._query(
+            "SELECT body, vectors FROM events.payloads "
+            "WHERE originator_id = %s AND originator_version = %s AND part = %s",
+            (stream_id, version, part),
+        )
+        if not rows:
+            return None
+        body, vectors = rows[0]
+        return Payload(part=part, body=body, vectors=vectors)  # type: ignore[arg-type]
+
+    def _position_at(self, moment: datetime) -> int:
+        return int(str(self._query("SELECT events.position_at(%s)", (moment,))[0][0]))
+
+    def _processes_in_doubt(self, processes: list[int], after_seconds: float) -> dict[int, datetime]:
+        rows = self._query(
+            "WITH asked AS (SELECT p AS process, events.is_alive(p) AS alive FROM unnest(%s::bigint[]) AS p), "
+            "seen AS (INSERT INTO events.process_looks SELECT process, clock_timestamp() FROM asked WHERE NOT alive "
+            "ON CONFLICT (process) DO NOTHING), "
+            "forgotten AS (DELETE FROM events.process_looks l USING asked a WHERE l.process = a.process AND a.alive) "
+            "SELECT l.process, l.first_seen_dead_at FROM events.process_looks l JOIN asked a USING (process) "
+            "WHERE NOT a.alive AND l.first_seen_dead_at <= clock_timestamp() - make_interval(secs => %s)",
+            (processes, after_seconds),
+        )
+        return {int(str(process)): since for process, since in rows}  # type: ignore[misc]
