@@ -1,0 +1,47 @@
+"""How close samples lie to their own centroid, by cosine distance: 1 − cosine, 0 to 2."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from domain.clustering.vectors import (
+    Doubles,
+    check_centroids,
+    check_cluster_ids,
+    check_vectors,
+    row_slices,
+    squared_lengths,
+)
+from domain.errors import Rejected
+
+
+def dispersion(vectors: ArrayLike, labels: ArrayLike, centroids: ArrayLike) -> float:
+    """Average the cosine distance of each sample to its own centroid, over all samples alike.
+
+    vectors: (n_samples, n_features); labels: (n_samples,) of 0 … n_clusters − 1; centroids: (n_clusters, n_features)
+    Returns 0 (every sample points where its centroid does) to 2. Zero rows and zero centroids are at distance 1.
+    """
+    return float(cosine_distances_to_own(vectors, labels, centroids).mean())
+
+
+def coverage(vectors: ArrayLike, labels: ArrayLike, centroids: ArrayLike, threshold: float = 0.2) -> float:
+    """Find the fraction of samples whose cosine distance to their own centroid is at most the threshold.
+
+    Shapes as in dispersion; threshold: 0 to 2. Returns 0 to 1.
+    """
+    if not 0 <= threshold <= 2:
+        raise Rejected(f"threshold must be a cosine distance from 0 to 2, not {threshold}", fields=("threshold",))
+    return float(np.mean(cosine_distances_to_own(vectors, labels, centroids) <= threshold))
+
+
+def cosine_distances_to_own(vectors: ArrayLike, labels: ArrayLike, centroids: ArrayLike) -> Doubles:
+    """Measure 1 − cosine of each sample and its own centroid: (n_samples,) float64, 0 to 2."""
+    rows = check_vectors(vectors)
+    centres = check_centroids(centroids, rows.shape[1])
+    own = check_cluster_ids(labels, len(rows), len(centres))
+    lengths = np.sqrt(squared_lengths(rows) * squared_lengths(centres)[own])
+    distances = np.ones(len(rows))
+    for part in row_slices(len(rows)):
+        products = np.einsum("ij,ij->i", rows[part].astype(np.float64), centres[own[part]].astype(np.float64))
+        np.divide(products, lengths[part], out=products, where=lengths[part] > 0)
+        distances[part] = np.where(lengths[part] > 0, 1.0 - products, 1.0)
+    return np.clip(distances, 0.0, 2.0)

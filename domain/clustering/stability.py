@@ -1,0 +1,105 @@
+"""How much labelings agree: with each other (stability) and with known classes."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from math import comb
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.special import xlogy
+
+from domain.clustering.clusterings import Clustering
+from domain.clustering.vectors import check_labels
+
+
+class Stability(NamedTuple):
+    """Agreement of restarts: adjusted Rand indices of all pairs; None with fewer than two restarts."""
+
+    ari_mean: float | None
+    ari_std: float | None  # of the population of pairs, not of a sample
+
+
+def stability(clusterings: Sequence[Clustering]) -> Stability:
+    """Say how alike the restarts of one method and K label the same samples."""
+    return pairwise_ari([clustering.labels for clustering in clusterings])
+
+
+def pairwise_ari(labelings: Sequence[ArrayLike]) -> Stability:
+    """Average the adjusted Rand index over all pairs of labelings of the same samples."""
+    if len(labelings) < 2:
+        return Stability(None, None)
+    indices = [adjusted_rand_index(first, second) for first, second in combinations(labelings, 2)]
+    return Stability(float(np.mean(indices)), float(np.std(indices)))
+
+
+def adjusted_rand_index(first: ArrayLike, second: ArrayLike) -> float:
+    """Measure how many pairs of samples two labelings treat alike, corrected for chance.
+
+    first, second: (n_samples,) labels of any sortable type
+    Returns 1 for equal partitions, about 0 for unrelated ones, at least −0.5. Pairs are counted in whole numbers.
+    Raises Rejected if the lengths differ or are 0.
+    Source: Hubert & Arabie 1985, as in scikit-learn.
+    """
+    table = contingency_table(first, second)
+    together = _pairs(table.ravel())
+    in_first, in_second = _pairs(table.sum(axis=1)), _pairs(table.sum(axis=0))
+    total = comb(int(table.sum()), 2)
+    if together == in_first == in_second:
+        return 1.0
+    only_first, only_second = in_first - together, in_second - together
+    apart = total - together - only_first - only_second
+    return (
+        2.0
+        * (together * apart - only_first * only_second)
+        / ((together + only_first) * (only_first + apart) + (together + only_second) * (only_second + apart))
+    )
+
+
+def normalized_mutual_information(first: ArrayLike, second: ArrayLike) -> float:
+    """Measure the information two labelings share, over the arithmetic mean of their entropies.
+
+    first, second: (n_samples,) labels of any sortable type
+    Returns 0 to 1; 1 if both have a single cluster. Raises Rejected if the lengths differ or are 0.
+    """
+    table = contingency_table(first, second)
+    rows, columns = table.sum(axis=1), table.sum(axis=0)
+    if len(rows) == len(columns) == 1:
+        return 1.0
+    entropies = _entropy(rows) + _entropy(columns)
+    # Rounding can lead a little below 0 or above 1.
+    shared = entropies - _entropy(table.ravel())
+    return float(np.clip(2 * shared / entropies, 0.0, 1.0))
+
+
+def clustering_accuracy(labels: ArrayLike, classes: ArrayLike) -> float:
+    """Find the fraction of samples in their class when clusters are matched to classes one to one, at best.
+
+    labels, classes: (n_samples,) of any sortable type; unmatched clusters count as wrong
+    Raises Rejected if the lengths differ or are 0. Source: Kuhn 1955, by scipy's linear_sum_assignment.
+    """
+    table = contingency_table(labels, classes)
+    clusters, matched = linear_sum_assignment(table, maximize=True)
+    return float(table[clusters, matched].sum() / table.sum())
+
+
+def contingency_table(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:
+    """Count the samples for each pair of labels: (distinct in first, distinct in second) int64, in sorted order."""
+    left = check_labels(first)
+    right = check_labels(second, len(left))
+    left_names, left_ids = np.unique(left, return_inverse=True)
+    right_names, right_ids = np.unique(right, return_inverse=True)
+    shape = len(left_names), len(right_names)
+    counts = np.bincount(left_ids * shape[1] + right_ids, minlength=shape[0] * shape[1])
+    return counts.reshape(shape)
+
+
+def _pairs(counts: NDArray[np.int64]) -> int:
+    # Python's whole numbers: their products below pass 64 bits from some 60,000 samples on.
+    return int((counts * (counts - 1)).sum()) // 2
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    fractions = counts / counts.sum()
+    return float(-xlogy(fractions, fractions).sum())

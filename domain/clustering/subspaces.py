@@ -1,0 +1,152 @@
+"""K-subspaces: each cluster is a linear subspace through the origin, each row goes where it loses least."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from domain.clustering.assignment import (
+    SMALLEST_NORMAL,
+    UNIT_ROUNDOFF,
+    cluster_sums,
+    fill_empty_clusters,
+)
+from domain.clustering.clusterings import Clustering, check_fit, restart_generator
+from domain.clustering.directions import leading_directions
+from domain.clustering.kmeans import k_means
+from domain.clustering.vectors import Doubles, Labels, Vectors, check_vectors, row_slices, squared_lengths
+from domain.errors import Rejected
+
+Start = Literal["k-means", "random"]
+
+# Two subspaces that keep the same part of a row, but for this, tie; less of a row left over than this is nothing.
+RELATIVE_TIE = 1e-12
+
+
+def k_subspaces(
+    vectors: ArrayLike,
+    n_clusters: int,
+    rank: int = 2,
+    *,
+    start: Start = "k-means",
+    restarts: int = 10,
+    max_iterations: int = 200,
+    seed: int = 0,
+) -> list[Clustering]:
+    """Cluster by nearest subspace of `rank` dimensions; one result a restart.
+
+    vectors: (n_samples, n_features), at least n_clusters samples; rank: 1 to n_features
+    start: from the labels of the same restart of k_means, or from random groups of equal size
+
+    A cluster whose rows span fewer dimensions than rank has zero rows in its basis. The objective is the sum of squared
+    distances to the own subspace; `centroids` are the means of the rows. An empty cluster takes the row farthest from
+    its own subspace, or keeps the basis it had. Ties go to the lowest index.
+    Raises Rejected as k_means does, for a rank out of range and for an unknown start.
+    Source: Bradley & Mangasarian 2000; Tseng 2000. Specified by tests/domain/clustering/naive.py.
+    """
+    rows = check_vectors(vectors)
+    check_fit(len(rows), n_clusters, restarts, max_iterations, seed)
+    if not 1 <= rank <= rows.shape[1]:
+        raise Rejected(f"rank must be 1 to {rows.shape[1]}, the number of features, not {rank}", fields=("rank",))
+    nearest = NearestSubspace(rows)
+    starts = _first_labels(rows, n_clusters, start, restarts, max_iterations, seed)
+    return [_alternate(nearest, labels, n_clusters, rank, max_iterations) for labels in starts]
+
+
+class NearestSubspace:
+    """Rows made ready to be assigned to subspaces again and again.
+
+    rows: (n_samples, n_features) float32
+    """
+
+    def __init__(self, rows: Vectors) -> None:
+        self.rows = rows
+        self._squares = squared_lengths(rows)
+
+    def assign(self, bases: Doubles) -> Labels:
+        """Label each row with the subspace that keeps most of it; ties go to the lowest index.
+
+        bases: (n_clusters, rank, n_features) float64, rows orthonormal or zero
+        Returns (n_samples,) int32. A float32 matrix product decides where it can, float64 where it can't.
+        """
+        n_clusters, rank, n_features = bases.shape
+        directions = bases.reshape(-1, n_features).astype(np.float32)
+        labels = np.empty(len(self.rows), dtype=np.int32)
+        for part in row_slices(len(self.rows)):
+            with np.errstate(over="ignore", invalid="ignore"):
+                kept = np.square(directions @ self.rows[part].T).reshape(n_clusters, rank, -1).sum(axis=1)
+                near = kept >= kept.max(axis=0) - self._margin(part, rank)
+            labels[part] = near.argmax(axis=0)
+            undecided = part.start + np.flatnonzero(np.count_nonzero(near, axis=0) != 1)
+            if len(undecided):
+                labels[undecided] = self._decide(undecided, bases)
+        return labels
+
+    def distances_to_own(self, labels: Labels, bases: Doubles) -> Doubles:
+        """Measure the square of what each row's own subspace leaves of it: (n_samples,) float64, noise as 0."""
+        distances = np.empty(len(self.rows))
+        for cluster, basis in enumerate(bases):
+            members = np.flatnonzero(labels == cluster)
+            along = np.einsum("nd,rd->nr", self.rows[members].astype(np.float64), basis)
+            distances[members] = self._squares[members] - np.einsum("nr,nr->n", along, along)
+        distances[distances <= RELATIVE_TIE * self._squares] = 0.0
+        return distances
+
+    def _decide(self, undecided: NDArray[np.intp], bases: Doubles) -> Labels:
+        labels = np.empty(len(undecided), dtype=np.int32)
+        for part in row_slices(len(undecided)):
+            chosen = undecided[part]
+            along = np.einsum("nd,krd->nkr", self.rows[chosen].astype(np.float64), bases)
+            kept = np.einsum("nkr,nkr->nk", along, along)
+            best = kept.max(axis=1) - RELATIVE_TIE * self._squares[chosen]
+            labels[part] = (kept >= best[:, None]).argmax(axis=1)
+        return labels
+
+    def _margin(self, part: slice, rank: int) -> Vectors:
+        """Bound twice the error of a kept square: each of `rank` products errs by n_features roundings."""
+        n_features = self.rows.shape[1]
+        error = UNIT_ROUNDOFF * (2 * (n_features + 10) * np.sqrt(rank) + rank + 8) * self._squares[part]
+        margin: Vectors = (2 * (error + rank * n_features * SMALLEST_NORMAL)).astype(np.float32)
+        return margin
+
+
+def _first_labels(
+    rows: Vectors, n_clusters: int, start: Start, restarts: int, max_iterations: int, seed: int
+) -> list[Labels]:
+    if start == "k-means":
+        found = k_means(rows, n_clusters, restarts=restarts, max_iterations=max_iterations, seed=seed)
+        return [clustering.labels for clustering in found]
+    if start == "random":
+        groups = np.arange(len(rows), dtype=np.int32) % n_clusters
+        return [restart_generator(seed, n_clusters, restart).permutation(groups) for restart in range(restarts)]
+    raise Rejected(f"start must be k-means or random, not {start!r}", fields=("start",))
+
+
+def _alternate(nearest: NearestSubspace, labels: Labels, n_clusters: int, rank: int, max_iterations: int) -> Clustering:
+    """Fit subspaces to labels and labels to subspaces until nothing changes."""
+    rows = nearest.rows
+    bases = _fit(rows, labels, np.zeros((n_clusters, rank, rows.shape[1])))
+    iterations, converged = 0, False
+    while not converged and iterations < max_iterations:
+        assigned = nearest.assign(bases)
+        if not np.bincount(assigned, minlength=n_clusters).all():
+            assigned = fill_empty_clusters(assigned, nearest.distances_to_own(assigned, bases), n_clusters)
+        iterations += 1
+        converged = np.array_equal(assigned, labels)
+        if not converged:
+            labels, bases = assigned, _fit(rows, assigned, bases)
+    if not converged:
+        # The subspaces have moved since: labels must be those of the bases that are returned.
+        labels = nearest.assign(bases)
+    sizes = np.bincount(labels, minlength=n_clusters)
+    centroids = (cluster_sums(rows, labels, n_clusters) / np.maximum(sizes, 1)[:, None]).astype(np.float32)
+    objective = float(nearest.distances_to_own(labels, bases).sum())
+    return Clustering(labels, centroids, objective, iterations, converged, int((sizes == 0).sum()), bases)
+
+
+def _fit(rows: Vectors, labels: Labels, bases: Doubles) -> Doubles:
+    """Turn each subspace to its rows' leading directions about the origin; an empty cluster's stays."""
+    fitted, origin = bases.copy(), np.zeros(rows.shape[1])
+    for cluster in np.unique(labels):
+        _, fitted[cluster] = leading_directions(rows[labels == cluster], origin, bases.shape[1])
+    return fitted

@@ -1,0 +1,111 @@
+"""What every clustering function takes: rows of finite float32, walked in fixed slices."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from domain.errors import Rejected
+
+Vectors = NDArray[np.float32]
+"""(n_samples, n_features) float32, one sample a row."""
+
+Labels = NDArray[np.int32]
+"""(n_samples,) int32, cluster ids from 0."""
+
+Doubles = NDArray[np.float64]
+
+# Slices never depend on the machine, so that every sum is added up in the same order everywhere.
+ROWS_PER_SLICE = 2048
+
+
+def check_vectors(vectors: ArrayLike, name: str = "vectors") -> Vectors:
+    """Take vectors as C-ordered float32, or say what is wrong with them.
+
+    vectors: (n_samples, n_features) of any real dtype, both at least 1
+    Raises Rejected for another number of dimensions, no samples, no features, text or complex numbers, and for the
+    first row that holds NaN, infinity, or a number too large for float32.
+    """
+    given = np.asarray(vectors)
+    if given.dtype.kind not in "fiub":
+        raise Rejected(f"{name} must hold real numbers, not {given.dtype}", fields=(name,))
+    if given.ndim != 2:
+        raise Rejected(f"{name} must be (n_samples, n_features), not of shape {given.shape}", fields=(name,))
+    if 0 in given.shape:
+        raise Rejected(f"{name} must have at least one row and one column, not the shape {given.shape}", fields=(name,))
+    with np.errstate(over="ignore"):
+        rows = np.ascontiguousarray(given, dtype=np.float32)
+    for part in row_slices(len(rows)):
+        finite = np.isfinite(rows[part]).all(axis=1)
+        if not finite.all():
+            row = part.start + int(finite.argmin())
+            raise Rejected(
+                f"Row {row} of {name} holds NaN, infinity or a number beyond float32; embed it again or leave it out",
+                fields=(name,),
+            )
+    return rows
+
+
+def check_labels(labels: ArrayLike, n_samples: int | None = None, name: str = "labels") -> NDArray[Any]:
+    """Take one label a sample, of any sortable type.
+
+    Raises Rejected for another number of dimensions, no labels, or a length other than n_samples.
+    """
+    given = np.asarray(labels)
+    if given.ndim != 1 or not len(given):
+        raise Rejected(f"{name} must be (n_samples,) with at least one, not of shape {given.shape}", fields=(name,))
+    if n_samples is not None and len(given) != n_samples:
+        raise Rejected(f"{name} must have one entry a sample: {n_samples}, not {len(given)}", fields=(name,))
+    return given
+
+
+def check_cluster_ids(labels: ArrayLike, n_samples: int, n_clusters: int) -> Labels:
+    """Take labels that index centroids: whole numbers from 0 to n_clusters − 1. Raises Rejected for others."""
+    given = check_labels(labels, n_samples)
+    if given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= n_clusters:
+        raise Rejected(
+            f"labels must be whole numbers from 0 to {n_clusters - 1}, one for each centroid", fields=("labels",)
+        )
+    return given.astype(np.int32)
+
+
+def check_centroids(centroids: ArrayLike, n_features: int) -> Vectors:
+    """Take centroids as check_vectors does. Raises Rejected also if they have another width than the vectors."""
+    centres = check_vectors(centroids, "centroids")
+    if centres.shape[1] != n_features:
+        raise Rejected(
+            f"centroids have {centres.shape[1]} features and vectors {n_features}; project both alike",
+            fields=("centroids",),
+        )
+    return centres
+
+
+def row_slices(n_samples: int, rows_per_slice: int = ROWS_PER_SLICE) -> Iterator[slice]:
+    """Cut rows 0 to n_samples into consecutive slices of a fixed length."""
+    for start in range(0, n_samples, rows_per_slice):
+        yield slice(start, min(start + rows_per_slice, n_samples))
+
+
+def squared_lengths(rows: Vectors) -> Doubles:
+    """Sum the squares of each row: (n_samples,) float64."""
+    lengths = np.empty(len(rows))
+    for part in row_slices(len(rows)):
+        doubles = rows[part].astype(np.float64)
+        lengths[part] = np.einsum("ij,ij->i", doubles, doubles)
+    return lengths
+
+
+def unit_rows(vectors: ArrayLike) -> Vectors:
+    """Scale each row to length 1; a row of zeros has no direction and stays zero, as in scikit-learn.
+
+    vectors: (n_samples, n_features)
+    Returns the same shape, float32. Cosine distances to a zero row are 1.
+    """
+    rows = check_vectors(vectors)
+    lengths = np.sqrt(squared_lengths(rows))
+    lengths[lengths == 0] = 1.0
+    scaled = np.empty_like(rows)
+    for part in row_slices(len(rows)):
+        scaled[part] = rows[part].astype(np.float64) / lengths[part, None]
+    return scaled

@@ -1,0 +1,105 @@
+"""Slow, obvious references: one loop a sum, float64 throughout, nothing shared with what they specify."""
+
+from itertools import combinations, permutations
+from math import log, sqrt
+
+import numpy as np
+
+
+def squared_distance(first, second):
+    return sum((float(a) - float(b)) ** 2 for a, b in zip(first, second, strict=True))
+
+
+def cosine_distance(first, second):
+    lengths = sqrt(sum(float(a) ** 2 for a in first)) * sqrt(sum(float(b) ** 2 for b in second))
+    if lengths == 0:
+        return 1.0
+    return 1.0 - sum(float(a) * float(b) for a, b in zip(first, second, strict=True)) / lengths
+
+
+def nearest(rows, centroids):
+    return [min(range(len(centroids)), key=lambda c: (squared_distance(row, centroids[c]), c)) for row in rows]
+
+
+def means(rows, labels, centroids):
+    moved = []
+    for cluster, centroid in enumerate(centroids):
+        own = [row for row, label in zip(rows, labels, strict=True) if label == cluster]
+        moved.append(np.mean(np.asarray(own, dtype=np.float64), axis=0) if own else centroid)
+    return np.asarray(moved, dtype=np.float32)
+
+
+def lloyd(rows, centroids):
+    """Lloyd's iterations until nothing changes; for seeds that never leave a cluster empty."""
+    labels = None
+    while True:
+        assigned = nearest(rows, centroids)
+        if assigned == labels:
+            return labels, centroids
+        labels, centroids = assigned, means(rows, assigned, centroids)
+
+
+def objective(rows, labels, centroids):
+    return sum(squared_distance(row, centroids[label]) for row, label in zip(rows, labels, strict=True))
+
+
+def residual(row, basis):
+    row = np.asarray(row, dtype=np.float64)
+    for direction in basis:
+        row = row - (row @ direction) * direction
+    return float(row @ row)
+
+
+def adjusted_rand_index(first, second):
+    both = only_first = only_second = neither = 0
+    for i, j in combinations(range(len(first)), 2):
+        same = first[i] == first[j], second[i] == second[j]
+        both += same == (True, True)
+        only_first += same == (True, False)
+        only_second += same == (False, True)
+        neither += same == (False, False)
+    if only_first == only_second == 0:
+        return 1.0
+    return (
+        2
+        * (both * neither - only_first * only_second)
+        / ((both + only_first) * (only_first + neither) + (both + only_second) * (only_second + neither))
+    )
+
+
+def normalized_mutual_information(first, second):
+    def entropy(labels):
+        counts = [list(labels).count(label) / len(labels) for label in set(labels)]
+        return -sum(share * log(share) for share in counts)
+
+    ends = entropy(first) + entropy(second)
+    return 1.0 if ends == 0 else 2 * (ends - entropy(list(zip(first, second, strict=True)))) / ends
+
+
+def clustering_accuracy(labels, classes):
+    """Try every matching; for a handful of clusters."""
+    clusters, names = sorted(set(labels)), sorted(set(classes))
+    names += [None] * max(0, len(clusters) - len(names))
+    return max(
+        sum(
+            dict(zip(clusters, chosen, strict=True))[label] == name for label, name in zip(labels, classes, strict=True)
+        )
+        for chosen in permutations(names, len(clusters))
+    ) / len(labels)
+
+
+def silhouette(rows, labels, distance):
+    values = []
+    for i, row in enumerate(rows):
+        to = {
+            label: [distance(row, rows[j]) for j in range(len(rows)) if labels[j] == label and j != i]
+            for label in sorted(set(labels))
+        }
+        if not to[labels[i]]:
+            values.append(0.0)
+            continue
+        within = np.mean(to[labels[i]])
+        next_one = min(np.mean(far) for label, far in to.items() if label != labels[i])
+        larger = max(within, next_one)
+        values.append((next_one - within) / larger if larger else 0.0)
+    return float(np.mean(values))

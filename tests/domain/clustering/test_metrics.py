@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from domain.clustering import (
+    Stability,
+    adjusted_rand_index,
+    clustering_accuracy,
+    coverage,
+    dispersion,
+    k_means,
+    normalized_mutual_information,
+    pairwise_ari,
+    representatives,
+    silhouette_cosine,
+    silhouette_euclidean,
+    stability,
+)
+from domain.errors import Rejected
+from tests.domain.clustering import naive
+from tests.domain.clustering.blobs import blobs
+
+LABEL_PAIRS = st.integers(1, 30).flatmap(
+    lambda n: st.tuples(*[st.lists(st.integers(0, 4), min_size=n, max_size=n)] * 2)
+)
+AGREEMENTS = [adjusted_rand_index, normalized_mutual_information, clustering_accuracy]
+SILHOUETTES = [silhouette_cosine, silhouette_euclidean]
+
+
+@settings(deadline=None)
+@given(LABEL_PAIRS)
+def test_agreement_is_what_counting_says(pair):
+    first, second = pair
+    assert adjusted_rand_index(first, second) == pytest.approx(naive.adjusted_rand_index(first, second), abs=1e-12)
+    assert adjusted_rand_index(first, second) == pytest.approx(metrics.adjusted_rand_score(first, second), abs=1e-12)
+    shared = normalized_mutual_information(first, second)
+    assert shared == pytest.approx(naive.normalized_mutual_information(first, second), abs=1e-12)
+    assert shared == pytest.approx(metrics.normalized_mutual_info_score(first, second), abs=1e-12)
+    assert clustering_accuracy(first, second) == pytest.approx(naive.clustering_accuracy(first, second), abs=1e-12)
+
+
+@settings(deadline=None)
+@given(LABEL_PAIRS, st.permutations(range(5)))
+def test_agreement_does_not_depend_on_the_names_of_clusters(pair, names):
+    first, second = pair
+    renamed = [f"cluster {names[label]}" for label in first]
+    for agreement in AGREEMENTS:
+        assert agreement(renamed, second) == pytest.approx(agreement(first, second), abs=1e-12)
+        assert agreement(renamed, first) == pytest.approx(1, abs=1e-12)
+
+
+def test_the_rand_index_of_very_many_samples_does_not_overflow():
+    first, second = np.arange(200_000) % 2, np.arange(200_000) // 2 % 2
+    assert adjusted_rand_index(first, second) == pytest.approx(metrics.adjusted_rand_score(first, second), abs=1e-12)
+    assert abs(adjusted_rand_index(first, second)) < 1e-4
+
+
+@pytest.mark.parametrize("agreement", AGREEMENTS)
+def test_labelings_of_other_lengths_or_of_nothing_are_rejected(agreement):
+    with pytest.raises(Rejected):
+        agreement([0, 1], [0, 1, 2])
+    with pytest.raises(Rejected):
+        agreement([], [])
+
+
+def test_stability_is_the_mean_and_deviation_over_all_pairs():
+    labelings = [[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]]
+    pairs = [naive.adjusted_rand_index(labelings[i], labelings[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert pairwise_ari(labelings) == pytest.approx((np.mean(pairs), np.std(pairs)), abs=1e-12)
+    assert pairwise_ari(labelings[:1]) == Stability(None, None)
+    assert stability(k_means(blobs(spread=0.01)[0], 3, restarts=3)) == Stability(1.0, 0.0)
+
+
+@pytest.mark.parametrize(("measured", "metric"), [(silhouette_cosine, "cosine"), (silhouette_euclidean, "euclidean")])
+def test_silhouettes_agree_with_the_slow_ones_and_with_scikit_learn(measured, metric):
+    rows, _ = blobs(n_samples=70, spread=1.0)
+    rows[3] = rows[4]
+    rows[5] = 0
+    labels = np.random.default_rng(0).integers(0, 4, 70)
+    labels[10] = 9
+    distance = naive.cosine_distance if metric == "cosine" else lambda a, b: naive.squared_distance(a, b) ** 0.5
+    assert measured(rows, labels) == pytest.approx(naive.silhouette(rows, labels, distance), abs=1e-6)
+    assert measured(rows, labels) == pytest.approx(metrics.silhouette_score(rows, labels, metric=metric), abs=1e-6)
+
+
+@pytest.mark.parametrize(("measured", "metric"), [(silhouette_cosine, "cosine"), (silhouette_euclidean, "euclidean")])
+def test_silhouettes_are_right_over_several_slices(measured, metric):
+    rows, classes = blobs(n_samples=2500, n_clusters=5, spread=1.0)
+    assert measured(rows, classes) == pytest.approx(metrics.silhouette_score(rows, classes, metric=metric), abs=1e-6)
+
+
+@pytest.mark.parametrize("measured", SILHOUETTES)
+def test_silhouettes_of_degenerate_clusterings_are_defined(measured):
+    rows, classes = blobs()
+    assert measured(rows, np.zeros(60)) is None
+    assert measured(rows[:1], [0]) is None
+    assert measured(rows, np.arange(60)) == 0
+    assert measured(np.ones((6, 3)), [0, 0, 0, 1, 1, 1]) == pytest.approx(0, abs=1e-6)
+    assert measured(rows, classes) == pytest.approx(measured(rows, [f"class {name}" for name in classes]), abs=1e-12)
+    with pytest.raises(Rejected, match="60"):
+        measured(rows, [0, 1])
+
+
+def test_dispersion_and_coverage_are_those_of_the_cosine_distances_to_the_own_centroid():
+    rows, _ = blobs(spread=1.0)
+    rows[0] = 0
+    found = k_means(rows, 3, restarts=1)[0]
+    distances = [
+        naive.cosine_distance(row, found.centroids[label]) for row, label in zip(rows, found.labels, strict=True)
+    ]
+    assert dispersion(rows, found.labels, found.centroids) == pytest.approx(np.mean(distances), abs=1e-9)
+    for threshold in (0.0, 0.2, 0.7, 2.0):
+        covered = np.mean(np.asarray(distances) <= threshold)
+        assert coverage(rows, found.labels, found.centroids, threshold) == covered
+    assert coverage(rows, found.labels, found.centroids) == np.mean(np.asarray(distances) <= 0.2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": [0, 1]},
+        {"labels": [0, 1, 3]},
+        {"labels": [0, 1, -1]},
+        {"labels": [0.0, 1.0, 2.0]},
+        {"centroids": np.ones((3, 5))},
+        {"threshold": 2.5},
+    ],
+)
+def test_coverage_rejects_what_does_not_fit_together(wrong):
+    fitting = {"vectors": np.ones((3, 4)), "labels": [0, 1, 2], "centroids": np.ones((3, 4))}
+    assert coverage(**fitting) == 1
+    with pytest.raises(Rejected):
+        coverage(**(fitting | wrong))
+
+
+def test_representatives_are_the_nearest_first_and_ties_the_lowest_index():
+    rows = np.array([[3.0], [1.0], [-1.0], [9.0], [0.0], [10.0]])
+    found = representatives(rows, [0, 0, 0, 1, 0, 1], [[0.0], [10.0], [50.0]], per_cluster=3)
+    assert [indices.tolist() for indices in found] == [[4, 1, 2], [5, 3], []]
+
+
+def test_representatives_agree_with_sorting_each_clusters_distances():
+    rows, _ = blobs(n_samples=200, spread=1.0)
+    found = k_means(rows, 5, restarts=1)[0]
+    for cluster, indices in enumerate(representatives(rows, found.labels, found.centroids)):
+        own = [row for row in range(200) if found.labels[row] == cluster]
+        nearest = sorted(own, key=lambda row: naive.squared_distance(rows[row], found.centroids[cluster]))
+        assert indices.tolist() == nearest[:5]
+    with pytest.raises(Rejected, match="per_cluster"):
+        representatives(rows, found.labels, found.centroids, per_cluster=0)
