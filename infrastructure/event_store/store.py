@@ -25,6 +25,7 @@ class PostgresEventStore:
     def __init__(self, uri: str, *, process: int) -> None:
         self._uri = uri
         self.recorder = Recorder(Datastore(uri, pool_size=3), FactMapper())
+        self.recorder.datastore.pool.open()
         self._writer = GroupCommit(
             self.recorder, lambda: psycopg.connect(uri, application_name="study writer"), process=process
         )

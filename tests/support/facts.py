@@ -111,7 +111,9 @@ EXAMPLES: tuple[Fact, ...] = (
     ),
     SweepStarted(
         fingerprint=SHA256,
-        config=SweepConfig(method="k-subspaces", k_values=(2, 3), parameters={"rank": 2}, summarise="local/local-extract"),
+        config=SweepConfig(
+            method="k-subspaces", k_values=(2, 3), parameters={"rank": 2}, summarise="local/local-extract"
+        ),
         source=SweepSource(
             vectors_sha256=SHA256,
             n_samples=4500,

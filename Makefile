@@ -1,0 +1,26 @@
+# Everything that CI runs, at the desk. PY=.venv/bin by default.
+PY ?= .venv/bin
+
+.PHONY: check format lint types imports test bench
+
+check: lint types imports test
+
+format:
+	$(PY)/ruff format .
+	$(PY)/ruff check --fix .
+
+lint:
+	$(PY)/ruff format --check .
+	$(PY)/ruff check .
+
+types:
+	$(PY)/mypy
+
+imports:
+	$(PY)/lint-imports
+
+test:
+	$(PY)/pytest
+
+bench:
+	$(PY)/python -m benchmarks.event_store

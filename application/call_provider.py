@@ -1,0 +1,257 @@
+"""The life of one call: request durable, attempts, answer durable. Chats and embeddings share it."""
+
+import asyncio
+import random
+from uuid import UUID
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+from application.notebook import Context, Notebook
+from application.ports import AppendConflict, NewEvent, Payload
+from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer
+from domain.calls import (
+    CallAnswered,
+    CallAttemptFailed,
+    CallCancelled,
+    CallFailed,
+    CallRequested,
+    Modality,
+    VectorBlock,
+)
+from domain.errors import ProviderFailed
+from domain.events import Fact, Metadata
+
+
+class AttemptPolicy(Struct, frozen=True, kw_only=True):
+    """How often to try, how long to wait between tries, and how long a try may take."""
+
+    attempts: int
+    attempt_timeout_seconds: float = 60.0
+    first_wait_seconds: float = 1.0
+    longest_wait_seconds: float = 10.0
+
+
+class CallIntent(Struct, frozen=True, kw_only=True):
+    """A call that is about to be made."""
+
+    prepared: PreparedRequest
+    modality: Modality
+    request_hash: str
+    policy: AttemptPolicy
+    sample_index: int = 0
+    input_hashes: bytes = b""
+    dimensions: int | None = None
+    metadata: Metadata = {}
+
+
+class CompletedCall(Struct, frozen=True, kw_only=True):
+    """A call with its answer, which is durable at `position`."""
+
+    call_id: UUID
+    answer: ProviderAnswer
+    attempts: int
+    total_ms: float
+    position: int
+
+
+class CallProvider:
+    """Makes calls and records all that happens to them. Instances are shared by all tasks."""
+
+    def __init__(self, notebook: Notebook, *, chance: random.Random) -> None:
+        self._notebook = notebook
+        self._chance = chance
+
+    async def __call__(
+        self,
+        provider: Provider,
+        intent: CallIntent,
+        context: Context,
+        *,
+        call_id: UUID | None = None,
+        companions: tuple[NewEvent, ...] = (),
+    ) -> CompletedCall:
+        """Call the provider once the request is durable. Raises ProviderFailed when no attempt succeeds.
+
+        companions: events that must land together with the request, such as a group's new member.
+        """
+        call = _Call(self._notebook, self._chance, provider, intent, context, call_id or self._notebook.ids.new())
+        await call.request(companions)
+        try:
+            return await call.attempt_until_answered()
+        except asyncio.CancelledError:
+            await asyncio.shield(call.cancelled("the caller left or the process was stopped"))
+            raise
+
+
+class _Call:
+    """One call under way: knows its next version, its attempts and when it began."""
+
+    def __init__(
+        self,
+        notebook: Notebook,
+        chance: random.Random,
+        provider: Provider,
+        intent: CallIntent,
+        context: Context,
+        call_id: UUID,
+    ) -> None:
+        self.notebook = notebook
+        self.chance = chance
+        self.provider = provider
+        self.intent = intent
+        self.context = context
+        self.call_id = call_id
+        self.version = 0
+        self.attempts = 0
+        self.ended = False
+        self.began = notebook.clock.monotonic()
+
+    async def request(self, companions: tuple[NewEvent, ...]) -> None:
+        intent, prepared = self.intent, self.intent.prepared
+        body = Payload(part="request", body=prepared.body, media_type=prepared.media_type, is_json=True)
+        requested = CallRequested(
+            modality=intent.modality,
+            provider=prepared.provider,
+            endpoint=prepared.endpoint,
+            model=prepared.model,
+            operation=prepared.operation,
+            request=body.ref(),
+            request_hash=intent.request_hash,
+            max_attempts=intent.policy.attempts,
+            attempt_timeout_seconds=intent.policy.attempt_timeout_seconds,
+            sample_index=intent.sample_index,
+            input_hashes=intent.input_hashes,
+            dimensions=intent.dimensions,
+            metadata=intent.metadata,
+        )
+        await self.notebook.write(
+            self.notebook.entry(self.context, self.call_id, 1, requested, body),
+            *companions,
+        )
+        self.version = 1
+
+    async def attempt_until_answered(self) -> CompletedCall:
+        attempts = AsyncRetrying(
+            stop=stop_after_attempt(self.intent.policy.attempts),
+            retry=retry_if_exception(lambda error: isinstance(error, AttemptFailed) and error.error.transient),
+            wait=self._wait_seconds,
+            sleep=self.notebook.clock.sleep,
+            before_sleep=self._attempt_failed,
+            reraise=True,
+        )
+        try:
+            answer: ProviderAnswer = await attempts(self._attempt)
+        except AttemptFailed as failure:
+            await self._failed(failure)
+            raise ProviderFailed(
+                f"{self.intent.prepared.provider} failed after {self.attempts} "
+                f"attempt{'s' if self.attempts > 1 else ''}: {failure.error.message}",
+                call_id=str(self.call_id),
+            ) from failure
+        return await self._answered(answer)
+
+    async def cancelled(self, reason: str) -> None:
+        if not self.ended:
+            await self._record(CallCancelled(attempts=self.attempts, reason=reason, total_ms=self._elapsed_ms()))
+
+    async def _attempt(self) -> ProviderAnswer:
+        self.attempts += 1
+        return await self.provider.send(
+            self.intent.prepared, timeout_seconds=self.intent.policy.attempt_timeout_seconds
+        )
+
+    def _wait_seconds(self, state: RetryCallState) -> float:
+        """Exponential with jitter, or what the provider asked for if that is longer."""
+        policy = self.intent.policy
+        longest = min(policy.longest_wait_seconds, policy.first_wait_seconds * 2 ** (state.attempt_number - 1))
+        wait: float = longest * (0.5 + 0.5 * self.chance.random())
+        failure = state.outcome.exception() if state.outcome else None
+        asked = failure.error.retry_after_seconds if isinstance(failure, AttemptFailed) else None
+        return max(wait, min(asked, policy.attempt_timeout_seconds)) if asked is not None else wait
+
+    async def _attempt_failed(self, state: RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome else None
+        if isinstance(failure, AttemptFailed):
+            fact, payloads = self._failure_fact(failure, waits_seconds=state.upcoming_sleep)
+            await self._record(fact, *payloads)
+
+    def _failure_fact(
+        self, failure: AttemptFailed, *, waits_seconds: float | None
+    ) -> tuple[CallAttemptFailed, tuple[Payload, ...]]:
+        payloads: tuple[Payload, ...] = ()
+        if failure.body is not None:
+            media_type = failure.media_type or "application/octet-stream"
+            payloads = (Payload(part="response", body=failure.body, media_type=media_type),)
+        fact = CallAttemptFailed(
+            attempt=self.attempts,
+            error=failure.error,
+            latency_ms=failure.latency_ms,
+            waits_seconds=waits_seconds,
+            response=payloads[0].ref() if payloads else None,
+        )
+        return fact, payloads
+
+    async def _failed(self, failure: AttemptFailed) -> None:
+        last_attempt, payloads = self._failure_fact(failure, waits_seconds=None)
+        failed = CallFailed(attempts=self.attempts, error=failure.error, total_ms=self._elapsed_ms())
+        self.ended = True
+        await self._record_all((last_attempt, payloads), (failed, ()))
+
+    async def _answered(self, answer: ProviderAnswer) -> CompletedCall:
+        total_ms = self._elapsed_ms()
+        vectors = answer.vectors
+        response = Payload(
+            part="response",
+            body=answer.body,
+            vectors=None if vectors is None else vectors.astype("<f4", copy=False).tobytes(),
+            media_type=answer.media_type,
+            is_json=True,
+        )
+        fact = CallAnswered(
+            attempt=self.attempts,
+            latency_ms=answer.latency_ms,
+            total_ms=total_ms,
+            tokens=answer.tokens,
+            response=response.ref(),
+            served_model=answer.model,
+            http_status=answer.http_status,
+            headers=answer.headers,
+            finish_reason=answer.finish_reason,
+            text_path=answer.text_path,
+            vectors=None if vectors is None else _vector_block(vectors),
+        )
+        self.ended = True
+        position = await self._record(fact, response)
+        return CompletedCall(
+            call_id=self.call_id, answer=answer, attempts=self.attempts, total_ms=total_ms, position=position
+        )
+
+    async def _record(self, fact: Fact, *payloads: Payload) -> int:
+        return await self._record_all((fact, payloads))
+
+    async def _record_all(self, *facts: tuple[Fact, tuple[Payload, ...]]) -> int:
+        """Append at the next versions. If recovery came between, because we were thought dead, append after it."""
+        while True:
+            entries = [
+                self.notebook.entry(self.context, self.call_id, self.version + step, fact, *payloads)
+                for step, (fact, payloads) in enumerate(facts, start=1)
+            ]
+            try:
+                position = await self.notebook.write(*entries)
+            except AppendConflict:
+                newer = await self.notebook.store.read_stream(self.call_id, after_version=self.version)
+                self.version += len(newer)
+            else:
+                self.version += len(facts)
+                return position
+
+    def _elapsed_ms(self) -> float:
+        return (self.notebook.clock.monotonic() - self.began) * 1000
+
+
+def _vector_block(vectors: NDArray[np.float32]) -> VectorBlock:
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1).astype("<f4")
+    return VectorBlock(count=vectors.shape[0], dimension=vectors.shape[1], norms=norms.tobytes())

@@ -1,0 +1,5 @@
+"""A Postgres of the study's own, started when it is needed and stopped with its last user."""
+
+from infrastructure.embedded_postgres.server import EmbeddedPostgres, Running, Status
+
+__all__ = ["EmbeddedPostgres", "Running", "Status"]

@@ -1,0 +1,62 @@
+"""Settings: flags over environment over ./.env over defaults, checked at start; secrets never printed."""
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.errors import Rejected
+from infrastructure.providers.settings import ProviderSettings
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def default_home() -> Path:
+    """The platform's user data folder; for root /var/lib/study-query-llm."""
+    if sys.platform != "win32":
+        import os
+
+        if os.geteuid() == 0:
+            return Path("/var/lib/study-query-llm")
+    return Path(platformdirs.user_data_dir("study-query-llm", appauthor=False))
+
+
+class Settings(ProviderSettings, BaseSettings):
+    """Everything that can be set from outside; field names are the environment's names in lower case."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True)
+
+    study_home: Path = Field(default_factory=default_home)
+    database_url: SecretStr | None = None
+    study_log_level: LogLevel = "warning"
+    study_chat_attempts: int = Field(default=3, ge=1, le=20)
+    study_embed_attempts: int = Field(default=6, ge=1, le=20)
+    study_attempt_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    study_in_doubt_after_s: float = Field(default=15.0, ge=0, le=3600)
+
+    @field_validator("database_url", mode="before")
+    @classmethod
+    def _postgres_only(cls, value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text and not str(text).startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return text or None
+
+    @field_validator("study_log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Settings as they are now; flags that are None count as not given. Raises Rejected naming each wrong setting."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        wrong = [(str(problem["loc"][0]).upper(), problem["msg"]) for problem in error.errors(include_input=False)]
+        raise Rejected(
+            "; ".join(f"{name}: {message}" for name, message in wrong), fields=tuple(name for name, _ in wrong)
+        ) from None

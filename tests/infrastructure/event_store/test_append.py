@@ -1,0 +1,203 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from eventsourcing.persistence import IntegrityError
+
+from application.ports import Append, AppendConflict, Claim, ClaimHeld, NewEvent, Payload
+from domain.errors import Rejected, Unavailable
+from domain.events import UnknownStoredName
+from domain.sweeps import SweepFailed, SweepResumed
+from infrastructure.event_store import group_commit
+from infrastructure.event_store.keeper import Keeper
+from infrastructure.event_store.migrations import migrate
+from infrastructure.event_store.store import PostgresEventStore
+from tests.conftest import Database
+from tests.support.appends import append_of
+from tests.support.facts import ENVELOPE, EXAMPLES
+
+ONE, TWO = UUID(int=1), UUID(int=2)
+
+
+async def test_every_fact_comes_back_as_it_was_written(store: PostgresEventStore) -> None:
+    for fact in EXAMPLES:
+        await store.append(append_of(fact=fact))
+    recorded = store.page(after=0, limit=1000)
+    assert [event.fact for event in recorded] == list(EXAMPLES)
+    assert [event.position for event in recorded] == list(range(1, len(EXAMPLES) + 1))
+    assert {event.envelope for event in recorded} == {ENVELOPE}
+
+
+async def test_bodies_come_back_byte_for_byte(store: PostgresEventStore) -> None:
+    bodies = [b"", b"\x00\xff\xfe not utf-8", bytes(range(256)) * 40_000]
+    for number, body in enumerate(bodies, start=1):
+        payload = Payload(part="response", body=body, vectors=body[:8] or None)
+        await store.append(append_of(UUID(int=number), 1, None, payload))
+    for number, body in enumerate(bodies, start=1):
+        found = await store.read_payload(UUID(int=number), 1, "response")
+        assert found == Payload(part="response", body=body, vectors=body[:8] or None)
+    assert await store.read_payload(ONE, 1, "request") is None
+
+
+async def test_the_same_bytes_again_are_a_success_and_written_once(store: PostgresEventStore) -> None:
+    append = append_of(ONE, 1, None, Payload(part="request", body=b"{}"))
+    assert await store.append(append) == await store.append(append) == 1
+    assert len(store.page(after=0, limit=10)) == 1
+
+
+async def test_a_conflict_fails_alone_in_its_batch(store: PostgresEventStore) -> None:
+    await store.append(append_of(ONE))
+    other = append_of(ONE, 1, SweepResumed(finished_steps=1))
+    appends = [append_of(uuid4()) for _ in range(50)]
+    results = await asyncio.gather(*map(store.append, [*appends[:25], other, *appends[25:]]), return_exceptions=True)
+    assert [type(result) for result in results if not isinstance(result, int)] == [AppendConflict]
+    assert len(store.page(after=0, limit=100)) == 51
+
+
+async def test_one_of_two_appends_at_the_same_version_wins(store: PostgresEventStore) -> None:
+    rivals = [append_of(ONE, 1, SweepResumed(finished_steps=number)) for number in range(20)]
+    results = await asyncio.gather(*map(store.append, rivals), return_exceptions=True)
+    assert sum(isinstance(result, int) for result in results) == 1
+    assert sum(isinstance(result, AppendConflict) for result in results) == 19
+
+
+async def test_events_of_one_append_land_together_or_not_at_all(store: PostgresEventStore) -> None:
+    await store.append(append_of(TWO))
+    first = NewEvent(stream_id=ONE, version=1, fact=SweepResumed(finished_steps=1), envelope=ENVELOPE)
+    clash = NewEvent(stream_id=TWO, version=1, fact=SweepResumed(finished_steps=1), envelope=ENVELOPE)
+    with pytest.raises(AppendConflict):
+        await store.append(Append(events=(first, clash)))
+    assert await store.read_stream(ONE) == []
+
+
+async def test_a_claim_is_held_until_it_is_freed(store: PostgresEventStore) -> None:
+    mine, theirs = Claim(key="sweep:1", holder=ONE), Claim(key="sweep:1", holder=TWO)
+    await store.append(append_of(take=mine))
+    with pytest.raises(ClaimHeld) as held:
+        await store.append(append_of(take=theirs))
+    assert held.value.holder == ONE
+    await store.append(append_of(free=(mine,)))
+    await store.append(append_of(take=theirs))
+
+
+async def test_an_append_in_conflict_takes_no_claim(store: PostgresEventStore) -> None:
+    await store.append(append_of(ONE))
+    with pytest.raises(AppendConflict):
+        await store.append(append_of(ONE, 1, SweepResumed(finished_steps=1), take=Claim(key="k", holder=ONE)))
+    await store.append(append_of(take=Claim(key="k", holder=TWO)))
+
+
+async def test_a_dead_processs_claim_can_be_taken(database: Database, store: PostgresEventStore) -> None:
+    dying = Keeper(database.application_uri, on_event=lambda: None)
+    theirs = PostgresEventStore(database.application_uri, process=dying.number)
+    await theirs.append(append_of(take=Claim(key="k", holder=ONE)))
+    with pytest.raises(ClaimHeld):
+        await store.append(append_of(take=Claim(key="k", holder=TWO)))
+    theirs.close()
+    dying.close()
+    await store.append(append_of(take=Claim(key="k", holder=TWO)))
+
+
+async def test_appends_outlive_the_tasks_that_wanted_them(store: PostgresEventStore) -> None:
+    task = asyncio.create_task(store.append(append_of(ONE)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.append(append_of(TWO))
+    assert [event.stream_id for event in store.page(after=0, limit=10)] == [ONE, TWO]
+
+
+async def test_callers_wait_while_the_queue_is_full(store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "QUEUE_APPENDS", 4)
+    positions = await asyncio.gather(*(store.append(append_of()) for _ in range(200)))
+    assert sorted(positions) == list(range(1, 201))
+
+
+async def test_a_refused_event_fails_alone(store: PostgresEventStore) -> None:
+    nul = append_of(fact=SweepFailed(reason="fine"), take=Claim(key="a\0b", holder=ONE))
+    results = await asyncio.gather(
+        store.append(append_of(ONE)), store.append(nul), store.append(append_of(TWO)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [int, Rejected, int]
+
+
+async def test_the_writer_survives_a_killed_connection(database: Database, store: PostgresEventStore) -> None:
+    await store.append(append_of())
+    with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+        owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'study writer'"
+        )
+    await store.append(append_of())
+    assert store.last_position() == 2
+
+
+async def test_a_store_that_stays_away_is_said_to_be_unavailable(
+    database: Database, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 0.2)
+    with psycopg.connect(database.owner_uri) as blocker:
+        blocker.execute("SET lock_timeout = 0")
+        blocker.execute("SELECT pg_advisory_xact_lock(7453, 1)")
+        with pytest.raises(Unavailable, match="can't be written"):
+            await store.append(append_of())
+
+
+def test_the_log_refuses_to_be_changed_even_by_its_owner(database: Database) -> None:
+    statements = (
+        "UPDATE events.events SET topic = 'x'",
+        "DELETE FROM events.events",
+        "TRUNCATE events.events",
+        "UPDATE events.payloads SET part = 'x'",
+        "DELETE FROM events.payloads",
+        "TRUNCATE events.payloads",
+    )
+    with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+        owner.execute(
+            "SELECT events.append(ARRAY[0], ARRAY[gen_random_uuid()], ARRAY[1::bigint], ARRAY['t'], ARRAY[''::bytea], "
+            "ARRAY[1], ARRAY['p'], ARRAY[''::bytea], ARRAY[NULL::bytea], '{}', '{}', '{}', 1, '{}', '{}', '{}')"
+        )
+        for statement in statements:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+                owner.execute(statement)
+
+
+async def test_time_leads_to_a_position(store: PostgresEventStore) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    for _ in range(37):
+        await store.append(append_of())
+    events = store.page(after=0, limit=100)
+    assert [event.recorded_at for event in events] == sorted(event.recorded_at for event in events)
+    assert await store.position_at(before) == 0
+    assert await store.position_at(events[16].recorded_at) == 17
+    assert await store.position_at(datetime.now(UTC)) == 37
+
+
+async def test_an_unknown_stored_name_is_named(database: Database, store: PostgresEventStore) -> None:
+    await store.append(append_of())
+    with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+        owner.execute(
+            "INSERT INTO events.events SELECT gen_random_uuid(), 1, 'call.dreamt.v9', state, 2, recorded_at "
+            "FROM events.events"
+        )
+    with pytest.raises(UnknownStoredName, match=r"call\.dreamt\.v9"):
+        store.page(after=0, limit=10)
+
+
+async def test_the_librarys_own_way_in_keeps_the_order_and_finds_conflicts(store: PostgresEventStore) -> None:
+    stored = [store.recorder.mapper.to_stored_event(event) for event in append_of(ONE).events]
+    assert list(store.recorder.insert_events(stored) or []) == [1]
+    other = [store.recorder.mapper.to_stored_event(e) for e in append_of(ONE, 1, SweepResumed(finished_steps=1)).events]
+    with pytest.raises(IntegrityError):
+        store.recorder.insert_events(other)
+    assert [n.id for n in store.recorder.select_notifications(start=None, limit=10)] == [1]
+
+
+def test_migrating_again_changes_nothing_and_a_newer_schema_is_refused(database: Database) -> None:
+    migrate(database.owner_uri)
+    with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+        owner.execute("INSERT INTO events.schema_version (version) VALUES (99)")
+    with pytest.raises(Unavailable, match="version 99"):
+        migrate(database.owner_uri)

@@ -1,0 +1,45 @@
+"""Bytes that earlier versions stored must decode for ever, to the same facts.
+
+`golden.json` holds real stored states. To add the bytes of a new event, run this file as a module; bytes that stand
+there already are never rewritten.
+"""
+
+import base64
+import json
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from application.ports import NewEvent
+from domain.events import FACT_TYPES, Fact
+from infrastructure.event_store.mapper import FactMapper
+from tests.support.facts import ENVELOPE, EXAMPLES
+
+GOLDEN = Path(__file__).with_name("golden.json")
+
+
+def encoded(fact: Fact) -> bytes:
+    event = NewEvent(stream_id=UUID(int=1), version=1, fact=fact, envelope=ENVELOPE)
+    return bytes(FactMapper().to_stored_event(event).state)
+
+
+def test_every_event_has_golden_bytes() -> None:
+    assert set(json.loads(GOLDEN.read_text())) == set(FACT_TYPES)
+
+
+@pytest.mark.parametrize("fact", EXAMPLES, ids=lambda fact: fact.stored_name)
+def test_golden_bytes_decode_to_the_same_fact(fact: Fact) -> None:
+    state = base64.b64decode(json.loads(GOLDEN.read_text())[fact.stored_name])
+    assert FactMapper()._decode(fact.stored_name, state) == (ENVELOPE, fact)
+
+
+@pytest.mark.parametrize("fact", EXAMPLES, ids=lambda fact: fact.stored_name)
+def test_todays_bytes_are_the_golden_ones(fact: Fact) -> None:
+    assert base64.b64encode(encoded(fact)).decode() == json.loads(GOLDEN.read_text())[fact.stored_name]
+
+
+if __name__ == "__main__":
+    standing = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    fresh = {fact.stored_name: base64.b64encode(encoded(fact)).decode() for fact in EXAMPLES}
+    GOLDEN.write_text(json.dumps({**fresh, **standing}, indent=1) + "\n")

@@ -1,0 +1,28 @@
+"""Appends for tests of the store."""
+
+from uuid import UUID, uuid4
+
+from application.ports import Append, Claim, NewEvent, Payload
+from domain.events import Envelope, Fact
+from domain.sweeps import SweepFailed
+from tests.support.facts import ENVELOPE
+
+
+def append_of(
+    stream_id: UUID | None = None,
+    version: int = 1,
+    fact: Fact | None = None,
+    *payloads: Payload,
+    envelope: Envelope = ENVELOPE,
+    take: Claim | None = None,
+    free: tuple[Claim, ...] = (),
+) -> Append:
+    """One event on its way."""
+    event = NewEvent(
+        stream_id=stream_id or uuid4(),
+        version=version,
+        fact=fact or SweepFailed(reason="an example"),
+        envelope=envelope,
+        payloads=payloads,
+    )
+    return Append(events=(event,), take=take, free=free)

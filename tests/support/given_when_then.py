@@ -1,0 +1,125 @@
+"""Use cases tested as sentences: given events, when a command runs, then these events, or this error.
+
+The store here is the in-memory reference of the port: the same contract test runs on it and on Postgres.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from application.notebook import Context, Notebook
+from application.ports import Append, AppendConflict, Claim, ClaimHeld, NewEvent, Payload
+from domain.errors import Unavailable
+from domain.events import Envelope, Fact, RecordedEvent
+
+START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+CONTEXT = Context("ada", UUID(int=7))
+
+
+class SteppingClock:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.seconds += seconds
+        await asyncio.sleep(0)
+
+
+class CountingIds:
+    """Ids 1, 2, 3 …"""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def new(self) -> UUID:
+        self.last += 1
+        return UUID(int=self.last)
+
+
+class ListStore:
+    """The port EventStore over a list: slow, obvious, and without a disk."""
+
+    def __init__(self) -> None:
+        self.events: list[RecordedEvent] = []
+        self.payloads: dict[tuple[UUID, int, str], Payload] = {}
+        self.claims: dict[str, Claim] = {}
+        self.unavailable = False
+
+    async def append(self, append: Append) -> int:
+        await asyncio.sleep(0)
+        if self.unavailable:
+            raise Unavailable("The event store can't be written: it is switched off")
+        standing = {(event.stream_id, event.version): event for event in self.events}
+        clashes = [standing.get((new.stream_id, new.version)) for new in append.events]
+        if any(clashes):
+            same = [
+                old is not None and (old.envelope, old.fact) == (new.envelope, new.fact)
+                for old, new in zip(clashes, append.events, strict=True)
+            ]
+            if all(same):
+                return max(old.position for old in clashes if old is not None)
+            raise AppendConflict(f"A version of {append.events[0].stream_id} is taken")
+        if append.take is not None:
+            held = self.claims.setdefault(append.take.key, append.take)
+            if held.holder != append.take.holder:
+                raise ClaimHeld(f"{append.take.key} is held", holder=held.holder)
+        for claim in append.free:
+            if self.claims.get(claim.key) == claim:
+                del self.claims[claim.key]
+        for new in append.events:
+            self._record(new)
+        return len(self.events)
+
+    async def read_stream(self, stream_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:
+        return [event for event in self.events if event.stream_id == stream_id and event.version > after_version]
+
+    async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
+        return self.payloads.get((stream_id, version, part))
+
+    def page(self, *, after: int, limit: int, until: int | None = None) -> list[RecordedEvent]:
+        last = len(self.events) if until is None else until
+        return [event for event in self.events if after < event.position <= last][:limit]
+
+    def last_position(self) -> int:
+        return len(self.events)
+
+    def given(self, stream_id: UUID, *facts: Fact) -> None:
+        """Put events into the past."""
+        version = max((event.version for event in self.events if event.stream_id == stream_id), default=0)
+        for step, fact in enumerate(facts, start=1):
+            envelope = Envelope(START, "ada", "00000000000000a1", UUID(int=7))
+            self._record(NewEvent(stream_id=stream_id, version=version + step, fact=fact, envelope=envelope))
+
+    def facts(self, *fact_types: type[Fact]) -> list[Fact]:
+        """What was recorded, in order; only of these types if some are given."""
+        return [event.fact for event in self.events if not fact_types or isinstance(event.fact, fact_types)]
+
+    def _record(self, new: NewEvent) -> None:
+        for payload in new.payloads:
+            self.payloads[new.stream_id, new.version, payload.part] = payload
+        self.events.append(
+            RecordedEvent(
+                position=len(self.events) + 1,
+                stream_id=new.stream_id,
+                version=new.version,
+                recorded_at=START,
+                envelope=new.envelope,
+                fact=new.fact,
+            )
+        )
+
+
+def notebook(store: ListStore, clock: SteppingClock | None = None) -> Notebook:
+    """A notebook over a list."""
+    return Notebook(store, clock=clock or SteppingClock(), ids=CountingIds(), process="00000000000000a1")
