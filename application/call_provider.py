@@ -134,7 +134,16 @@ class _Call:
         self.version = 1
 
     async def attempt_until_answered(self) -> CompletedCall:
-        attempts = AsyncRetrying(
+        try:
+            answer = await self._attempt()
+        except AttemptFailed as failure:
+            answer = await self._attempts_after(failure)
+        return await self._answered(answer)
+
+    async def _attempts_after(self, first: AttemptFailed) -> ProviderAnswer:
+        """Try on after a first failure. Most calls have none, and are spared what setting up the retries costs."""
+        outcomes = iter([first])
+        retrying = AsyncRetrying(
             stop=stop_after_attempt(self.intent.policy.attempts),
             retry=retry_if_exception(lambda error: isinstance(error, AttemptFailed) and error.error.transient),
             wait=self._wait_seconds,
@@ -142,8 +151,14 @@ class _Call:
             before_sleep=self._attempt_failed,
             reraise=True,
         )
+
+        async def attempt() -> ProviderAnswer:
+            for failure in outcomes:
+                raise failure
+            return await self._attempt()
+
         try:
-            answer: ProviderAnswer = await attempts(self._attempt)
+            return await retrying(attempt)
         except AttemptFailed as failure:
             await self._failed(failure)
             raise ProviderFailed(
@@ -151,7 +166,6 @@ class _Call:
                 f"attempt{'s' if self.attempts > 1 else ''}: {failure.error.message}",
                 call_id=str(self.call_id),
             ) from failure
-        return await self._answered(answer)
 
     async def cancelled(self, reason: str) -> None:
         if not self.ended:

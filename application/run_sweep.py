@@ -180,6 +180,8 @@ class _Run:
             links.append(_link(self.run_place.group_id, source.embedding_group_id, "depends_on"))
             if self.request.dataset_group_id is not None:
                 links.append(_link(source.embedding_group_id, self.request.dataset_group_id, "depends_on"))
+        elif self.request.dataset_group_id is not None:
+            links.append(_link(self.run_place.group_id, self.request.dataset_group_id, "depends_on"))
         await self.parts.groups.link(links, self.context)
 
     async def _run_missing_steps(self, prepared: Prepared) -> None:

@@ -1,0 +1,214 @@
+"""Captured calls a second: request and answer durable, bodies included, against a provider that answers at once.
+
+    python -m benchmarks.event_store [--database-url URL] [--seconds 4]
+
+Printed beside: how often the disk under the database can fsync, and what the eventsourcing library's own recorder
+appends in the same run on the same server.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import psycopg
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.conninfo import conninfo_to_dict
+
+from application.ask_model import AskModel, Question
+from application.call_provider import AttemptPolicy, CallProvider
+from application.group_calls import GroupCalls
+from application.notebook import Context, Notebook
+from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
+from domain.calls import Tokens
+from infrastructure.clock import SystemClock, TimeOrderedIds
+from infrastructure.embedded_postgres import EmbeddedPostgres
+from infrastructure.event_store.keeper import new_process_number
+from infrastructure.event_store.migrations import migrate
+from infrastructure.event_store.store import PostgresEventStore
+
+BODY_BYTES = 2_500
+TASKS = (1, 10, 100, 1_000)
+TARGET_CALLS_PER_SECOND = 4_000
+
+
+class AtOnce:
+    """A provider in this process that answers with 2.5 KB and no delay."""
+
+    name = "at-once"
+    endpoint = "memory"
+
+    def __init__(self) -> None:
+        words = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz ", k=BODY_BYTES - 100))
+        self._answer = msgspec.json.encode({"choices": [{"message": {"role": "assistant", "content": words}}]})
+
+    def prepare_chat(self, request: ChatRequest) -> PreparedRequest:
+        body = msgspec.json.encode({"model": "none", "messages": request.messages})
+        return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation="chat", model="none", body=body)
+
+    def prepare_embeddings(self, request: EmbeddingsRequest) -> PreparedRequest:
+        raise AssertionError(f"this benchmark embeds nothing, not even {len(request.texts)} texts")
+
+    async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        return ProviderAnswer(
+            body=self._answer,
+            media_type="application/json",
+            http_status=200,
+            headers={},
+            model=prepared.model,
+            tokens=Tokens(prompt=400, completion=400, total=800),
+            latency_ms=0.0,
+            text_path=("choices", "0", "message", "content"),
+        )
+
+    async def models(self) -> list[str]:
+        return ["none"]
+
+    async def aclose(self) -> None:
+        return None
+
+
+class OneProvider:
+    """A directory of one."""
+
+    def __init__(self) -> None:
+        self._provider = AtOnce()
+
+    def create(self, _name: str | None) -> AtOnce:
+        return self._provider
+
+
+def fsyncs_per_second(folder: Path, seconds: float = 1.0) -> float:
+    """8 KB writes, each followed by fdatasync: what one commit at a time could reach."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        block, count, began = b"x" * 8192, 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            file.seek(0)
+            file.write(block)
+            file.flush()
+            os.fdatasync(file.fileno())
+            count += 1
+        return count / (time.perf_counter() - began)
+
+
+async def captured(uri: str, tasks: int, seconds: float) -> dict[str, Any]:
+    """Ask with so many tasks at once for a while; each asks anew when its answer is durable."""
+    number = new_process_number()
+    store = PostgresEventStore(uri, process=number)
+    notebook = Notebook(store, clock=SystemClock(), ids=TimeOrderedIds(), process=f"{number:016x}")
+    policy = AttemptPolicy(attempts=1)
+    calls = CallProvider(notebook, chance=random.Random(0))
+    ask = AskModel(calls, OneProvider(), GroupCalls(notebook), lambda: policy)
+    context = Context("benchmark", uuid4())
+    prompt = "".join(random.Random(2).choices("abcdefghijklmnopqrstuvwxyz ", k=BODY_BYTES - 60))
+    latencies: list[float] = []
+    deadline = time.perf_counter() + seconds
+
+    async def keep_asking(task: int) -> None:
+        asked = 0
+        while (began := time.perf_counter()) < deadline:
+            await ask(Question(prompt=f"{task} {asked} {prompt}"), context)
+            asked += 1
+            latencies.append((time.perf_counter() - began) * 1000)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(keep_asking(task) for task in range(tasks)))
+    elapsed = time.perf_counter() - began
+    store.close()
+    latencies.sort()
+    return {
+        "tasks": tasks,
+        "calls_per_second": round(len(latencies) / elapsed),
+        "latency_ms_p50": round(latencies[len(latencies) // 2], 2),
+        "latency_ms_p99": round(latencies[int(len(latencies) * 0.99)], 2),
+    }
+
+
+def stock(uri: str, threads: int, seconds: float) -> dict[str, Any]:
+    """The library's own recorder: two events of 2.5 KB a save, as one call would need."""
+    parts = conninfo_to_dict(uri)
+    datastore = PostgresDatastore(
+        dbname=str(parts["dbname"]),
+        host=str(parts.get("host", "")),
+        port=str(parts.get("port", "5432")),
+        user=str(parts.get("user", "")),
+        password=str(parts.get("password", "")),
+        pool_size=threads,
+    )
+    recorder = PostgresApplicationRecorder(datastore, events_table_name=f"stock_{uuid4().hex[:8]}")
+    recorder.create_table()
+    state = os.urandom(BODY_BYTES // 2).hex().encode()
+    saves: list[int] = []
+    deadline = time.perf_counter() + seconds
+
+    def keep_saving() -> None:
+        count = 0
+        while time.perf_counter() < deadline:
+            originator = uuid4()
+            recorder.insert_events([StoredEvent(originator, version, "call", state) for version in (1, 2)])
+            count += 1
+        saves.append(count)
+
+    began = time.perf_counter()
+    _run_threads(keep_saving, threads)
+    elapsed = time.perf_counter() - began
+    datastore.close()
+    return {"threads": threads, "calls_per_second": round(sum(saves) / elapsed)}
+
+
+def _run_threads(work: Callable[[], None], threads: int) -> None:
+    running = [threading.Thread(target=work) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+
+
+def measure(uri: str, folder: Path, seconds: float) -> dict[str, Any]:
+    """Everything, on one server, one after the other."""
+    migrate(uri)
+    with psycopg.connect(uri) as connection:
+        row = connection.execute("SHOW server_version").fetchone()
+    return {
+        "postgres": row[0] if row else None,
+        "cores": os.cpu_count(),
+        "fsyncs_per_second": round(fsyncs_per_second(folder)),
+        "captured": [asyncio.run(captured(uri, tasks, seconds)) for tasks in TASKS],
+        "stock_library": [stock(uri, threads, seconds) for threads in (1, 8)],
+        "target_calls_per_second_at_1000_tasks": TARGET_CALLS_PER_SECOND,
+    }
+
+
+def main() -> None:
+    """Measure and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database-url")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.database_url:
+            result = measure(options.database_url, Path(folder), options.seconds)
+        else:
+            embedded = EmbeddedPostgres(Path(folder))
+            running = embedded.start(lambda running: running)
+            try:
+                result = measure(running.owner_uri, embedded.status().data_folder, options.seconds)
+            finally:
+                embedded.stop()
+                shutil.rmtree(embedded.status().data_folder.parent)
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""The only file that knows every part: settings in, a wired study out."""
+
+import asyncio
+import getpass
+import os
+import random
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeVar
+
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool
+
+from application.ask_model import AskModel
+from application.call_provider import AttemptPolicy, CallProvider
+from application.embed_texts import EmbedTexts
+from application.group_calls import GroupCalls
+from application.import_dataset import ImportDataset
+from application.keep_artifact import KeepArtifact
+from application.notebook import Notebook
+from application.providers import Provider
+from application.recover_calls import RecoverCalls
+from application.run_sweep import RunSweep
+from application.summarise_texts import SummariseTexts
+from domain.errors import Unavailable
+from infrastructure.artifact_files import FolderArtifacts
+from infrastructure.clock import SystemClock, TimeOrderedIds
+from infrastructure.compute import LocalCompute
+from infrastructure.embedded_postgres import EmbeddedPostgres
+from infrastructure.event_store.keeper import Keeper
+from infrastructure.event_store.migrations import migrate
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.providers.registry import ProviderRegistry
+from infrastructure.settings import Settings
+from infrastructure.table_files import ColumnarFiles
+from interfaces.study import Study
+from projections.follow import Follower, FollowerThread
+from projections.generations import install
+from projections.queries import Queries
+from projections.read_models import READ_MODELS
+
+READ_CONNECTIONS = 4
+RECOVERY_SECONDS = 15.0
+SOFTWARE = ("study-query-llm", "numpy", "scipy", "numba")
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_study(
+    settings: Settings,
+    *,
+    actor: str | None = None,
+    serving: bool = False,
+    providers: Mapping[str, Provider] | None = None,
+) -> AsyncIterator[Study]:
+    """Open the store, follow it, mark what dead processes left, and hand out the wired study.
+
+    serving: keep looking for dead processes for as long as the study is open. Raises Rejected, Unavailable.
+    """
+    async with AsyncExitStack() as stack:
+        woken = threading.Event()
+        connection = await asyncio.to_thread(_connect, settings, woken.set)
+        stack.push_async_callback(asyncio.to_thread, connection.close)
+        keeper, uri = connection.keeper, connection.application_uri
+        await asyncio.to_thread(migrate, connection.owner_uri)
+        store = PostgresEventStore(uri, process=keeper.number)
+        stack.push_async_callback(asyncio.to_thread, store.close)
+
+        def connect() -> psycopg.Connection:
+            return psycopg.connect(uri, application_name="study follower")
+
+        await asyncio.to_thread(_install, connect)
+        follower = Follower(store, connect, READ_MODELS)
+        following = FollowerThread(follower, woken)
+        pool = AsyncConnectionPool(uri, min_size=1, max_size=READ_CONNECTIONS, open=False)
+        await pool.open()
+        stack.push_async_callback(pool.close)
+        compute = LocalCompute()
+        stack.callback(compute.close)
+        registry = ProviderRegistry(lambda: Settings(**settings.model_dump(exclude_unset=True)), dict(providers or {}))
+        stack.push_async_callback(registry.aclose)
+        study = _wired(settings, keeper, store, registry, follower, Queries(pool), compute, actor)
+        await study.catch_up()
+        await study.recover()
+        following.start()
+        stack.push_async_callback(asyncio.to_thread, following.stop)
+        keeper.start()
+        if serving:
+            recovery = asyncio.create_task(_recover_for_ever(study))
+            stack.push_async_callback(_cancelled, recovery)
+        yield study
+
+
+def _wired(
+    settings: Settings,
+    keeper: Keeper,
+    store: PostgresEventStore,
+    registry: ProviderRegistry,
+    follower: Follower,
+    queries: Queries,
+    compute: LocalCompute,
+    actor: str | None,
+) -> Study:
+    notebook = Notebook(store, clock=SystemClock(), ids=TimeOrderedIds(), process=keeper.process)
+    files = ColumnarFiles()
+    groups = GroupCalls(notebook)
+    keep = KeepArtifact(notebook, FolderArtifacts(settings.study_home / "artifacts"))
+    call_provider = CallProvider(notebook, chance=random.Random())  # noqa: S311 - jitter is no secret
+    ask = AskModel(call_provider, registry, groups, lambda: _chat_policy(settings))
+    summarise = SummariseTexts(ask)
+    software = software_versions()
+    return Study(
+        settings=settings,
+        actor=actor or operating_system_user(),
+        software=software,
+        notebook=notebook,
+        store=store,
+        registry=registry,
+        follower=follower,
+        queries=queries,
+        ask_model=ask,
+        embed_texts=EmbedTexts(
+            notebook, call_provider, registry, queries.embeddings, groups, lambda: _embed_policy(settings)
+        ),
+        datasets_in=ImportDataset(notebook, groups, keep, files),
+        run_sweep=RunSweep(notebook, groups, keep, files, summarise, compute, software),
+        keep_artifact=keep,
+        files=files,
+        recover_calls=RecoverCalls(notebook, queries.calls, store, after_seconds=settings.study_in_doubt_after_s),
+    )
+
+
+class _Connection:
+    """The way to the store: its URIs, this process's keeper, and the embedded server if it is ours."""
+
+    def __init__(
+        self, owner_uri: str, application_uri: str, keeper: Keeper, embedded: EmbeddedPostgres | None = None
+    ) -> None:
+        self.owner_uri = owner_uri
+        self.application_uri = application_uri
+        self.keeper = keeper
+        self.embedded = embedded
+
+    def close(self) -> None:
+        """Give the keeper back; the last user stops the embedded server."""
+        self.keeper.close()
+        if self.embedded is not None:
+            self.embedded.stop_if_unused()
+
+
+def _connect(settings: Settings, on_event: Callable[[], None]) -> _Connection:
+    if settings.database_url is not None:
+        uri = settings.database_url.get_secret_value()
+        return _reach(lambda: _Connection(uri, uri, Keeper(uri, on_event=on_event)))
+    embedded = EmbeddedPostgres(settings.study_home)
+    return embedded.start(
+        lambda running: _Connection(
+            running.owner_uri,
+            running.application_uri,
+            Keeper(running.application_uri, on_event=on_event),
+            embedded,
+        )
+    )
+
+
+def _reach(connect: Callable[[], T]) -> T:
+    try:
+        return connect()
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise Unavailable(f"DATABASE_URL can't be reached: {reason}; check the address and that it runs") from None
+
+
+def _install(connect: Callable[[], psycopg.Connection]) -> None:
+    with connect() as connection:
+        install(connection, READ_MODELS)
+
+
+async def _recover_for_ever(study: Study) -> None:
+    while True:
+        await asyncio.sleep(RECOVERY_SECONDS)
+        try:
+            await study.recover()
+        except Unavailable as error:
+            log.warning("recovery waits for the store", reason=str(error))
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _chat_policy(settings: Settings) -> AttemptPolicy:
+    return AttemptPolicy(
+        attempts=settings.study_chat_attempts,
+        attempt_timeout_seconds=settings.study_attempt_timeout_s,
+        longest_wait_seconds=10.0,
+    )
+
+
+def _embed_policy(settings: Settings) -> AttemptPolicy:
+    return AttemptPolicy(
+        attempts=settings.study_embed_attempts,
+        attempt_timeout_seconds=settings.study_attempt_timeout_s,
+        longest_wait_seconds=30.0,
+    )
+
+
+def operating_system_user() -> str:
+    """Who runs this process, as the operating system knows them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}" if sys.platform != "win32" else "unknown"
+
+
+def software_versions() -> dict[str, str]:
+    """What a sweep's numbers were made with."""
+    found: dict[str, Any] = {"python": sys.version.split()[0]}
+    for name in SOFTWARE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found

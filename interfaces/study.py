@@ -1,0 +1,470 @@
+"""A wired study: every use case and every query, as all interfaces call them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from application.ask_model import Answer, AskModel, Question
+from application.embed_texts import Embedded, EmbedTexts, TextsToEmbed
+from application.group_calls import GroupPlace
+from application.import_dataset import Dataset, ImportDataset, Table, hash_of_texts, hash_of_vectors
+from application.keep_artifact import KeepArtifact
+from application.notebook import Context, Notebook
+from application.recover_calls import RecoverCalls
+from application.run_sweep import Progress, RunSweep, SweepRequest
+from domain.errors import NotFound, Rejected, Unavailable
+from domain.events import RecordedEvent
+from domain.groups import group_id_of
+from domain.identity import sha256_hex
+from domain.sweeps import SweepConfig, SweepSource, SweepState
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.providers.registry import ProviderRegistry
+from infrastructure.settings import Settings
+from infrastructure.table_files import ColumnarFiles
+from interfaces.report import ReportData
+from projections.follow import Follower
+from projections.queries import Queries
+from projections.rebuild import VerifyReport, rebuild, status, verify
+
+READ_YOUR_WRITES_SECONDS = 5.0
+KINDS = ("call", "group", "dataset", "vectors", "sweep", "artifact")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One open store with everything that can be done on it. Made by `interfaces.composition.open_study`."""
+
+    settings: Settings
+    actor: str
+    software: dict[str, str]
+    notebook: Notebook
+    store: PostgresEventStore
+    registry: ProviderRegistry
+    follower: Follower
+    queries: Queries
+    ask_model: AskModel
+    embed_texts: EmbedTexts
+    datasets_in: ImportDataset
+    run_sweep: RunSweep
+    keep_artifact: KeepArtifact
+    files: ColumnarFiles
+    recover_calls: RecoverCalls
+
+    def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
+        """A command's context: on whose behalf it runs, and an id that all its events share."""
+        return Context(actor or self.actor, correlation_id or uuid4())
+
+    # Asking and embedding
+
+    async def ask(self, question: Question, context: Context) -> list[Answer]:
+        """Ask; one answer a sample. Raises Rejected, ProviderFailed, Unavailable."""
+        return await self.ask_model.answers(question, context)
+
+    async def embed(
+        self, wanted: TextsToEmbed, context: Context, *, progress: Callable[[int, int], None] | None = None
+    ) -> Embedded:
+        """Embed texts, paying only for those not embedded before."""
+        embedded = await self.embed_texts(wanted, context, progress=progress)
+        if embedded.position is not None:
+            await self.wait_until(embedded.position)
+        return embedded
+
+    def providers(self) -> list[str]:
+        """The providers that can be asked with the settings as they are."""
+        return self.registry.configured()
+
+    async def models(self, provider: str) -> list[str]:
+        """The models or deployments a provider offers."""
+        return await self.registry.create(provider).models()
+
+    # Datasets
+
+    async def import_dataset(
+        self,
+        table: Table,
+        context: Context,
+        *,
+        name: str,
+        text_column: str,
+        label_column: str | None = None,
+        source_name: str = "",
+    ) -> Dataset:
+        """Bring texts in under a name; the same content again is the same dataset."""
+        dataset = await self.datasets_in(
+            table, context, name=name, text_column=text_column, label_column=label_column, source_name=source_name
+        )
+        await self.wait_until(await asyncio.to_thread(self.store.last_position))
+        return dataset
+
+    async def dataset(self, name: str) -> Json:
+        """A dataset by name. Raises NotFound."""
+        return await self.queries.dataset(name)
+
+    async def datasets(self, *, limit: int = 50, cursor: str | None = None) -> Json:
+        """The datasets, newest first."""
+        return await self.queries.datasets(limit=limit, cursor=cursor)
+
+    # Sweeps
+
+    async def sweep_dataset(
+        self,
+        name: str,
+        context: Context,
+        *,
+        config: SweepConfig,
+        provider: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> UUID:
+        """Embed a dataset and sweep it; the same data and configuration find the finished sweep again."""
+        dataset = await self.datasets_in.load(name)
+        place = GroupPlace(group_type="embedding_batch", name=_batch_name(dataset, provider, model, dimensions))
+        wanted = TextsToEmbed(
+            texts=dataset.texts,
+            provider=provider,
+            model=model,
+            dimensions=dimensions,
+            group=place,
+            metadata={"dataset_id": str(dataset.dataset_id)},
+        )
+        embedded = await self.embed(
+            wanted, context, progress=None if progress is None else lambda done, of: progress("embedding", done, of)
+        )
+        source = SweepSource(
+            vectors_sha256=hash_of_vectors(embedded.vectors),
+            n_samples=embedded.vectors.shape[0],
+            n_features=embedded.vectors.shape[1],
+            dataset_id=dataset.dataset_id,
+            dataset_name=dataset.name,
+            texts_sha256=dataset.texts_sha256,
+            labels_sha256=dataset.labels_sha256,
+            embedding_provider=embedded.provider,
+            embedding_model=embedded.model,
+            embedding_group_id=place.group_id,
+        )
+        request = SweepRequest(
+            vectors=embedded.vectors,
+            config=config,
+            source=source,
+            texts=dataset.texts,
+            labels=dataset.labels,
+            salt=str(uuid4()) if force else None,
+            dataset_group_id=dataset.group_id,
+        )
+        return await self._sweep(request, context, progress)
+
+    async def sweep_vectors(
+        self,
+        vectors: NDArray[np.float32],
+        context: Context,
+        *,
+        config: SweepConfig,
+        texts: tuple[str, ...] | None = None,
+        labels: tuple[str, ...] | None = None,
+        source_name: str = "",
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> UUID:
+        """Sweep vectors that were made elsewhere, (n_samples, n_features) float32."""
+        vectors_id, vectors_sha256 = await self.datasets_in.import_vectors(vectors, context, source_name=source_name)
+        dataset = None if texts is None else await self._dataset_beside(vectors_sha256, texts, labels, context)
+        source = SweepSource(
+            vectors_sha256=vectors_sha256,
+            n_samples=vectors.shape[0],
+            n_features=vectors.shape[1],
+            dataset_id=None if dataset is None else dataset.dataset_id,
+            dataset_name=None if dataset is None else dataset.name,
+            vectors_id=vectors_id,
+            texts_sha256=None if texts is None else hash_of_texts(texts),
+            labels_sha256=None if labels is None else hash_of_texts(labels),
+        )
+        request = SweepRequest(
+            vectors=vectors,
+            config=config,
+            source=source,
+            texts=texts,
+            labels=labels,
+            salt=str(uuid4()) if force else None,
+            dataset_group_id=None if dataset is None else dataset.group_id,
+        )
+        return await self._sweep(request, context, progress)
+
+    async def sweep_embedded(
+        self,
+        embedded: Embedded,
+        context: Context,
+        *,
+        config: SweepConfig,
+        texts: tuple[str, ...] | None = None,
+        labels: tuple[str, ...] | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> UUID:
+        """Sweep what `embed` returned."""
+        vectors_sha256 = hash_of_vectors(embedded.vectors)
+        dataset = None if texts is None else await self._dataset_beside(vectors_sha256, texts, labels, context)
+        source = SweepSource(
+            vectors_sha256=vectors_sha256,
+            n_samples=embedded.vectors.shape[0],
+            n_features=embedded.vectors.shape[1],
+            dataset_id=None if dataset is None else dataset.dataset_id,
+            dataset_name=None if dataset is None else dataset.name,
+            texts_sha256=None if texts is None else hash_of_texts(texts),
+            labels_sha256=None if labels is None else hash_of_texts(labels),
+            embedding_provider=embedded.provider,
+            embedding_model=embedded.model,
+        )
+        request = SweepRequest(
+            vectors=embedded.vectors,
+            config=config,
+            source=source,
+            texts=texts,
+            labels=labels,
+            salt=str(uuid4()) if force else None,
+            dataset_group_id=None if dataset is None else dataset.group_id,
+        )
+        return await self._sweep(request, context, progress)
+
+    async def sweep_labels(self, sweep_id: UUID | str) -> dict[int, NDArray[np.int32]]:
+        """The labels of every finished step, by K: (n_samples,) int32. Raises NotFound."""
+        state = await self.run_sweep.load(_id(sweep_id))
+        if state.started is None:
+            raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
+        return {k: await self._array(step.artifact_ids["sweep_labels"]) for k, step in sorted(state.steps.items())}
+
+    async def sweep(self, sweep_id: UUID | str) -> Json:
+        """A sweep with its steps and clusters. Raises NotFound."""
+        return await self.queries.sweep(_id(sweep_id))
+
+    async def sweeps(self, *, limit: int = 50, cursor: str | None = None) -> Json:
+        """The sweeps, newest first."""
+        return await self.queries.sweeps(limit=limit, cursor=cursor)
+
+    async def report(self, sweep_id: UUID | str) -> ReportData:
+        """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
+        state = await self.run_sweep.load(_id(sweep_id))
+        if state.started is None:
+            raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
+        if state.finished is None:
+            raise Rejected(f"Sweep {sweep_id} is {state.status}; a report needs a finished one")
+        chosen = state.steps[state.finished.chosen_k]
+        dataset = await self._dataset_of(state)
+        return ReportData(
+            sweep=await self.sweep(sweep_id),
+            labels=await self._array(chosen.artifact_ids["sweep_labels"]),
+            scatter=await self._array(state.finished.artifact_ids["scatter"]),
+            command=_command(state),
+            texts=None if dataset is None else dataset.texts,
+            true_labels=None if dataset is None else dataset.labels,
+        )
+
+    async def _sweep(self, request: SweepRequest, context: Context, progress: Progress | None) -> UUID:
+        sweep_id, _ = await self.run_sweep(request, context, progress=progress)
+        await self.wait_until(await asyncio.to_thread(self.store.last_position))
+        return sweep_id
+
+    async def _dataset_beside(
+        self, vectors_sha256: str, texts: tuple[str, ...], labels: tuple[str, ...] | None, context: Context
+    ) -> Dataset:
+        """Keep the texts of vectors, row by row, so that a report can show them."""
+        for row, text in enumerate(texts):
+            if not text.strip():
+                raise Rejected(f"Text {row} is empty; each vector needs its text", fields=(f"texts[{row}]",))
+        columns: dict[str, list[str | None]] = {"text": list(texts)}
+        if labels is not None:
+            columns["label"] = list(labels)
+        name = f"texts of vectors {vectors_sha256[:12]} {hash_of_texts(texts + (labels or ()))[:8]}"
+        return await self.datasets_in(
+            Table(columns=columns),
+            context,
+            name=name,
+            text_column="text",
+            label_column=None if labels is None else "label",
+        )
+
+    async def _dataset_of(self, state: SweepState) -> Dataset | None:
+        name = state.started.source.dataset_name if state.started else None
+        return None if name is None else await self.datasets_in.load(name)
+
+    async def _array(self, artifact_id: UUID) -> NDArray[Any]:
+        return self.files.from_npy(await self.keep_artifact.content(artifact_id))
+
+    # Calls and history
+
+    async def calls(
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        modality: str | None = None,
+        status: str | None = None,
+        group: str | None = None,
+        group_id: UUID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        search: str | None = None,
+        as_of: str | None = None,
+        at_least: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
+        """Calls, newest first, as they stood at `as_of` (a time or a position)."""
+        if group is not None:
+            group_type, _, name = group.partition("/")
+            group_id = group_id_of(group_type, name)
+        if at_least is not None:
+            await self.wait_until(at_least)
+        return await self.queries.list_calls(
+            provider=provider,
+            model=model,
+            modality=modality,
+            status=status,
+            group_id=group_id,
+            since=since,
+            until=until,
+            search=search,
+            as_of=await self.position_of(as_of),
+            limit=limit,
+            cursor=cursor,
+        )
+
+    async def call(self, call_id: UUID | str, *, as_of: str | None = None, at_least: int | None = None) -> Json:
+        """One call with its request, answer and attempts. Raises NotFound."""
+        if at_least is not None:
+            await self.wait_until(at_least)
+        return await self.queries.call(_id(call_id), as_of=await self.position_of(as_of))
+
+    async def attempts(self, call_id: UUID | str) -> Json:
+        """The attempts of one call, in order. Raises NotFound."""
+        return await self.queries.attempts(_id(call_id))
+
+    async def history(self, kind: str, entity_id: UUID | str) -> Json:
+        """Every event of one thing, in order, with its decoded fact. Raises NotFound."""
+        if kind not in KINDS:
+            raise Rejected(f"{kind!r} has no history; use one of {', '.join(KINDS)}", fields=("kind",))
+        events = await self.store.read_stream(_id(entity_id))
+        expected = {"vectors": "vectors."}.get(kind, f"{kind}.")
+        if not events or not events[0].fact.stored_name.startswith(expected):
+            raise NotFound(f"There is no {kind} {entity_id}")
+        return {"items": [_event_json(event) for event in events], "next_cursor": None}
+
+    # The state of the house
+
+    async def position_of(self, as_of: str | None) -> int | None:
+        """A moment or a position as a position. Raises Rejected for what is neither."""
+        if as_of is None:
+            return None
+        if as_of.isdecimal():
+            return int(as_of)
+        try:
+            moment = datetime.fromisoformat(as_of)
+        except ValueError:
+            raise Rejected(
+                f"{as_of!r} is neither a position nor a time such as 2026-03-01T12:00:00Z", fields=("as_of",)
+            ) from None
+        return await self.store.position_at(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+    async def wait_until(self, position: int, timeout_seconds: float = READ_YOUR_WRITES_SECONDS) -> None:
+        """Until the read models show a position. Raises Unavailable when they don't in time."""
+        await self.follower.wait_until(position, timeout_seconds)
+
+    async def catch_up(self) -> None:
+        """Bring every read model to the end of the log."""
+        await asyncio.to_thread(self.follower.catch_up)
+
+    async def recover(self) -> int:
+        """Mark the calls that dead processes left open; returns how many were marked now."""
+        marked = await self.recover_calls(replace_actor(self.context(), "recovery"))
+        if marked:
+            await self.catch_up()
+        return marked
+
+    async def projection_status(self) -> Json:
+        """Every read model: where it stands, how far behind, and why it stopped if it did."""
+        rows = await asyncio.to_thread(status, self.follower)
+        return {"items": [msgspec.to_builtins(row) for row in rows], "next_cursor": None}
+
+    async def rebuild(self, name: str | None, *, progress: Callable[[str, int, int], None] | None = None) -> Json:
+        """Replay one read model, or all, beside the live ones, and swap. Raises NotFound for an unknown name."""
+        await asyncio.to_thread(rebuild, self.follower, name, progress)
+        return await self.projection_status()
+
+    async def verify(
+        self, name: str | None, *, progress: Callable[[str, int, int], None] | None = None
+    ) -> VerifyReport:
+        """Replay into fresh tables and compare with the live ones, row by row."""
+        return await asyncio.to_thread(verify, self.follower, name, progress)
+
+    async def health(self) -> Json:
+        """Whether the store answers, and how far the read models are behind."""
+        try:
+            last = await asyncio.to_thread(self.store.last_position)
+        except Unavailable as error:
+            return {"store": str(error), "position": None, "projections": []}
+        return {"store": "ok", "position": last, "projections": (await self.projection_status())["items"]}
+
+
+def replace_actor(context: Context, actor: str) -> Context:
+    """The same command on behalf of another actor."""
+    return Context(actor, context.correlation_id)
+
+
+def _id(value: UUID | str) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except ValueError:
+        raise NotFound(f"{value[:60]!r} is no id; ids look like 0195512a-7c00-7000-8000-000000000001") from None
+
+
+def _event_json(event: RecordedEvent) -> Json:
+    envelope = event.envelope
+    return {
+        "position": event.position,
+        "version": event.version,
+        "event": event.fact.stored_name,
+        "occurred_at": envelope.occurred_at.isoformat(),
+        "recorded_at": event.recorded_at.isoformat(),
+        "actor": envelope.actor,
+        "process": envelope.process,
+        "correlation_id": str(envelope.correlation_id),
+        "causation_id": None if envelope.causation_id is None else str(envelope.causation_id),
+        "facts": msgspec.to_builtins(event.fact),
+    }
+
+
+def _batch_name(dataset: Dataset, provider: str | None, model: str | None, dimensions: int | None) -> str:
+    parts = (str(dataset.dataset_id), provider or "default", model or "default", str(dimensions or "native"))
+    return f"{dataset.name[:200]} {sha256_hex('/'.join(parts).encode())[:12]}"
+
+
+def _command(state: SweepState) -> str:
+    """The one command that makes the same sweep again."""
+    if state.started is None:
+        return ""
+    config, source = state.started.config, state.started.source
+    words = ["study", "sweep", "run"]
+    words += [source.dataset_name] if source.dataset_name and not source.vectors_id else ["--vectors", "VECTORS.npy"]
+    if source.embedding_provider and source.embedding_model:
+        words += ["--provider", source.embedding_provider, "--model", source.embedding_model]
+    words += ["--method", config.method, "--k-min", str(config.k_values[0]), "--k-max", str(config.k_values[-1])]
+    words += ["--restarts", str(config.restarts), "--max-iter", str(config.max_iterations)]
+    words += ["--pca-dim", str(config.pca_dim or 0), "--seed", str(config.seed)]
+    words += ["--coverage-threshold", str(config.coverage_threshold)]
+    if "rank" in config.parameters:
+        words += ["--rank", str(config.parameters["rank"])]
+    if config.summarise:
+        words += ["--summarise", config.summarise]
+    return " ".join(f"'{word}'" if " " in word else word for word in words)

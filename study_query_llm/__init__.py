@@ -1,0 +1,32 @@
+"""Study Query LLM: the lab notebook for research with language models.
+
+    import study_query_llm as sq
+
+    with sq.open() as study:
+        answer = study.ask("Name three primes")
+        embedded = study.embed(["one text", "another"])
+        sweep = study.sweep(embedded, k=range(2, 5))
+
+Every call is an event before and after it is made; see README.md and docs/.
+"""
+
+# ruff: noqa: I001 - the neighbours are checked before any of them is imported
+import study_query_llm._neighbours  # noqa: F401
+from domain import clustering
+from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+from study_query_llm.study import AsyncStudy, Study, Sweep, open, open_async  # noqa: A004 - `sq.open` reads well
+
+__all__ = [
+    "AsyncStudy",
+    "Conflict",
+    "NotFound",
+    "ProviderFailed",
+    "Rejected",
+    "Study",
+    "StudyError",
+    "Sweep",
+    "Unavailable",
+    "clustering",
+    "open",
+    "open_async",
+]

@@ -1,0 +1,295 @@
+"""The report: one page, self-contained, the same for the same data, and safe whatever the texts say."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from domain.errors import Rejected
+from interfaces.report import ReportData, render
+from interfaces.report.charts import look_of
+
+NASTY = """</script><script>alert(1)</script><img src=x onerror="alert(1)"> & 'quotes' <!-- {{ 7*7 }}"""
+ROOT = Path(__file__).parents[2]
+
+
+def report_data(n: int = 60, k: int = 3, **changes: Any) -> ReportData:
+    labels = (np.arange(n) % k).astype(np.int32)
+    sweep = {
+        "sweep_id": "5d1c3f52-6d0a-5a0e-9a53-0c6b7d9b41aa",
+        "fingerprint": "f" * 64,
+        "status": "finished",
+        "method": "k-means",
+        "chosen_k": k,
+        "chosen_by": "silhouette",
+        "explanation": f"K={k} has the highest mean silhouette.",
+        "steps": [step(2), step(k), step(k + 1)],
+        "clusters": [
+            {
+                "cluster": cluster,
+                "size": int((labels == cluster).sum()),
+                "name": f"topic {cluster}",
+                "representatives": [f"text {row}" for row in range(cluster, 8 * k, k)],
+                "fell_back": cluster == 1,
+            }
+            for cluster in range(k)
+        ],
+        "config": {"k_values": [2, k, k + 1], "restarts": 5, "seed": 7, "pca_dim": 64, "parameters": {}},
+        "source": {"dataset_name": "intents", "embedding_provider": "local", "embedding_model": "local-ngrams"},
+        "software": {"numpy": "2.4.6"},
+        "duration_s": 1.25,
+    }
+    data = ReportData(
+        sweep=sweep,
+        labels=labels,
+        scatter=np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32),
+        command="study sweep run intents --seed 7",
+        texts=tuple(f"text {row}" for row in range(n)),
+        true_labels=tuple(f"label {row % 2}" for row in range(n)),
+    )
+    return replace(data, **changes)
+
+
+def step(k: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "k": k,
+        "objective": 100.0 / k,
+        "iterations": 9,
+        "silhouette": 0.123456,
+        "stability_ari_mean": 0.75,
+        "stability_ari_std": 0.05,
+        "dispersion": 0.4,
+        "coverage": 0.2,
+        "acc": 0.51,
+        "nmi": 0.62,
+        "ari": 0.43,
+        "labels_sha256": "a" * 64,
+        **changes,
+    }
+
+
+class Page(HTMLParser):
+    """Elements and the texts between them, as a browser reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.scripts: list[str] = []
+        self._inside = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+    def documents(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.scripts[0])
+        return found
+
+
+def test_the_page_says_what_was_asked_what_came_out_and_how_to_get_it_again() -> None:
+    page = Page(render(report_data()))
+    for told in (
+        "The clusters of intents",
+        "60 texts fall into 3 clusters (k-means).",
+        "K=3 has the highest mean silhouette.",
+        "chosen by silhouette",
+        "0.123",  # silhouette
+        "0.750",  # stability
+        "0.510",  # accuracy
+        "0.620",  # mutual information
+        "0.430",  # Rand index
+        "topic 2",
+        "purity 50%",
+        "33.3%",
+        "local / local-ngrams",
+        "study sweep run intents --seed 7",
+        "5d1c3f52-6d0a-5a0e-9a53-0c6b7d9b41aa",
+        "f" * 64,
+        "numpy 2.4.6",
+    ):
+        assert told in page.text, told
+
+
+def test_a_cluster_whose_summary_failed_is_pointed_out() -> None:
+    assert "No summary could be had for cluster 1:" in Page(render(report_data())).text
+
+
+def test_the_page_loads_nothing() -> None:
+    page = Page(render(report_data()))
+    loading = [
+        (tag, name, value)
+        for tag, attributes in page.elements
+        for name, value in attributes.items()
+        if name in {"src", "srcset", "href", "data", "action"} or (value or "").startswith(("http:", "https:", "//"))
+    ]
+    assert loading == []
+    assert "@import" not in render(report_data())
+    policies = [
+        attributes["content"] or "" for _, attributes in page.elements
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]  # fmt: skip
+    assert len(policies) == 1
+    assert policies[0].startswith("default-src 'none'")
+    assert "http" not in policies[0].replace("http-equiv", "")
+
+
+def test_texts_names_and_labels_are_shown_as_they_are_and_never_run() -> None:
+    harmless, data = Page(render(report_data())), report_data(n=30)
+    sweep = {
+        **data.sweep,
+        "sweep_id": NASTY,
+        "chosen_by": NASTY,
+        "explanation": NASTY,
+        "method": NASTY,
+        "software": {NASTY: NASTY},
+        "source": {"dataset_name": NASTY, "embedding_model": NASTY},
+        "config": {"parameters": {NASTY: NASTY}, "summarise": NASTY},
+        "clusters": [{**cluster, "name": NASTY, "representatives": [NASTY] * 4} for cluster in data.sweep["clusters"]],
+    }
+    page = Page(
+        render(
+            replace(
+                data,
+                sweep=sweep,
+                texts=(NASTY,) * 30,
+                true_labels=(NASTY,) * 30,
+                command=NASTY,
+                facts={NASTY: NASTY},
+            )
+        )
+    )
+    assert page.count("script") == harmless.count("script") == 3
+    assert page.count("img") == 0
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert "{{ 7*7 }}" in page.text
+    assert page.texts.count(NASTY) > 10
+    assert not re.search(r"[<>&]", page.scripts[0])
+    assert columns(page.documents()[-1])[0]["text"] == [NASTY] * 30
+
+
+def test_the_page_is_the_same_in_another_process() -> None:
+    code = (
+        "import hashlib, sys; from tests.interfaces.test_report import report_data; "
+        "from interfaces.report import render; from bokeh.plotting import figure; "
+        "[figure() for _ in range(int(sys.argv[1]))]; "
+        "print(hashlib.sha256(render(report_data()).encode()).hexdigest())"
+    )
+    pages = {
+        subprocess.run(
+            [sys.executable, "-c", code, made_before],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": made_before},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for made_before in ("1", "2")
+    }
+    assert len(pages) == 1
+
+
+def test_every_chart_has_a_place_of_its_own_and_is_described_in_words() -> None:
+    page = Page(render(report_data()))
+    places = {a["id"]: a for _, a in page.elements if (a.get("class") or "").startswith("chart") and "id" in a}
+    documents = page.documents()
+    assert set(places) == {f"chart-{number}" for number in range(len(documents))}
+    assert len(documents) == 7  # six metrics and the map
+    assert all(place["role"] == "img" and place["aria-label"] for place in places.values())
+    assert len({document["root_id"] for document in documents}) == 7
+    assert [tag for tag, _ in page.elements if tag in {"h1", "h2"}].count("h1") == 1
+
+
+def test_without_labels_there_is_no_agreement() -> None:
+    data = report_data()
+    bare = [step(k, acc=None, nmi=None, ari=None) for k in (2, 3)]
+    page = Page(render(replace(data, true_labels=None, sweep={**data.sweep, "steps": bare})))
+    assert "purity" not in page.text
+    assert "NMI" not in page.text
+    assert len(page.documents()) == 6
+
+
+def test_vectors_without_texts_are_shown_by_their_rows() -> None:
+    data = report_data()
+    page = Page(render(replace(data, texts=None, true_labels=None, sweep={**data.sweep, "source": {}})))
+    assert "60 vectors fall into 3 clusters" in page.text
+    assert "row 59" in page.scripts[0]
+
+
+def test_numbers_that_a_step_lacks_leave_a_gap() -> None:
+    data = report_data()
+    steps = [step(1, silhouette=None, stability_ari_mean=None, stability_ari_std=None), step(3)]
+    page = Page(render(replace(data, sweep={**data.sweep, "steps": steps})))
+    assert "None" not in page.text
+    assert "nan" not in page.text.lower().split()
+
+
+def test_a_single_step_is_enough() -> None:
+    data = report_data()
+    assert "K 3 to 3" in Page(
+        render(replace(data, sweep={**data.sweep, "steps": [step(3)], "config": {"k_values": [3]}}))
+    ).text.replace("  ", " ")
+
+
+def test_at_most_five_thousand_points_are_drawn_and_the_page_says_so() -> None:
+    page = Page(render(report_data(n=6000)))
+    assert "Shown are 5,000 of 6,000, drawn at random." in page.text
+    texts = next(entries["text"] for entries in columns(page.documents()[-1]) if "text" in entries)
+    assert len(texts) == 5000
+    assert "Shown are" not in Page(render(report_data())).text
+
+
+def columns(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The columns of every data source in a Bokeh document."""
+    found: list[dict[str, Any]] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if value.get("name") == "ColumnDataSource" and value.get("type") == "object":
+                found.append(dict(value["attributes"]["data"]["entries"]))
+            for member in value.values():
+                walk(member)
+        elif isinstance(value, list):
+            for member in value:
+                walk(member)
+
+    walk(document["doc"])
+    return found
+
+
+def test_thirty_six_clusters_look_different() -> None:
+    assert len({look_of(cluster) for cluster in range(36)}) == 36
+    assert Page(render(report_data(n=200, k=40))).count("svg") == 40
+
+
+def test_an_unfinished_sweep_has_no_report() -> None:
+    data = report_data()
+    with pytest.raises(Rejected, match="isn't finished"):
+        render(replace(data, sweep={**data.sweep, "chosen_k": None}))

@@ -1,0 +1,165 @@
+"""Following the log: together, in turns, past failures, and in the background."""
+
+import asyncio
+import threading
+import time
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from domain.errors import Unavailable
+from projections.follow import Follower, FollowerThread
+from projections.generations import install, opened
+from projections.raw_calls import RAW_CALLS
+from projections.read_models import READ_MODELS
+from tests.projections.log import answered, chat
+from tests.projections.tallies import STREAM, Stumbles, happened, tally_model
+
+SEEN = "SELECT seen FROM study.tallies"
+POSITION = "SELECT position, failed_position, failed_reason FROM projections.generations WHERE name = %s"
+
+
+@pytest.fixture
+def tallying(log, connect):
+    """Makes followers of the tally model and of calls; all are closed at the end."""
+    made = []
+
+    def make(changes=None, *, batch_size=2000):
+        models = (tally_model(changes), RAW_CALLS)
+        with connect() as connection:
+            install(connection, models)
+        made.append(Follower(log, connect, models, batch_size=batch_size))
+        return made[-1]
+
+    yield make
+    for follower in made:
+        follower.close()
+
+
+def test_a_page_is_read_once_for_all_read_models(log, follower):
+    chat(log, 1, answered())
+    log.pages_read = 0
+    assert follower.step() == 2 * len(READ_MODELS)
+    assert log.pages_read == 1
+    assert follower.step() == 0
+    assert log.pages_read == 1
+
+
+def test_the_position_moves_even_for_ignored_events(log, tallying, sql):
+    chat(log, 1)
+    assert tallying().catch_up().position == 1
+    assert sql(POSITION, "tally") == [(1, None, None)]
+
+
+def test_two_followers_never_count_an_event_twice(log, tallying, sql):
+    log.write(STREAM, *(happened() for _ in range(2000)))
+    followers = [tallying(batch_size=37) for _ in range(2)]
+    threads = [threading.Thread(target=follower.catch_up) for follower in followers]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sql(SEEN) == [(2000,)]
+
+
+def test_a_failing_read_model_stops_alone_at_its_event_and_resumes(log, tallying, sql):
+    changes = Stumbles()
+    log.write(STREAM, *(happened() for _ in range(10)), happened("bad"), *(happened() for _ in range(5)))
+    chat(log, 1, answered())
+    follower = tallying(changes)
+    caught_up = follower.catch_up()
+    assert [(each.read_model, each.position, each.reason) for each in caught_up.failures] == [
+        ("tally", 11, "ValueError: a bad reason")
+    ]
+    assert sql(SEEN) == [(10,)]  # those before it are applied
+    assert sql(POSITION, "tally") == [(10, 11, "ValueError: a bad reason")]
+    assert sql("SELECT status FROM study.raw_calls") == [("success",)]  # the other one went on
+    changes.broken = False
+    assert follower.catch_up().failures == ()
+    assert sql(SEEN) == [(16,)]
+    assert sql(POSITION, "tally") == [(18, None, None)]
+
+
+def test_a_failed_read_model_is_not_tried_at_every_step(log, tallying):
+    log.write(STREAM, happened("bad"))
+    follower = tallying()
+    follower.step()
+    log.pages_read = 0
+    assert follower.step() == 0
+    assert log.pages_read == 0
+
+
+def test_catching_up_says_who_holds_it_up(log, connect, tallying):
+    log.write(STREAM, happened())
+    follower = tallying()
+    holder = opened(connect)
+    with holder.transaction():
+        holder.execute("SELECT FROM projections.generations WHERE name = 'tally' FOR UPDATE")
+        with pytest.raises(Unavailable, match="Another process holds tally_g1"):
+            follower.catch_up(patience_seconds=0.2)
+    assert follower.catch_up().failures == ()
+    holder.close()
+
+
+def test_a_follower_connects_anew_when_its_connection_was_lost(log, connect, database, tallying, sql):
+    follower = tallying()
+    follower.catch_up()
+    log.write(STREAM, happened())
+    with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+        pid = follower._connection.info.backend_pid
+        owner.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    with pytest.raises(Unavailable):
+        follower.catch_up()
+    follower.catch_up()
+    assert sql(SEEN) == [(1,)]
+
+
+async def test_the_thread_follows_when_woken_and_waiters_share_one_poll(log, tallying, sql):
+    follower, wake = tallying(), threading.Event()
+    thread = FollowerThread(follower, wake)
+    thread.start()
+    position = await asyncio.to_thread(log.write, STREAM, happened(), happened())
+    wake.set()
+    await asyncio.gather(*(follower.wait_until(position, 5.0) for _ in range(50)))
+    assert sql(SEEN) == [(2,)]
+    assert follower.positions() == {"raw_calls": 2, "tally": 2}
+    await asyncio.to_thread(thread.stop)
+
+
+async def test_the_thread_survives_a_lost_connection(log, database, tallying, sql):
+    follower, wake = tallying(), threading.Event()
+    thread = FollowerThread(follower, wake)
+    thread.start()
+    with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+        deadline = time.monotonic() + 5
+        while follower._connection is None and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        owner.execute("SELECT pg_terminate_backend(%s, 5000)", (follower._connection.info.backend_pid,))
+    position = await asyncio.to_thread(log.write, STREAM, happened())
+    wake.set()
+    await follower.wait_until(position, 5.0)
+    await asyncio.to_thread(thread.stop)
+    assert sql(SEEN) == [(1,)]
+
+
+async def test_waiting_is_bounded_and_says_who_is_behind(log, tallying):
+    follower = tallying()
+    position = log.write(STREAM, happened())
+    with pytest.raises(Unavailable, match="stored, but not to be read after 0.05 s: raw_calls is at 0"):
+        await follower.wait_until(position, 0.05)
+
+
+async def test_waiting_for_a_failed_read_model_ends_at_once(log, tallying):
+    follower = tallying()
+    position = log.write(STREAM, happened("bad"))
+    follower.catch_up()
+    with pytest.raises(Unavailable, match="tally stopped at event 1: ValueError"):
+        await follower.wait_until(position, 5.0)
+
+
+def test_an_unknown_event_stops_the_follower_with_its_name(log, tallying, sql):
+    follower = tallying()
+    log.connection.execute(
+        "INSERT INTO events.events VALUES (%s, 1, 'call.teleported.v9', '', 1, clock_timestamp())", (UUID(int=5),)
+    )
+    with pytest.raises(Exception, match=r"call\.teleported\.v9"):
+        follower.catch_up()

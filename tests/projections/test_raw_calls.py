@@ -1,0 +1,139 @@
+"""Given what happened to calls, then these rows and these answers."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from application.ports import Payload
+from domain.calls import CallCancelled, CallFoundInDoubt
+from domain.errors import NotFound, Rejected
+from domain.groups import GroupCreated, GroupMembersAdded, Member
+from projections.call_queries import search_patterns
+from tests.projections.log import NOON, PROCESS, REQUEST, answered, attempt_failed, chat, failed, requested
+
+VIEW = "SELECT status, request_json->>'model', response_json IS NULL, error_json->>'kind', latency_ms, tokens_json FROM "
+
+
+def test_an_answered_call_is_one_row_with_its_bodies(log, follower, sql):
+    chat(log, 1, attempt_failed(), answered(attempt=2))
+    follower.catch_up()
+    tokens = {"prompt": 10, "completion": 5, "total": 15}
+    assert sql(VIEW + "study.raw_calls") == [("success", "gpt-4o-mini", False, None, 210.25, tokens)]
+    attempts = "SELECT attempt, outcome, error_json->>'kind' FROM study.call_attempts ORDER BY position"
+    assert sql(attempts) == [(1, "failed", "server_error"), (2, "success", None)]
+
+
+def test_the_view_has_exactly_the_promised_columns(follower, sql):
+    columns = sql(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'study' "
+        "AND table_name = 'raw_calls' ORDER BY ordinal_position"
+    )
+    assert [name for (name,) in columns] == (
+        "call_id provider model modality status request_json response_json error_json latency_ms tokens_json "
+        "metadata_json request_hash created_at position"
+    ).split()
+
+
+def test_a_failed_call_has_an_error_and_no_response(log, follower, sql):
+    chat(log, 1, attempt_failed(), failed())
+    follower.catch_up()
+    assert sql(VIEW + "study.raw_calls") == [("failed", "gpt-4o-mini", True, "server_error", None, None)]
+
+
+def test_a_late_answer_resolves_a_call_in_doubt(log, follower, sql):
+    call_id = chat(log, 1, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON))
+    follower.catch_up()
+    assert sql("SELECT status FROM study.raw_calls") == [("in_doubt",)]
+    log.write(call_id, answered())
+    follower.catch_up()
+    assert sql("SELECT status FROM study.raw_calls") == [("success",)]
+
+
+def test_a_body_that_is_no_json_shows_as_null_and_breaks_nothing(log, follower, sql):
+    call_id = chat(log, 1)
+    body = Payload(part="response", body=b"<html>\xff\x00 oops", media_type="text/html")
+    log.write(call_id, answered(response=body), payloads=[body])
+    follower.catch_up()
+    assert sql(VIEW + "study.raw_calls")[0][2] is True
+
+
+def test_a_nul_in_metadata_or_in_an_error_stops_nothing(log, follower, sql):
+    log.write(UUID(int=1), requested(metadata={"note": "a\x00b", "plain": "\\u0000"}, model="m\x00"))
+    log.write(UUID(int=1), CallCancelled(attempts=1, reason="\x00", total_ms=1.0))
+    assert follower.catch_up().failures == ()
+    assert sql("SELECT metadata_json->>'note', metadata_json->>'plain', status FROM study.raw_calls") == [
+        ("a\ufffdb", "\\u0000", "cancelled")
+    ]
+
+
+async def test_as_of_a_position_a_call_has_not_ended_yet(log, follower, queries):
+    call_id = chat(log, 1, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON), answered())
+    follower.catch_up()
+    seen = [(await queries.call(call_id, as_of=position))["status"] for position in (1, 2, 3)]
+    assert seen == ["requested", "in_doubt", "success"]
+    before = await queries.call(call_id, as_of=2)
+    assert (before["text"], before["tokens"], before["attempts_made"]) == (None, None, [])
+    listed = [(await queries.list_calls(as_of=position))["items"] for position in (0, 1, 3)]
+    assert [[call["status"] for call in items] for items in listed] == [[], ["requested"], ["success"]]
+    assert (await queries.list_calls(as_of=2, status="in_doubt"))["items"] != []
+    with pytest.raises(NotFound, match="at position 0"):
+        await queries.call(call_id, as_of=0)
+
+
+async def test_a_call_shows_its_prompt_its_text_and_its_attempts(log, follower, queries):
+    call_id = chat(log, 1, attempt_failed(), answered(attempt=2))
+    follower.catch_up()
+    call = await queries.call(call_id)
+    assert (call["prompt"], call["text"], call["attempts"]) == ("Name three primes", '2, 3 and 5 are "prime"', 2)
+    assert [attempt["outcome"] for attempt in call["attempts_made"]] == ["failed", "success"]
+    assert (await queries.attempts(call_id))["items"] == call["attempts_made"]
+
+
+async def test_calls_are_paged_newest_first_without_gap_or_double(log, follower, queries):
+    expected = [str(chat(log, number)) for number in range(1, 8)][::-1]
+    follower.catch_up()
+    found, cursor = [], None
+    while True:
+        page = await queries.list_calls(limit=3, cursor=cursor)
+        found += [call["call_id"] for call in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert found == expected
+    with pytest.raises(Rejected, match="no cursor"):
+        await queries.list_calls(cursor="sideways")
+
+
+async def test_calls_are_found_by_what_they_are(log, follower, queries):
+    first = chat(log, 1, answered())
+    second = chat(log, 2, attempt_failed(), failed())
+    log.write(UUID(int=3), requested(provider="azure", modality="embedding"), payloads=[REQUEST])
+    log.write(UUID(int=9), GroupCreated(group_type="run", name="one"))
+    log.write(UUID(int=10), GroupMembersAdded(group_id=UUID(int=9), members=(Member(call_id=first),)))
+    follower.catch_up()
+
+    async def found(**wanted):
+        return [UUID(call["call_id"]) for call in (await queries.list_calls(**wanted))["items"]]
+
+    assert await found(status="failed") == [second]
+    assert await found(provider="AZURE", modality="embedding") == [UUID(int=3)]
+    assert await found(group_id=UUID(int=9)) == [first]
+    assert await found(group_id=UUID(int=9), as_of=1) == []
+    assert await found(search='are "PRIME"') == [first]
+    assert await found(search="three_primes") == []
+    assert await found(since=NOON + timedelta(seconds=3), until=NOON + timedelta(seconds=4)) == [second]
+    with pytest.raises(Rejected, match="no status"):
+        await found(status="done")
+
+
+async def test_open_calls_are_those_that_recovery_looks_at(log, follower, queries):
+    chat(log, 1, answered())
+    open_call = chat(log, 2, attempt_failed())
+    chat(log, 3, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON))
+    follower.catch_up()
+    assert [(call.call_id, call.process) for call in await queries.calls.open_calls()] == [(open_call, PROCESS)]
+
+
+def test_search_patterns_escape_wildcards_and_json():
+    assert search_patterns("50%_é") == ["%50\\%\\_é%", "%50\\%\\_\\\\u00e9%"]

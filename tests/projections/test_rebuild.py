@@ -1,0 +1,202 @@
+"""Rebuilding gives the same rows, verifying finds the ones that were changed by hand."""
+
+import threading
+from uuid import UUID
+
+import pytest
+
+from domain.calls import CallFoundInDoubt
+from domain.errors import NotFound
+from projections.advance import SharedPages, advance
+from projections.follow import Follower
+from projections.generations import building, install, opened
+from projections.read_models import READ_MODELS
+from projections.rebuild import ProjectionFailed, rebuild, status, verify
+from tests.projections.log import NOON, PROCESS, answered, attempt_failed, chat, failed
+from tests.projections.tallies import STREAM, Stumbles, happened, tally_model
+from tests.support.facts import EXAMPLES
+
+TABLES = [(model.name, table.name) for model in READ_MODELS for table in model.tables]
+
+
+@pytest.fixture
+def full_log(log):
+    """Every fact there is, and calls in every state."""
+    for number, fact in enumerate(EXAMPLES, start=100):
+        log.write(UUID(int=100 if fact.stored_name.startswith("call.") else number), fact)
+    chat(log, 1, attempt_failed(), answered(attempt=2))
+    chat(log, 2, attempt_failed(), failed())
+    chat(log, 3, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON))
+    chat(log, 4)
+    return log
+
+
+@pytest.fixture
+def tally(log, connect):
+    """A follower of the tally model alone."""
+    changes = Stumbles()
+    with connect() as connection:
+        install(connection, [tally_model()])
+    follower = Follower(log, connect, [tally_model(changes)])
+    yield follower, changes
+    follower.close()
+
+
+def all_rows(sql):
+    return {table: sorted(map(repr, sql(f"SELECT * FROM projections.{table}"))) for _, table in TABLES}
+
+
+def test_a_rebuild_gives_the_same_rows(full_log, follower, sql):
+    follower.catch_up()
+    before = all_rows(sql)
+    assert all(rows for table, rows in before.items() if table != "embedding_vectors")
+    rebuild(follower)
+    assert all_rows(sql) == before
+    assert {(each.state, each.generation) for each in status(follower)} == {("live", 2)}
+
+
+def test_rows_do_not_depend_on_how_the_log_was_cut(full_log, follower, connect, sql):
+    follower.catch_up()
+    whole = all_rows(sql)
+    sql("UPDATE projections.generations SET state = 'retired'")
+    with connect() as connection:
+        install(connection, READ_MODELS)
+    one_by_one = Follower(full_log, connect, READ_MODELS, batch_size=1)
+    one_by_one.catch_up()
+    one_by_one.close()
+    assert all_rows(sql) == whole
+
+
+def test_an_untouched_store_verifies_as_equal_and_leaves_nothing_behind(full_log, follower, sql):
+    follower.catch_up()
+    report = verify(follower)
+    assert report.equal
+    assert report.position == full_log.last_position()
+    assert [(each.read_model, each.table) for each in report.tables] == TABLES
+    assert sum(each.rows for each in report.tables) > 15
+    assert {each.state for each in status(follower)} == {"live"}
+    assert sql("SELECT nspname FROM pg_namespace WHERE nspname ~ '_g2$'") == []
+
+
+def test_rows_that_were_changed_by_hand_are_named(full_log, follower, sql):
+    follower.catch_up()
+    changed, removed = UUID(int=1), UUID(int=2)
+    sql("UPDATE projections.calls SET model = 'another' WHERE call_id = %s", changed)
+    sql("DELETE FROM projections.calls WHERE call_id = %s", removed)
+    sql("INSERT INTO projections.call_attempts SELECT %s, 9, 9, 'failed', 1, 1, NULL, at, 1 FROM "
+        "projections.call_attempts LIMIT 1", UUID(int=3))  # fmt: skip
+    report = verify(follower, "raw_calls")
+    assert not report.equal
+    found = {each.table: [(row.key, row.kind) for row in each.differences] for each in report.tables}
+    assert found == {
+        "calls": [(str(changed), "different"), (str(removed), "missing")],
+        "call_attempts": [(f"{UUID(int=3)}/9", "extra")],
+    }
+    assert verify(follower, "group_links").equal
+    rebuild(follower, "raw_calls")
+    assert verify(follower).equal
+
+
+def test_verify_compares_up_to_where_the_live_tables_are(full_log, follower):
+    follower.catch_up()
+    full_log.write(UUID(int=4), answered())  # not followed yet
+    report = verify(follower)
+    assert report.equal
+    assert report.position == full_log.last_position() - 1
+
+
+def test_an_interrupted_rebuild_goes_on_where_it_stopped(log, connect, tally, sql):
+    follower, _ = tally
+    log.write(STREAM, *(happened() for _ in range(20)))
+    follower.catch_up()
+    connection = opened(connect)
+    model = follower.read_models[0]
+    half_built = building(connection, model)
+    advance(connection, SharedPages(log), model, half_built, until=12)
+    connection.close()
+    seen = []
+    rebuild(follower, "tally", lambda name, position, of: seen.append((name, position, of)))
+    assert seen[0] == ("tally", 20, 20)
+    assert [(each.state, each.generation) for each in status(follower)] == [("live", half_built.generation)]
+    assert sql("SELECT seen FROM study.tallies") == [(20,)]
+
+
+def test_events_that_arrive_while_generations_are_swapped_are_neither_lost_nor_doubled(log, connect, tally, sql):
+    follower, _ = tally
+    stop, errors = threading.Event(), []
+
+    def follow():
+        try:
+            while not stop.is_set():
+                follower.step()
+        except Exception as error:
+            errors.append(error)
+
+    def write():
+        try:
+            for _ in range(60):
+                log.write(STREAM, *(happened() for _ in range(10)))
+        except Exception as error:
+            errors.append(error)
+
+    following, writing = threading.Thread(target=follow), threading.Thread(target=write)
+    following.start()
+    writing.start()
+    rebuilds = 0
+    while writing.is_alive() or rebuilds == 0:
+        rebuild(follower, "tally")
+        rebuilds += 1
+    writing.join()
+    stop.set()
+    following.join()
+    follower.catch_up()
+    assert errors == []
+    assert sql("SELECT seen FROM study.tallies") == [(600,)]
+    assert [each.generation for each in status(follower)] == [rebuilds + 1]
+
+
+def test_a_rebuild_that_fails_leaves_the_live_one_as_it_was(log, tally, sql):
+    follower, changes = tally
+    changes.broken = False
+    log.write(STREAM, happened(), happened("bad"))
+    follower.catch_up()
+    changes.broken = True
+    with pytest.raises(ProjectionFailed, match="past event 2: ValueError: a bad reason"):
+        rebuild(follower, "tally")
+    assert sql("SELECT seen FROM study.tallies") == [(2,)]
+    with pytest.raises(ProjectionFailed):
+        verify(follower, "tally")
+    assert [(each.state, each.failed_position) for each in status(follower)] == [("live", None), ("building", 2)]
+
+
+def test_a_reader_of_the_old_tables_does_not_hold_up_a_swap(log, connect, tally, sql):
+    follower, _ = tally
+    log.write(STREAM, happened())
+    follower.catch_up()
+    with connect() as reader:
+        reader.execute("SELECT * FROM tally_g1.tallies")
+        connection = opened(lambda: connect())
+        connection.close()
+        follower.connect = lambda: _impatient(connect)
+        rebuild(follower, "tally")
+        assert sql("SELECT seen FROM study.tallies") == [(1,)]
+        assert sql("SELECT to_regnamespace('tally_g1') IS NOT NULL") == [(True,)]
+    rebuild(follower, "tally")
+    assert sql("SELECT to_regnamespace('tally_g1') IS NULL") == [(True,)]
+
+
+def _impatient(connect):
+    return connect()
+
+
+def test_status_tells_how_far_behind_each_read_model_is(full_log, follower):
+    behind = status(follower)
+    assert {each.lag_events for each in behind} == {full_log.last_position()}
+    assert all(each.lag_seconds > 0 for each in behind)
+    follower.catch_up()
+    assert {(each.lag_events, each.lag_seconds) for each in status(follower)} == {(0, 0.0)}
+
+
+def test_an_unknown_read_model_is_named_with_the_known_ones(follower):
+    with pytest.raises(NotFound, match="no read model 'dreams'; there are raw_calls"):
+        rebuild(follower, "dreams")
