@@ -12,7 +12,9 @@ from domain.groups import GroupCreated, GroupMembersAdded, Member
 from projections.call_queries import search_patterns
 from tests.projections.log import NOON, PROCESS, REQUEST, answered, attempt_failed, chat, failed, requested
 
-VIEW = "SELECT status, request_json->>'model', response_json IS NULL, error_json->>'kind', latency_ms, tokens_json FROM "
+VIEW = (
+    "SELECT status, request_json->>'model', response_json IS NULL, error_json->>'kind', latency_ms, tokens_json FROM "
+)
 
 
 def test_an_answered_call_is_one_row_with_its_bodies(log, follower, sql):
@@ -29,10 +31,10 @@ def test_the_view_has_exactly_the_promised_columns(follower, sql):
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'study' "
         "AND table_name = 'raw_calls' ORDER BY ordinal_position"
     )
-    assert [name for (name,) in columns] == (
+    assert " ".join(name for (name,) in columns) == (
         "call_id provider model modality status request_json response_json error_json latency_ms tokens_json "
         "metadata_json request_hash created_at position"
-    ).split()
+    )
 
 
 def test_a_failed_call_has_an_error_and_no_response(log, follower, sql):

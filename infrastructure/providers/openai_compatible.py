@@ -1,0 +1,118 @@
+"""OpenAI, and every endpoint that speaks its protocol, through the `openai` SDK with its own retries off."""
+
+import asyncio
+import time
+
+import httpx2
+import openai
+from openai import AsyncOpenAI
+
+from application.providers import ChatRequest, EmbeddingsRequest, Operation, PreparedRequest, ProviderAnswer
+from domain.errors import Rejected
+from infrastructure.providers.attempt import HttpAnswer, attempt, endpoint_identity
+from infrastructure.providers.failures import Redactor, refused, timed_out, unreachable
+from infrastructure.providers.wire_format import chat_body, embeddings_body
+
+PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+OPENAI_URL = "https://api.openai.com/v1"
+MODELS_TIMEOUT_SECONDS = 20.0
+CONNECTIONS = 1_000
+BROKEN = (openai.APIConnectionError, httpx2.HTTPError)
+
+
+class OpenAICompatible:
+    """Implements the port Provider. The bytes that were prepared are the bytes that are sent."""
+
+    name = "openai"
+
+    def __init__(
+        self, *, api_key: str | None, base_url: str | None, chat_model: str | None, embedding_model: str | None
+    ) -> None:
+        url = base_url or OPENAI_URL
+        if not url.startswith(("http://", "https://")):
+            raise Rejected(
+                f"OPENAI_BASE_URL must begin with http:// or https://, not {url[:20]!r}", fields=("OPENAI_BASE_URL",)
+            )
+        self.endpoint = endpoint_identity(url)
+        self.chat_model = chat_model
+        self.embedding_model = embedding_model
+        self.redact = Redactor(api_key)
+        # Servers of one's own often want no key, but the SDK insists on one.
+        self.client = AsyncOpenAI(
+            api_key=api_key or "none", base_url=url, max_retries=0, timeout=None, http_client=pooled_client()
+        )
+
+    def prepare_chat(self, request: ChatRequest) -> PreparedRequest:
+        """See the port."""
+        model = chosen(request.model, self.chat_model, "OPENAI_MODEL")
+        return self._prepared("chat", model, chat_body(model, request))
+
+    def prepare_embeddings(self, request: EmbeddingsRequest) -> PreparedRequest:
+        """See the port."""
+        model = chosen(request.model, self.embedding_model, "OPENAI_EMBEDDING_MODEL")
+        return self._prepared("embeddings", model, embeddings_body(model, request))
+
+    async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        """See the port."""
+        return await attempt(
+            lambda: post(self.client, PATHS[prepared.operation], prepared.body),
+            prepared,
+            timeout_seconds=timeout_seconds,
+            redact=self.redact,
+            broken=BROKEN,
+        )
+
+    async def models(self) -> list[str]:
+        """See the port."""
+        return await listed(self.client, self.redact)
+
+    async def aclose(self) -> None:
+        """See the port."""
+        await self.client.close()
+
+    def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
+        return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)
+
+
+def pooled_client() -> httpx2.AsyncClient:
+    """Connections that are kept and never wait for each other; time limits are the attempt's."""
+    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    return httpx2.AsyncClient(limits=limits, timeout=None, follow_redirects=False)
+
+
+async def post(client: AsyncOpenAI, path: str, body: bytes) -> HttpAnswer:
+    """Post bytes as they are and read the answer whole, whatever its status."""
+    try:
+        response = await client.post(
+            path, cast_to=httpx2.Response, content=body, options={"headers": {"content-type": "application/json"}}
+        )
+    except openai.APIStatusError as error:
+        response = error.response
+    return HttpAnswer(response.status_code, response.headers, await response.aread())
+
+
+async def listed(client: AsyncOpenAI, redact: Redactor) -> list[str]:
+    """The ids of GET /models, sorted. Raises AttemptFailed."""
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(MODELS_TIMEOUT_SECONDS):
+            page = await client.models.list()
+    except TimeoutError:
+        raise timed_out(MODELS_TIMEOUT_SECONDS, latency_ms=MODELS_TIMEOUT_SECONDS * 1000) from None
+    except openai.APIStatusError as error:
+        latency_ms = (time.perf_counter() - began) * 1000
+        response = error.response
+        raise refused(
+            response.status_code, response.headers, response.content, latency_ms=latency_ms, redact=redact
+        ) from None
+    except BROKEN as error:
+        raise unreachable(error, latency_ms=(time.perf_counter() - began) * 1000, redact=redact) from None
+    return sorted(model.id for model in page.data)
+
+
+def chosen(asked: str | None, default: str | None, setting: str) -> str:
+    """The model to use. Raises Rejected naming the setting when there is none."""
+    model = asked or default
+    if not model:
+        raise Rejected(f"Name a model, or set {setting}", fields=("model", setting))
+    return model

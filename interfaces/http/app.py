@@ -1,0 +1,84 @@
+"""The HTTP application: routes, errors and the open study behind them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from litestar import Litestar, Request, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from application.notebook import Context
+from infrastructure.settings import Settings, read_settings
+from interfaces.composition import open_study
+from interfaces.http import calls, datasets, documentation, embeddings, health, projections, providers, sweeps
+from interfaces.http.gate import Gate
+from interfaces.http.logs import configure_logs
+from interfaces.http.parameters import OpenStudy, only_known_parameters
+from interfaces.http.problems import HANDLERS
+from interfaces.study import Study
+
+LARGEST_BODY_BYTES = 20_000_000
+
+
+def create_app(settings: Settings, study: Study | None = None) -> Litestar:
+    """The application. Without a study that is open already, it opens one for as long as it lives."""
+
+    @asynccontextmanager
+    async def with_study(app: Litestar) -> AsyncIterator[None]:
+        if study is not None:
+            app.state.study = study
+            yield
+            return
+        async with open_study(settings, serving=True) as opened:
+            app.state.study = opened
+            yield
+
+    api = Router(
+        "/api",
+        route_handlers=[
+            calls.ROUTES,
+            embeddings.ROUTES,
+            datasets.ROUTES,
+            sweeps.ROUTES,
+            projections.ROUTES,
+            providers.ROUTES,
+        ],
+        guards=[only_known_parameters],
+    )
+    app = Litestar(
+        route_handlers=[api, health.ROUTES, documentation.assets()],
+        lifespan=[with_study],
+        dependencies={
+            "study": Provide(_study, sync_to_thread=False),
+            "context": Provide(_context, sync_to_thread=False),
+        },
+        exception_handlers=HANDLERS,
+        openapi_config=documentation.openapi(),
+        request_max_body_size=LARGEST_BODY_BYTES,
+        logging_config=None,
+    )
+    # Around the whole application and not as middleware, which does not see addresses that no route has.
+    app.asgi_handler = Gate(app.asgi_handler)
+    return app
+
+
+def from_environment() -> Litestar:
+    """The application of a worker process: its settings come from the environment alone."""
+    settings = read_settings()
+    configure_logs(settings)
+    return create_app(settings)
+
+
+def _study(state: State) -> Study:
+    study: Study = state.study
+    return study
+
+
+def _context(request: Request[Any, Any, Any], study: OpenStudy) -> Context:
+    """On whose behalf a request runs; its id, if it is a UUID, is shared by all the events it causes."""
+    try:
+        return study.context(correlation_id=UUID(request.scope["state"]["request_id"]))
+    except ValueError:
+        return study.context()

@@ -1,0 +1,195 @@
+"""Calls: make them, list them, look at one."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from litestar import Response, Router, get, post
+from litestar.openapi.spec import Example
+from litestar.params import Body, FromPath, FromQuery, QueryParameter
+from msgspec import Meta, Struct
+
+from application.ask_model import MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Answer, Question
+from application.group_calls import GroupPlace
+from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
+from interfaces.http.problems import problem_responses
+
+
+class GroupBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The group that a call joins; it is created if it isn't there."""
+
+    group_type: Annotated[str, Meta(min_length=1, max_length=300)]
+    name: Annotated[str, Meta(min_length=1, max_length=300)]
+    role: str | None = None
+    position: int | None = None
+
+    def place(self) -> GroupPlace:
+        """As use cases take it."""
+        return GroupPlace(group_type=self.group_type, name=self.name, role=self.role, position=self.position)
+
+
+class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to ask: a prompt or messages. No parameter is sent to the provider that is not given here."""
+
+    prompt: Annotated[str, Meta(min_length=1, max_length=MOST_PROMPT_CHARACTERS)] | None = None
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)] | None = None
+    system: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    seed: int | None = None
+    n: Annotated[int, Meta(ge=1, le=MOST_SAMPLES, description="How many answers; each is a call of its own.")] = 1
+    group: GroupBody | None = None
+    metadata: dict[str, Any] = {}
+
+    def question(self) -> Question:
+        """As the use case takes it."""
+        return Question(
+            prompt=self.prompt,
+            messages=tuple(self.messages or ()),
+            system=self.system,
+            provider=self.provider,
+            model=self.model,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            samples=self.n,
+            group=None if self.group is None else self.group.place(),
+            metadata=self.metadata,
+        )
+
+
+class TokenCounts(Struct, frozen=True, kw_only=True):
+    """Tokens as the provider counted them; null where it did not."""
+
+    prompt: int | None
+    completion: int | None
+    total: int | None
+    cached: int | None
+
+
+class CallAnswer(Struct, frozen=True, kw_only=True):
+    """A call with its answer, which is durable at `position`."""
+
+    call_id: UUID
+    status: str
+    text: str | None
+    provider: str
+    model: str
+    tokens: TokenCounts
+    latency_ms: float
+    attempts: int
+    finish_reason: str | None
+    position: int | None
+    cost: str | None = None
+    shared_with: UUID | None = None
+    cached: bool = False
+
+
+class CallAnswers(Struct, frozen=True, kw_only=True):
+    """The answers of several samples, in order."""
+
+    items: list[CallAnswer]
+
+
+class CallPage(Struct, frozen=True, kw_only=True):
+    """Calls, newest first."""
+
+    items: list[Json]
+    next_cursor: str | None
+
+
+@post(
+    "/calls",
+    summary="Ask a model",
+    responses=problem_responses(400, 413, 502, 503),
+    response_description="The answer, once it is durable; with n > 1, {items: […]}.",
+)
+async def ask_model(
+    data: Annotated[
+        CallBody,
+        Body(title="What to ask", examples=[Example(value={"prompt": "Name three primes.", "provider": "local"})]),
+    ],
+    study: OpenStudy,
+    context: RequestContext,
+) -> Response[CallAnswer | CallAnswers]:
+    """Record the request, ask the provider, record the answer, and return it.
+
+    A provider's final failure is a 502 that names the call under which it is recorded.
+    """
+    answers = [_answer(answer) for answer in await study.ask(data.question(), context)]
+    if data.n > 1:
+        return Response(CallAnswers(items=answers))
+    return Response(answers[0], headers={"Location": f"/api/calls/{answers[0].call_id}"})
+
+
+@get("/calls", summary="List calls", responses=problem_responses(400, 503))
+async def list_calls(
+    study: OpenStudy,
+    provider: FromQuery[str | None] = None,
+    model: FromQuery[str | None] = None,
+    modality: FromQuery[Literal["text", "embedding", "image", "audio"] | None] = None,
+    status: FromQuery[Literal["requested", "success", "failed", "cancelled", "in_doubt"] | None] = None,
+    group_id: FromQuery[UUID | None] = None,
+    since: Moment = None,
+    until: Moment = None,
+    q: Annotated[str | None, QueryParameter(description="Words to find in the prompt or the answer.")] = None,
+    as_of: AsOf = None,
+    at_least: AtLeast = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Json:
+    """Calls, newest first, that pass every filter given."""
+    return await study.calls(
+        provider=provider,
+        model=model,
+        modality=modality,
+        status=status,
+        group_id=group_id,
+        since=moment(since, "since"),
+        until=moment(until, "until"),
+        search=q,
+        as_of=as_of,
+        at_least=at_least,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+@get("/calls/{call_id:str}", summary="Look at a call", responses=problem_responses(400, 404, 503))
+async def get_call(study: OpenStudy, call_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
+    """One call with its request, its answer or error, and its attempts."""
+    return await study.call(call_id, as_of=as_of, at_least=at_least)
+
+
+@get("/calls/{call_id:str}/attempts", summary="List a call's attempts", responses=problem_responses(400, 404, 503))
+async def list_attempts(study: OpenStudy, call_id: FromPath[str]) -> Json:
+    """Each attempt in order, with what went wrong and how long it took."""
+    return await study.attempts(call_id)
+
+
+@get("/calls/{call_id:str}/events", summary="Read a call's history", responses=problem_responses(400, 404, 503))
+async def list_events(study: OpenStudy, call_id: FromPath[str]) -> Json:
+    """Every event of a call, as it was recorded."""
+    return await study.history("call", call_id)
+
+
+def _answer(answer: Answer) -> CallAnswer:
+    tokens = answer.tokens
+    return CallAnswer(
+        call_id=answer.call_id,
+        status=answer.status,
+        text=answer.text,
+        provider=answer.provider,
+        model=answer.model,
+        tokens=TokenCounts(
+            prompt=tokens.prompt, completion=tokens.completion, total=tokens.total, cached=tokens.cached
+        ),
+        latency_ms=answer.latency_ms,
+        attempts=answer.attempts,
+        finish_reason=answer.finish_reason,
+        position=answer.position,
+    )
+
+
+ROUTES = Router("/", route_handlers=[ask_model, list_calls, get_call, list_attempts, list_events], tags=["calls"])

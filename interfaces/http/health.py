@@ -1,0 +1,25 @@
+"""Whether the server lives, and whether it can serve."""
+
+from litestar import Router, get
+
+from domain.errors import Unavailable
+from interfaces.http.parameters import Json, OpenStudy
+from interfaces.http.problems import problem_responses
+
+
+@get("/live", summary="Is the process alive?")
+async def live() -> Json:
+    """Always ok: the process answers."""
+    return {"status": "ok"}
+
+
+@get("/ready", summary="Can it serve?", responses=problem_responses(503))
+async def ready(study: OpenStudy) -> Json:
+    """Ok when the store answers; says how far each read model is behind."""
+    health = await study.health()
+    if health["store"] != "ok":
+        raise Unavailable(health["store"])
+    return {"status": "ok", **health}
+
+
+ROUTES = Router("/health", route_handlers=[live, ready], tags=["health"])

@@ -1,0 +1,153 @@
+"""Errors as problem details (RFC 9457): one table from error family to status."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from msgspec import UNSET, Struct, UnsetType
+
+from application.providers import AttemptFailed
+from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+
+STATUSES: Mapping[type[Exception], HTTPStatus] = {
+    Rejected: HTTPStatus.BAD_REQUEST,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    ProviderFailed: HTTPStatus.BAD_GATEWAY,
+    AttemptFailed: HTTPStatus.BAD_GATEWAY,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+TITLES: Mapping[HTTPStatus, tuple[str, str]] = {
+    HTTPStatus.BAD_REQUEST: ("rejected", "The request is not valid"),
+    HTTPStatus.FORBIDDEN: ("forbidden", "The request may not be made from here"),
+    HTTPStatus.NOT_FOUND: ("not-found", "There is no such thing"),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "The address does not take this method"),
+    HTTPStatus.CONFLICT: ("conflict", "The request contradicts what is recorded"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too-large", "The request is too large"),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported-media-type", "The body's media type is not taken"),
+    HTTPStatus.BAD_GATEWAY: ("provider-failed", "The provider failed"),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("unavailable", "The store can't be reached just now"),
+    HTTPStatus.INTERNAL_SERVER_ERROR: ("unexpected", "Something unexpected went wrong"),
+}
+
+EXAMPLES: Mapping[int, dict[str, Any]] = {
+    400: {"detail": "n: Expected `int` >= 1", "fields": ["n"]},
+    404: {"detail": "There is no call 0195512a-7c00-7000-8000-000000000001"},
+    409: {
+        "detail": "The name 'intents' stands for a dataset with other content; choose another name",
+        "existing_id": "0195512a-7c00-7000-8000-000000000001",
+    },
+    413: {"detail": "The body is larger than 20,000,000 bytes"},
+    502: {"detail": "rate_limited: slow down", "call_id": "0195512a-7c00-7000-8000-000000000001"},
+    503: {"detail": "The store did not answer within 5 s"},
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """What went wrong. `fields` names the places at fault; the ids name what is recorded of it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    fields: list[str] = []
+    existing_id: str | UnsetType | None = UNSET
+    call_id: str | UnsetType = UNSET
+
+
+def problem(status: HTTPStatus, detail: str, **more: Any) -> Problem:
+    """A problem of a status."""
+    name, title = TITLES.get(status, ("refused", status.phrase))
+    return Problem(type=f"urn:study-query-llm:problem:{name}", title=title, status=int(status), detail=detail, **more)
+
+
+def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
+    """What a route's documentation says of its problems."""
+    return {
+        status: ResponseSpec(
+            data_container=Problem,
+            media_type=MEDIA_TYPE,
+            generate_examples=False,
+            description=TITLES[HTTPStatus(status)][1],
+            examples=[Example(value=msgspec.to_builtins(problem(HTTPStatus(status), **EXAMPLES[status])))],
+        )
+        for status in statuses
+    }
+
+
+def of_study_error(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """An error of ours, or a provider's."""
+    status = next(status for family, status in STATUSES.items() if isinstance(error, family))
+    more: dict[str, Any] = {}
+    if isinstance(error, Rejected):
+        more["fields"] = list(error.fields)
+    if isinstance(error, Conflict):
+        more["existing_id"] = error.existing_id
+    if isinstance(error, ProviderFailed):
+        more["call_id"] = error.call_id
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable) else {}
+    return _response(problem(status, str(error), **more), headers)
+
+
+def of_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """An error of the framework: no route, wrong method, a body that doesn't fit."""
+    status = HTTPStatus(error.status_code)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return of_unexpected_error(request, error)
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    if status == HTTPStatus.NOT_FOUND:
+        return _response(problem(status, f"There is nothing at {request.url.path}"))
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _response(problem(status, f"{request.url.path} does not take {request.method}"), headers)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        limit = request.route_handler.resolve_request_max_body_size()
+        return _response(problem(status, f"The body is larger than {limit:,} bytes"))
+    if isinstance(error.extra, Sequence) and error.extra:
+        faults = [_fault(message) for message in error.extra]
+        detail = "; ".join(f"{field}: {text}" if field else text for field, text in faults)
+        return _response(problem(status, detail, fields=[field for field, _ in faults if field]))
+    return _response(problem(status, error.detail))
+
+
+def of_unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A defect of ours: logged whole, told without its insides."""
+    log.error("unexpected error", path=request.url.path, exc_info=error)
+    detail = "The server's log tells more under this answer's x-request-id"
+    return _response(problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+
+
+HANDLERS: dict[int | type[Exception], Any] = {
+    **dict.fromkeys((StudyError, AttemptFailed), of_study_error),
+    HTTPException: of_http_error,
+    Exception: of_unexpected_error,
+}
+
+
+def _fault(message: Any) -> tuple[str, str]:
+    """The field at fault and what is wrong with it, from the framework's message about a body or a parameter."""
+    text, key = str(message["message"]), str(message.get("key", ""))
+    if text == "'data'":
+        return "", "The body is empty; send JSON"
+    path = "" if key == "data" else key
+    if text.startswith(("Object contains unknown field", "Object missing required field")):
+        name = text.split("`")[1]
+        path = f"{path}.{name}" if path else name
+    return path, text
+
+
+def _response(told: Problem, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    return Response(
+        content=msgspec.json.encode(told), status_code=told.status, media_type=MEDIA_TYPE, headers=dict(headers or {})
+    )

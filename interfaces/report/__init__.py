@@ -1,0 +1,5 @@
+"""A sweep's report: one page of HTML that needs nothing but a browser."""
+
+from interfaces.report.page import ReportData, render
+
+__all__ = ["ReportData", "render"]

@@ -1,0 +1,146 @@
+"""One batch of events applied to one generation: the only way in which a read model's rows are written."""
+
+import bisect
+from typing import Literal
+
+import psycopg
+from msgspec import Struct
+
+from application.ports import EventPages
+from domain.events import RecordedEvent
+from projections.generations import Connection, Generation
+from projections.read_model import ReadModel
+
+BATCH_SIZE = 2000
+
+
+class Advance(Struct, frozen=True):
+    """How far a generation got in one go.
+
+    moved: events read. outcome: `moved`, `at_end` (nothing to read), `held` (another process has the lease) or
+    `failed` (the event after `position` can't be applied, for `reason`).
+    """
+
+    outcome: Literal["moved", "at_end", "held", "failed"]
+    position: int
+    moved: int = 0
+    failed_position: int | None = None
+    reason: str | None = None
+
+
+class SharedPages:
+    """Pages that several read models at about the same place read and decode once."""
+
+    def __init__(self, pages: EventPages) -> None:
+        self._pages = pages
+        self.forget()
+
+    def forget(self) -> None:
+        """Read afresh: there may be new events."""
+        self._after: int | None = None
+        self._until: int | None = None
+        self._events: list[RecordedEvent] = []
+
+    def page(self, *, after: int, limit: int, until: int | None) -> list[RecordedEvent]:
+        """Events in order with a position in (after, until]; fewer than `limit` does not mean the end."""
+        if self._after is not None and until == self._until and self._after <= after:
+            start = bisect.bisect_right(self._events, after, key=lambda event: event.position)
+            if start < len(self._events) or after == self._after:
+                return self._events[start : start + limit]
+        self._events = self._pages.page(after=after, limit=limit, until=until)
+        self._after, self._until = after, until
+        return self._events
+
+
+class _NotApplied(Exception):
+    """A read model could not apply these events; the cause says why."""
+
+    def __init__(self, events: list[RecordedEvent]) -> None:
+        super().__init__()
+        self.events = events
+
+
+def advance(
+    connection: Connection,
+    pages: SharedPages,
+    model: ReadModel,
+    generation: Generation,
+    *,
+    until: int | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> Advance:
+    """Apply the next batch, with its position, in one transaction.
+
+    If an event can't be applied, those before it are, and the failure is recorded in the generation's row. Raises
+    psycopg.OperationalError when it is the connection that failed, not the read model.
+    """
+    limit, moved, suspected = batch_size, 0, 0
+    while True:
+        try:
+            done = _apply(connection, pages, model, generation, limit=limit, until=until)
+        except _NotApplied as failure:
+            if len(failure.events) > 1:
+                suspected = suspected or len(failure.events)
+                limit = len(failure.events) // 2
+                continue
+            return _failed(connection, generation, failure.events[0], failure.__cause__, moved)
+        moved += done.moved
+        if moved >= suspected or done.outcome != "moved":
+            return Advance(outcome=done.outcome if not moved else "moved", position=done.position, moved=moved)
+
+
+def _apply(
+    connection: Connection,
+    pages: SharedPages,
+    model: ReadModel,
+    generation: Generation,
+    *,
+    limit: int,
+    until: int | None,
+) -> Advance:
+    with connection.transaction():
+        row = connection.execute(
+            "SELECT position FROM projections.generations "
+            "WHERE name = %s AND generation = %s AND state <> 'retired' FOR UPDATE SKIP LOCKED",
+            (generation.name, generation.generation),
+        ).fetchone()
+        if row is None:
+            return Advance(outcome="held", position=generation.position)
+        position: int = row[0]
+        events = pages.page(after=position, limit=limit, until=until)
+        if not events:
+            return Advance(outcome="at_end", position=position)
+        try:
+            write(connection, model, generation, events)
+        except psycopg.OperationalError:
+            raise
+        except Exception as error:  # whatever a read model raises must stop it alone, and be recorded
+            raise _NotApplied(events) from error
+        return Advance(outcome="moved", position=events[-1].position, moved=len(events))
+
+
+def write(connection: Connection, model: ReadModel, generation: Generation, events: list[RecordedEvent]) -> None:
+    """Write the rows of some events and the position after them, inside the caller's transaction and lease."""
+    read = set(model.reads)
+    with connection.cursor() as cursor:
+        for change in model.changes([event for event in events if type(event.fact) in read]):
+            cursor.execute(change.sql.replace("{schema}", generation.schema).encode(), change.columns)
+        # The position moves even for events we ignore, or a restart replays them.
+        cursor.execute(
+            "UPDATE projections.generations SET position = %s, failed_position = NULL, failed_reason = NULL "
+            "WHERE name = %s AND generation = %s",
+            (events[-1].position, generation.name, generation.generation),
+        )
+
+
+def _failed(
+    connection: Connection, generation: Generation, event: RecordedEvent, cause: BaseException | None, moved: int
+) -> Advance:
+    reason = f"{type(cause).__name__}: {cause}".strip()[:2000].replace("\x00", "\ufffd")
+    row = connection.execute(
+        "UPDATE projections.generations SET failed_position = %s, failed_reason = %s "
+        "WHERE name = %s AND generation = %s AND position < %s RETURNING position",
+        (event.position, reason, generation.name, generation.generation, event.position),
+    ).fetchone()
+    position = row[0] if row else generation.position
+    return Advance(outcome="failed", position=position, moved=moved, failed_position=event.position, reason=reason)

@@ -1,0 +1,225 @@
+"""Questions about calls: which there are, and what one of them asked and got."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from application.recover_calls import OpenCall
+from domain.calls import Modality
+from domain.errors import NotFound, Rejected
+from projections.paging import Page, checked_limit, cursor_after, key_of, last_counted
+from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
+from projections.reading import Reader, Row
+
+PREVIEW_CHARACTERS = 200
+
+STATUSES = {
+    "requested": "c.outcome IS NULL AND c.in_doubt_position IS NULL",
+    "in_doubt": "c.outcome IS NULL AND c.in_doubt_position IS NOT NULL",
+    "success": "c.outcome = 'success'",
+    "failed": "c.outcome = 'failed'",
+    "cancelled": "c.outcome = 'cancelled'",
+}
+
+ITEM = f"""
+    c.call_id, {STATUS} AS status, c.provider, c.endpoint, c.model, c.served_model, c.modality, c.operation,
+    c.created_at, c.ended_at, c.latency_ms, c.total_ms, c.attempts, {TOKENS} AS tokens, c.error, c.finish_reason,
+    c.http_status, c.request_hash, c.sample_index, c.metadata, c.actor, c.process, c.correlation_id,
+    c.requested_position AS position
+"""
+
+MASKED = ", ".join(
+    [
+        *(name for name in CALLS.columns if name not in END_COLUMNS and name != "in_doubt_position"),
+        "CASE WHEN in_doubt_position <= %(as_of)s THEN in_doubt_position END AS in_doubt_position",
+        *(f"CASE WHEN ended_position <= %(as_of)s THEN {name} END AS {name}" for name in END_COLUMNS),
+    ]
+)
+
+BODIES = """
+    LEFT JOIN events.payloads asked ON asked.originator_id = c.call_id
+        AND asked.originator_version = 1 AND asked.part = 'request'
+    LEFT JOIN events.payloads answered ON answered.originator_id = c.call_id
+        AND answered.originator_version = c.ended_version AND answered.part = 'response'
+"""
+
+IN_GROUP = """
+    EXISTS (SELECT FROM projections.group_members m WHERE m.group_id = %(group_id)s AND m.call_id = c.call_id
+        AND m.added_position <= %(position)s AND coalesce(m.removed_position > %(position)s, true))
+"""
+
+FOUND_IN_BODIES = """
+    (CASE WHEN c.request_is_json THEN convert_from(asked.body, 'UTF8') END ILIKE ANY (%(patterns)s::text[])
+    OR CASE WHEN c.response_is_json THEN convert_from(answered.body, 'UTF8') END ILIKE ANY (%(patterns)s::text[]))
+"""
+
+
+class CallFilter(Struct, frozen=True, kw_only=True):
+    """Which calls are asked for; None leaves a filter out.
+
+    search: text inside the JSON of request or response, in any case. It reads the body of every call that the other
+    filters leave, so give one of those too on a large store.
+    """
+
+    provider: str | None = None
+    model: str | None = None
+    modality: str | None = None
+    status: str | None = None
+    group_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    search: str | None = None
+
+
+class CallQueries:
+    """Asks the table of calls."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def calls(
+        self, wanted: CallFilter, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[Row]:
+        """Calls, newest first, as they stood at a position. Raises Rejected for an unknown status or modality."""
+        conditions, parameters = _conditions(wanted)
+        if cursor is not None:
+            parameters["after_at"], parameters["after_position"] = key_of(cursor, tuple[datetime, int])
+            conditions.append("(c.created_at, c.requested_position) < (%(after_at)s, %(after_position)s)")
+        rows = await self._reader.rows(
+            f"SELECT {ITEM} FROM {_calls(as_of)} c {BODIES if wanted.search else ''} "  # noqa: S608 - our own names
+            f"WHERE {' AND '.join(conditions)} ORDER BY c.created_at DESC, c.requested_position DESC LIMIT %(limit)s",
+            {
+                **parameters,
+                "limit": checked_limit(limit) + 1,
+                "as_of": as_of,
+                "position": last_counted(as_of),
+            },
+        )
+        more = len(rows) > limit
+        items = rows[:limit]
+        return Page(items, cursor_after(items[-1]["created_at"], items[-1]["position"]) if more else None)
+
+    async def call(self, call_id: UUID, *, as_of: int | None = None) -> Row:
+        """One call with `request`, `response`, `text`, `prompt` and `attempts_made`. Raises NotFound."""
+        row = await self._reader.row(
+            f"SELECT {ITEM}, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS request, "  # noqa: S608
+            f"CASE WHEN c.outcome = 'success' AND c.response_is_json THEN answered.body END AS response "
+            f"FROM {_calls(as_of)} c {BODIES} WHERE c.call_id = %(call_id)s",
+            {"call_id": call_id, "as_of": as_of},
+        )
+        if row is None:
+            raise NotFound(f"There is no call {call_id}{'' if as_of is None else f' at position {as_of}'}")
+        request, response = _json(row.pop("request")), _json(row.pop("response"))
+        text_path = row.pop("text_path")
+        row |= {"request": request, "response": response, "prompt": prompt_preview(request)}
+        row["text"] = None if text_path is None else text_at(response, text_path)
+        row["attempts_made"] = await self._attempts(call_id, as_of)
+        return row
+
+    async def attempts(self, call_id: UUID, *, as_of: int | None = None) -> list[Row]:
+        """The attempts of one call, in order. Raises NotFound."""
+        await self.call(call_id, as_of=as_of)
+        return await self._attempts(call_id, as_of)
+
+    async def open_calls(self) -> Sequence[OpenCall]:
+        """Calls that have neither ended nor been found in doubt, oldest first."""
+        rows = await self._reader.rows(
+            f"SELECT c.call_id, c.process FROM projections.calls c "  # noqa: S608 - our own names
+            f"WHERE {STATUSES['requested']} ORDER BY c.requested_position",
+            {},
+        )
+        return [OpenCall(row["call_id"], row["process"]) for row in rows]
+
+    async def _attempts(self, call_id: UUID, as_of: int | None) -> list[Row]:
+        return await self._reader.rows(
+            "SELECT attempt, outcome, latency_ms, waits_seconds, error, at, position FROM projections.call_attempts "
+            "WHERE call_id = %(call_id)s AND position <= %(position)s ORDER BY version",
+            {"call_id": call_id, "position": last_counted(as_of)},
+        )
+
+
+def _calls(as_of: int | None) -> str:
+    """The table, or what it held at position %(as_of)s."""
+    if as_of is None:
+        return "projections.calls"
+    return f"(SELECT {MASKED} FROM projections.calls WHERE requested_position <= %(as_of)s)"  # noqa: S608
+
+
+def _conditions(wanted: CallFilter) -> tuple[list[str], dict[str, Any]]:
+    if wanted.status is not None and wanted.status not in STATUSES:
+        raise Rejected(f"{wanted.status!r} is no status; use one of {', '.join(STATUSES)}", fields=("status",))
+    if wanted.modality is not None and wanted.modality not in get_args(Modality):
+        raise Rejected(
+            f"{wanted.modality!r} is no modality; use one of {', '.join(get_args(Modality))}", fields=("modality",)
+        )
+    conditions = ["true"]
+    if wanted.status is not None:
+        conditions.append(STATUSES[wanted.status])
+    for name, condition in (
+        ("provider", "c.provider = %(provider)s"),
+        ("model", "c.model = %(model)s"),
+        ("modality", "c.modality = %(modality)s"),
+        ("group_id", IN_GROUP),
+        ("since", "c.created_at >= %(since)s"),
+        ("until", "c.created_at < %(until)s"),
+        ("search", FOUND_IN_BODIES),
+    ):
+        if getattr(wanted, name) is not None:
+            conditions.append(condition)
+    parameters: dict[str, Any] = msgspec.structs.asdict(wanted)
+    if wanted.provider is not None:
+        parameters["provider"] = wanted.provider.lower()
+    if wanted.search is not None:
+        parameters["patterns"] = search_patterns(wanted.search)
+    return conditions, parameters
+
+
+def search_patterns(text: str) -> list[str]:
+    """LIKE patterns for a text inside JSON, where quotes are escaped and other letters may be."""
+    plain = msgspec.json.encode(text).decode()[1:-1]
+    escaped = "".join(char if char.isascii() else _json_escape(char) for char in plain)
+    return [f"%{_like(each)}%" for each in dict.fromkeys((plain, escaped))]
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def _json(body: bytes | None) -> Any:
+    return None if body is None else msgspec.json.decode(body)
+
+
+def text_at(response: Any, path: Sequence[str]) -> str | None:
+    """The text at a path of member names and list indexes; None where there is none."""
+    for step in path:
+        if isinstance(response, dict):
+            response = response.get(step)
+        elif isinstance(response, list) and step.isdecimal() and int(step) < len(response):
+            response = response[int(step)]
+        else:
+            return None
+    return response if isinstance(response, str) else None
+
+
+def prompt_preview(request: Any) -> str | None:
+    """The beginning of what was asked: the last message of a chat, or the first text to embed."""
+    if not isinstance(request, dict):
+        return None
+    messages, texts = request.get("messages"), request.get("input")
+    asked: Any = request.get("prompt")
+    if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
+        asked = messages[-1].get("content")
+        if isinstance(asked, list):
+            asked = " ".join(str(part["text"]) for part in asked if isinstance(part, dict) and "text" in part)
+    elif texts is not None:
+        asked = texts[0] if isinstance(texts, list) and texts else texts
+    return asked[:PREVIEW_CHARACTERS] if isinstance(asked, str) else None

@@ -1,0 +1,94 @@
+"""Questions about datasets and artifacts, as they stood at a position."""
+
+from typing import Any
+from uuid import UUID
+
+from domain.errors import NotFound
+from projections.paging import LATEST, Page, checked_limit, cursor_after, key_of, last_counted
+from projections.reading import Reader, Row
+
+# A dataset goes by the names of its groups; the same content under two names is one dataset in two groups.
+DATASETS = """
+    SELECT g.name, d.dataset_id, g.group_id, d.content_sha256, d.row_count, d.columns, d.text_column, d.label_column,
+        d.artifact_id, d.source_name, d.skipped_rows, d.metadata, d.imported_at, d.actor, g.position
+    FROM projections.groups g
+    JOIN projections.datasets d ON d.dataset_id::text = g.metadata ->> 'dataset_id'
+    WHERE g.group_type = 'dataset' AND greatest(g.position, d.position) <= %(position)s
+"""
+
+ARTIFACTS = """
+    SELECT a.artifact_id, a.name, a.artifact_type, a.call_id, a.group_id, 'sha256:' || a.sha256 AS uri, a.sha256,
+        a.content_type, a.byte_size, a.shape, a.metadata, a.kept_at, a.actor, a.position
+    FROM projections.artifacts a WHERE a.position <= %(position)s
+"""
+
+
+class CatalogueQueries:
+    """Asks the tables of datasets and artifacts."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def dataset(self, name: str, *, as_of: int | None = None) -> Row:
+        """The dataset that goes by a name. Raises NotFound."""
+        row = await self._reader.row(
+            f"{DATASETS} AND g.name = %(name)s", {"name": name, "position": last_counted(as_of)}
+        )
+        if row is None:
+            raise NotFound(f"There is no dataset {name!r}; `study dataset list` shows the ones there are")
+        return row
+
+    async def datasets(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Page[Row]:
+        """Datasets by their names, newest name first."""
+        return await self._page(
+            f"{DATASETS} AND g.position < %(before)s ORDER BY g.position DESC", {}, as_of, limit, cursor
+        )
+
+    async def artifact(self, artifact_id: UUID, *, as_of: int | None = None) -> Row:
+        """One artifact. Raises NotFound."""
+        return await self._one_artifact("a.artifact_id = %(wanted)s", artifact_id, as_of)
+
+    async def artifact_named(self, name: str, *, as_of: int | None = None) -> Row:
+        """The newest artifact under a name, {run}/{step}/{type}.{ext}. Raises NotFound."""
+        return await self._one_artifact("a.name = %(wanted)s", name, as_of)
+
+    async def artifacts(
+        self,
+        *,
+        group_id: UUID | None = None,
+        artifact_type: str | None = None,
+        as_of: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Row]:
+        """Artifacts, of one group or type or of all, newest first."""
+        conditions = ["a.position < %(before)s"]
+        if group_id is not None:
+            conditions.append("a.group_id = %(group_id)s")
+        if artifact_type is not None:
+            conditions.append("a.artifact_type = %(artifact_type)s")
+        return await self._page(
+            f"{ARTIFACTS} AND {' AND '.join(conditions)} ORDER BY a.position DESC",
+            {"group_id": group_id, "artifact_type": artifact_type},
+            as_of,
+            limit,
+            cursor,
+        )
+
+    async def _one_artifact(self, condition: str, wanted: UUID | str, as_of: int | None) -> Row:
+        row = await self._reader.row(
+            f"{ARTIFACTS} AND {condition} ORDER BY a.position DESC LIMIT 1",
+            {"wanted": wanted, "position": last_counted(as_of)},
+        )
+        if row is None:
+            raise NotFound(f"There is no artifact {str(wanted)[:100]}; `study artifact list` shows the ones there are")
+        return row
+
+    async def _page(
+        self, sql: str, parameters: dict[str, Any], as_of: int | None, limit: int, cursor: str | None
+    ) -> Page[Row]:
+        before = LATEST if cursor is None else key_of(cursor, tuple[int])[0]
+        paged = {**parameters, "position": last_counted(as_of), "before": before, "limit": checked_limit(limit) + 1}
+        rows = await self._reader.rows(f"{sql} LIMIT %(limit)s", paged)
+        items = rows[:limit]
+        return Page(items, cursor_after(items[-1]["position"]) if len(rows) > limit else None)

@@ -1,0 +1,216 @@
+"""Sweeps and their steps: the tables and what events do to them.
+
+A sweep may fail and be resumed many times, so its status lies in a table of its turns: as of a position, the last
+turn up to it counts.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from domain.events import RecordedEvent
+from domain.sweeps import SweepFailed, SweepFinished, SweepResumed, SweepStarted, SweepStepFinished
+from projections.read_model import Change, Insert, ReadModel, Table, Update, View
+
+SWEEPS = Table(
+    name="sweeps",
+    columns={
+        "sweep_id": "uuid NOT NULL",
+        "fingerprint": "text NOT NULL",
+        "salt": "text",
+        "method": "text NOT NULL",
+        "config": "jsonb NOT NULL",
+        "source": "jsonb NOT NULL",
+        "dataset_id": "uuid",
+        "dataset_name": "text",
+        "run_group_id": "uuid NOT NULL",
+        "software": "jsonb NOT NULL",
+        "metadata": "jsonb NOT NULL",
+        "actor": "text NOT NULL",
+        "process": "text NOT NULL",
+        "started_at": "timestamptz NOT NULL",
+        "started_position": "bigint NOT NULL",
+        "finished_at": "timestamptz",
+        "finished_position": "bigint",
+        "chosen_k": "int",
+        "chosen_by": "text",
+        "explanation": "text",
+        "clusters": "jsonb",
+        "artifact_ids": "jsonb",
+        "duration_s": "float8",
+    },
+    key=("sweep_id",),
+    indexes=("(started_position)",),
+)
+
+TURNS = Table(
+    name="sweep_turns",
+    columns={
+        "sweep_id": "uuid NOT NULL",
+        "position": "bigint NOT NULL",
+        "status": "text NOT NULL",  # what the sweep is from here on: running, finished or failed
+        "at": "timestamptz NOT NULL",
+        "process": "text NOT NULL",
+        "reason": "text",
+    },
+    key=("sweep_id", "position"),
+)
+
+METRICS = {
+    "objective": "float8 NOT NULL",
+    "iterations": "int NOT NULL",
+    "converged": "boolean NOT NULL",
+    "empty_clusters": "int NOT NULL",
+    "silhouette": "float8",
+    "stability_ari_mean": "float8",
+    "stability_ari_std": "float8",
+    "dispersion": "float8 NOT NULL",
+    "coverage": "float8 NOT NULL",
+    "acc": "float8",
+    "nmi": "float8",
+    "ari": "float8",
+}
+
+STEPS = Table(
+    name="sweep_steps",
+    columns={
+        "sweep_id": "uuid NOT NULL",
+        "k": "int NOT NULL",
+        **METRICS,
+        "labels_sha256": "text NOT NULL",
+        "centroids_sha256": "text NOT NULL",
+        "best_restart": "int NOT NULL",
+        "step_group_id": "uuid NOT NULL",
+        "artifact_ids": "jsonb NOT NULL",
+        "duration_s": "float8 NOT NULL",
+        "finished_at": "timestamptz NOT NULL",
+        "position": "bigint NOT NULL",
+    },
+    key=("sweep_id", "k"),
+)
+
+SWEEPS_VIEW = View(
+    name="sweeps",
+    select="""
+        SELECT s.sweep_id, last.status, s.method, s.chosen_k, s.chosen_by, s.explanation, s.config AS config_json,
+            s.source AS source_json, s.clusters AS clusters_json, s.fingerprint, s.dataset_id, s.dataset_name,
+            s.run_group_id, (SELECT count(*) FROM {schema}.sweep_steps t WHERE t.sweep_id = s.sweep_id) AS steps,
+            s.started_at, s.finished_at, s.duration_s, last.reason, s.actor, last.process,
+            s.software AS software_json, s.metadata AS metadata_json, s.started_position AS position
+        FROM {schema}.sweeps s
+        CROSS JOIN LATERAL (
+            SELECT t.status, t.process, t.reason FROM {schema}.sweep_turns t
+            WHERE t.sweep_id = s.sweep_id ORDER BY t.position DESC LIMIT 1
+        ) AS last
+    """,
+)
+
+STEPS_VIEW = View(
+    name="sweep_steps",
+    select=f"""
+        SELECT sweep_id, k, {", ".join(METRICS)}, labels_sha256, centroids_sha256, best_restart, step_group_id,
+            artifact_ids AS artifact_ids_json, duration_s, finished_at, position
+        FROM {{schema}}.sweep_steps
+    """,  # noqa: S608 - our own names
+)
+
+_finished_columns = (
+    "finished_at",
+    "finished_position",
+    "chosen_k",
+    "chosen_by",
+    "explanation",
+    "clusters",
+    "artifact_ids",
+    "duration_s",
+)
+_insert_sweeps = Insert(SWEEPS)
+_insert_turns = Insert(TURNS)
+_finish_sweeps = Update(SWEEPS, *_finished_columns)
+# A process that was thought dead may finish a step that another has finished too: the later one stands.
+_insert_steps = Insert(
+    STEPS,
+    on_conflict="ON CONFLICT (sweep_id, k) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in STEPS.columns if name not in STEPS.key),
+)
+
+
+def changes(events: Sequence[RecordedEvent]) -> list[Change]:
+    """Started sweeps first, then what finished them, then turns and steps."""
+    started: list[tuple[Any, ...]] = []
+    finished: dict[Any, tuple[Any, ...]] = {}
+    turns: list[tuple[Any, ...]] = []
+    steps: dict[Any, tuple[Any, ...]] = {}
+    for event in events:
+        fact, at = event.fact, event.envelope.occurred_at
+        match fact:
+            case SweepStarted():
+                started.append(_started_row(event, fact))
+                turns.append(_turn(event, "running"))
+            case SweepStepFinished():
+                steps[event.stream_id, fact.metrics.k] = _step_row(event, fact)
+            case SweepFinished():
+                chosen = (fact.chosen_k, fact.chosen_by, fact.explanation, fact.clusters, fact.artifact_ids)
+                finished[event.stream_id] = (event.stream_id, at, event.position, *chosen, fact.duration_s)
+                turns.append(_turn(event, "finished"))
+            case SweepFailed():
+                turns.append(_turn(event, "failed", fact.reason))
+            case SweepResumed():
+                turns.append(_turn(event, "running"))
+    return [
+        *_insert_sweeps(started),
+        *_finish_sweeps(list(finished.values())),
+        *_insert_turns(turns),
+        *_insert_steps(list(steps.values())),
+    ]
+
+
+def _started_row(event: RecordedEvent, fact: SweepStarted) -> tuple[Any, ...]:
+    envelope, source = event.envelope, fact.source
+    return (
+        event.stream_id,
+        fact.fingerprint,
+        fact.salt,
+        fact.config.method,
+        fact.config,
+        source,
+        source.dataset_id,
+        source.dataset_name,
+        fact.run_group_id,
+        fact.software,
+        fact.metadata,
+        envelope.actor,
+        envelope.process,
+        envelope.occurred_at,
+        event.position,
+        *(None,) * len(_finished_columns),
+    )
+
+
+def _turn(event: RecordedEvent, status: str, reason: str | None = None) -> tuple[Any, ...]:
+    return (event.stream_id, event.position, status, event.envelope.occurred_at, event.envelope.process, reason)
+
+
+def _step_row(event: RecordedEvent, fact: SweepStepFinished) -> tuple[Any, ...]:
+    return (
+        event.stream_id,
+        fact.metrics.k,
+        *(getattr(fact.metrics, name) for name in METRICS),
+        fact.labels_sha256,
+        fact.centroids_sha256,
+        fact.best_restart,
+        fact.step_group_id,
+        fact.artifact_ids,
+        fact.duration_s,
+        event.envelope.occurred_at,
+        event.position,
+    )
+
+
+SWEEP_RUNS = ReadModel(
+    name="sweeps",
+    version=1,
+    reads=(SweepStarted, SweepStepFinished, SweepFinished, SweepFailed, SweepResumed),
+    tables=(SWEEPS, TURNS, STEPS),
+    views=(SWEEPS_VIEW, STEPS_VIEW),
+    changes=changes,
+)

@@ -1,0 +1,175 @@
+import asyncio
+import random
+from uuid import UUID
+
+import pytest
+
+from application.ask_model import AskModel, Question
+from application.call_provider import AttemptPolicy, CallProvider
+from application.group_calls import GroupCalls, GroupPlace
+from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
+from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallFoundInDoubt, CallRequested
+from domain.errors import ProviderFailed, Rejected, Unavailable
+from domain.groups import GroupCreated, GroupMembersAdded
+from tests.support.given_when_then import CONTEXT, ListStore, SteppingClock, notebook
+from tests.support.scripted_provider import Directory, ScriptedProvider, failure
+
+
+class Asking:
+    """A use case over a list store and a scripted provider."""
+
+    def __init__(self, *script: AttemptFailed, hangs: bool = False, attempts: int = 3) -> None:
+        self.store = ListStore()
+        self.clock = SteppingClock()
+        self.notebook = notebook(self.store, self.clock)
+        self.provider = ScriptedProvider(script, hangs=hangs)
+        self.ask = AskModel(
+            CallProvider(self.notebook, chance=random.Random(0)),
+            Directory(self.provider),
+            GroupCalls(self.notebook),
+            lambda: AttemptPolicy(attempts=attempts),
+        )
+
+
+async def test_an_answer_is_durable_before_the_caller_has_it() -> None:
+    asking = Asking()
+    answer = await asking.ask(Question(prompt="Three primes?"), CONTEXT)
+    assert answer.text == "echo: Three primes?"
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallAnswered]
+    assert answer.position == 2
+    response = await asking.store.read_payload(answer.call_id, 2, "response")
+    assert response is not None
+    assert b"echo: Three primes?" in (response.body or b"")
+
+
+async def test_the_request_is_durable_before_the_provider_is_contacted() -> None:
+    asking = Asking()
+    seen: list[int] = []
+    send = asking.provider.send
+
+    async def looking(prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        seen.append(len(asking.store.facts(CallRequested)))
+        return await send(prepared, timeout_seconds=timeout_seconds)
+
+    asking.provider.send = looking  # type: ignore[method-assign]
+    await asking.ask(Question(prompt="?"), CONTEXT)
+    assert seen == [1]
+
+
+async def test_a_call_whose_request_cannot_be_stored_is_never_made() -> None:
+    asking = Asking()
+    asking.store.unavailable = True
+    with pytest.raises(Unavailable):
+        await asking.ask(Question(prompt="?"), CONTEXT)
+    assert asking.provider.sent == []
+
+
+async def test_each_failed_attempt_is_an_event_of_its_own() -> None:
+    asking = Asking(failure(), failure("rate_limited"))
+    answer = await asking.ask(Question(prompt="?"), CONTEXT)
+    assert answer.attempts == 3
+    kinds = [type(fact) for fact in asking.store.facts()]
+    assert kinds == [CallRequested, CallAttemptFailed, CallAttemptFailed, CallAnswered]
+    first, second = asking.store.facts(CallAttemptFailed)
+    assert isinstance(first, CallAttemptFailed)
+    assert isinstance(second, CallAttemptFailed)
+    assert [first.attempt, second.attempt] == [1, 2]
+    assert [first.waits_seconds, second.waits_seconds] == asking.clock.slept
+    assert 0.5 <= asking.clock.slept[0] <= 1.0 <= asking.clock.slept[1] <= 2.0
+
+
+async def test_what_the_provider_asks_to_wait_is_waited() -> None:
+    asking = Asking(failure("rate_limited", retry_after=7.5))
+    await asking.ask(Question(prompt="?"), CONTEXT)
+    assert asking.clock.slept == [7.5]
+
+
+async def test_a_lasting_failure_is_not_tried_again() -> None:
+    asking = Asking(failure("authentication", transient=False), attempts=5)
+    with pytest.raises(ProviderFailed, match="told to fail: authentication") as failed:
+        await asking.ask(Question(prompt="?"), CONTEXT)
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallAttemptFailed, CallFailed]
+    assert UUID(failed.value.call_id) == asking.store.events[0].stream_id
+    assert asking.clock.slept == []
+
+
+async def test_attempts_are_bounded_and_the_last_failure_lands_with_the_end() -> None:
+    asking = Asking(*(failure() for _ in range(9)), attempts=3)
+    with pytest.raises(ProviderFailed, match="after 3 attempts"):
+        await asking.ask(Question(prompt="?"), CONTEXT)
+    attempts = asking.store.facts(CallAttemptFailed)
+    assert [fact.attempt for fact in attempts if isinstance(fact, CallAttemptFailed)] == [1, 2, 3]
+    assert isinstance(attempts[-1], CallAttemptFailed)
+    assert attempts[-1].waits_seconds is None
+    assert isinstance(asking.store.facts()[-1], CallFailed)
+
+
+async def test_a_cancelled_call_says_so() -> None:
+    asking = Asking(hangs=True)
+    task = asyncio.create_task(asking.ask(Question(prompt="?"), CONTEXT))
+    while not asking.provider.sent:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallCancelled]
+
+
+async def test_a_late_answer_lands_after_the_doubt() -> None:
+    asking = Asking()
+    send = asking.provider.send
+
+    async def declared_dead(prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        event = asking.store.events[0]
+        doubt = CallFoundInDoubt(dead_process="00000000000000a1", first_seen_dead_at=event.recorded_at)
+        asking.store.given(event.stream_id, doubt)
+        return await send(prepared, timeout_seconds=timeout_seconds)
+
+    asking.provider.send = declared_dead  # type: ignore[method-assign]
+    await asking.ask(Question(prompt="?"), CONTEXT)
+    assert [(event.version, type(event.fact)) for event in asking.store.events] == [
+        (1, CallRequested),
+        (2, CallFoundInDoubt),
+        (3, CallAnswered),
+    ]
+
+
+async def test_samples_are_calls_of_their_own_in_the_groups_order() -> None:
+    asking = Asking()
+    place = GroupPlace(group_type="batch", name="primes", position=10)
+    answers = await asking.ask.answers(Question(prompt="?", samples=3, group=place), CONTEXT)
+    assert len({answer.call_id for answer in answers}) == 3
+    requested = asking.store.facts(CallRequested)
+    assert len({fact.request_hash for fact in requested if isinstance(fact, CallRequested)}) == 3
+    assert len(asking.store.facts(GroupCreated)) == 1
+    members = [fact.members[0] for fact in asking.store.facts(GroupMembersAdded) if isinstance(fact, GroupMembersAdded)]
+    assert sorted(member.position or 0 for member in members) == [10, 11, 12]
+
+
+async def test_nothing_is_sent_that_was_not_asked_for() -> None:
+    asking = Asking()
+    await asking.ask(Question(prompt="?", system="Be brief.", seed=3), CONTEXT)
+    assert asking.provider.sent[0].body == (
+        b'{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"?"}],"seed":3}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "field"),
+    [
+        (Question(), "prompt"),
+        (Question(prompt=" "), "prompt"),
+        (Question(prompt="?", messages=({"role": "user", "content": "?"},)), "messages"),
+        (Question(prompt="?", samples=0), "n"),
+        (Question(prompt="?", temperature=3), "temperature"),
+        (Question(prompt="?", max_tokens=0), "max_tokens"),
+        (Question(prompt="?", attempts=21), "attempts"),
+        (Question(prompt="?", group=GroupPlace(group_type="batch", name="")), "name"),
+    ],
+)
+async def test_a_wrong_question_is_rejected_and_leaves_no_trace(question: Question, field: str) -> None:
+    asking = Asking()
+    with pytest.raises(Rejected) as rejected:
+        await asking.ask.answers(question, CONTEXT)
+    assert field in rejected.value.fields
+    assert asking.store.events == []

@@ -1,0 +1,65 @@
+"""The OpenAPI document is whole, and its page needs no internet."""
+
+import re
+
+import httpx
+
+ROUTES = {
+    ("/health/live", "get"),
+    ("/health/ready", "get"),
+    ("/api/calls", "get"),
+    ("/api/calls", "post"),
+    ("/api/calls/{call_id}", "get"),
+    ("/api/calls/{call_id}/attempts", "get"),
+    ("/api/calls/{call_id}/events", "get"),
+    ("/api/embeddings", "post"),
+    ("/api/datasets", "get"),
+    ("/api/datasets", "post"),
+    ("/api/datasets/{name}", "get"),
+    ("/api/sweeps", "get"),
+    ("/api/sweeps/{sweep_id}", "get"),
+    ("/api/projections", "get"),
+    ("/api/projections/{name}/rebuild", "post"),
+    ("/api/providers", "get"),
+    ("/api/providers/{name}/models", "get"),
+}
+
+
+def test_every_route_is_documented_with_its_problems(http: httpx.Client) -> None:
+    document = http.get("/api/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    operations = {
+        (path, method): operation for path, item in document["paths"].items() for method, operation in item.items()
+    }
+    assert set(operations) == ROUTES
+    for (path, method), operation in operations.items():
+        assert operation["summary"], path
+        assert operation["description"], path
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                content = response["content"]["application/problem+json"]
+                examples = [example["value"] for example in content["examples"].values()]
+                assert examples, (path, status)
+                assert all(str(example["status"]) == status for example in examples), (path, method, status)
+    assert set(operations["/api/calls", "post"]["responses"]) == {"201", "400", "413", "502", "503"}
+    assert set(operations["/api/datasets", "post"]["responses"]) == {"201", "400", "409", "413", "503"}
+    body = document["components"]["schemas"]["CallBody"]
+    assert body["properties"]["n"]["minimum"] == 1
+
+
+def test_the_page_loads_only_from_this_server(http: httpx.Client) -> None:
+    for address in ("/api/docs", "/api/docs/"):
+        page = http.get(address)
+        assert page.status_code == 200
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert "http" not in page.headers["content-security-policy"]
+        loaded = re.findall(r'(?:src|href)="([^"]*)"', page.text)
+        assert len(loaded) == 6
+        for asset in loaded:
+            assert asset.startswith("/api/"), asset
+            answer = http.get(asset)
+            assert answer.status_code == 200, asset
+            assert answer.content
+    styles = http.get("/api/docs/assets/swagger-ui.css").text
+    assert "@import" not in styles
+    assert not re.search(r"url\(['\"]?(?!['\"]?data:)", styles)

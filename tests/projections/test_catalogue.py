@@ -1,0 +1,66 @@
+"""Given what was imported and kept, then it is found by name, id and group."""
+
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from domain.artifacts import ArtifactKept
+from domain.datasets import DatasetImported, VectorsImported
+from domain.errors import NotFound
+from domain.groups import GroupCreated
+from tests.support.facts import EXAMPLES, ID, SHA256
+
+BY_TYPE = {type(fact): fact for fact in EXAMPLES}
+DATASET, KEPT = BY_TYPE[DatasetImported], BY_TYPE[ArtifactKept]
+DATASET_ID = UUID(int=5)
+
+
+def named(name):
+    return GroupCreated(group_type="dataset", name=name, metadata={"dataset_id": str(DATASET_ID)})
+
+
+async def test_a_dataset_goes_by_every_name_it_was_given(log, follower, queries):
+    log.write(DATASET_ID, DATASET)
+    log.write(UUID(int=6), named("clinc"))
+    log.write(UUID(int=7), named("again"))
+    log.write(UUID(int=8), GroupCreated(group_type="dataset", name="odd", metadata={"dataset_id": "none"}))
+    follower.catch_up()
+    found = await queries.dataset("clinc")
+    assert (found["dataset_id"], found["row_count"], found["columns"]) == (str(DATASET_ID), 4500, ["text", "intent"])
+    assert [dataset["name"] for dataset in (await queries.datasets())["items"]] == ["again", "clinc"]
+    assert [dataset["name"] for dataset in (await queries.datasets(as_of=2))["items"]] == ["clinc"]
+    page = await queries.datasets(limit=1)
+    rest = await queries.datasets(limit=1, cursor=page["next_cursor"])
+    assert [dataset["name"] for dataset in rest["items"]] == ["clinc"]
+    for name, as_of in (("odd", None), ("clinc", 1)):
+        with pytest.raises(NotFound, match="no dataset"):
+            await queries.dataset(name, as_of=as_of)
+
+
+async def test_artifacts_are_found_by_id_name_group_and_type(log, follower, queries):
+    log.write(UUID(int=1), KEPT)
+    log.write(UUID(int=2), replace(KEPT, artifact_type="scatter", group_id=None, shape=None))
+    follower.catch_up()
+    assert (await queries.artifact(UUID(int=1)))["uri"] == f"sha256:{SHA256}"
+    assert (await queries.artifact(KEPT.name))["artifact_id"] == str(UUID(int=2))  # the newest of that name
+    assert (await queries.artifact(KEPT.name, as_of=1))["artifact_id"] == str(UUID(int=1))
+    assert len((await queries.artifacts())["items"]) == 2
+    assert [each["shape"] for each in (await queries.artifacts(group_id=ID))["items"]] == [[4500]]
+    assert [each["shape"] for each in (await queries.artifacts(artifact_type="scatter"))["items"]] == [None]
+    assert (await queries.artifacts(as_of=0))["items"] == []
+    with pytest.raises(NotFound, match="no artifact"):
+        await queries.artifact("run/k=9/none.npy")
+
+
+def test_the_views_show_artifacts_with_type_and_shape(log, follower, sql):
+    log.write(UUID(int=1), KEPT)
+    log.write(UUID(int=2), BY_TYPE[VectorsImported])
+    log.write(DATASET_ID, DATASET)
+    follower.catch_up()
+    columns = "uri, sha256, byte_size, metadata_json->>'artifact_type', metadata_json->'shape', metadata_json->>'dtype'"
+    assert sql(f"SELECT {columns} FROM study.call_artifacts") == [
+        (f"sha256:{SHA256}", SHA256, 18128, "sweep_labels", [4500], "int32")
+    ]
+    assert sql("SELECT text_column, label_column FROM study.datasets") == [("text", "intent")]
+    assert sql("SELECT dimension FROM projections.vectors_imports") == [(384,)]

@@ -1,0 +1,69 @@
+"""Given a sweep's events, then its row, its steps and its status at every position."""
+
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from domain.errors import NotFound
+from domain.sweeps import SweepFailed, SweepFinished, SweepResumed, SweepStarted, SweepStepFinished
+from tests.support.facts import EXAMPLES
+
+BY_TYPE = {type(fact): fact for fact in EXAMPLES}
+STARTED, STEP, FINISHED = BY_TYPE[SweepStarted], BY_TYPE[SweepStepFinished], BY_TYPE[SweepFinished]
+SWEEP = UUID(int=1)
+
+
+def step(k):
+    return replace(STEP, metrics=replace(STEP.metrics, k=k))
+
+
+@pytest.fixture
+def eventful_sweep(log, follower):
+    log.write(SWEEP, STARTED, step(3), SweepFailed(reason="the disk is full"), SweepResumed(finished_steps=1))
+    follower.catch_up()
+    log.write(SWEEP, step(2), FINISHED)
+    follower.catch_up()
+
+
+async def test_a_finished_sweep_has_the_promised_shape(eventful_sweep, queries):
+    sweep = await queries.sweep(SWEEP)
+    assert (sweep["sweep_id"], sweep["status"], sweep["method"]) == (str(SWEEP), "finished", "k-subspaces")
+    assert (sweep["chosen_k"], sweep["chosen_by"], sweep["duration_s"]) == (3, "silhouette", 3.25)
+    assert [step["k"] for step in sweep["steps"]] == [2, 3]
+    metrics = {"objective", "iterations", "silhouette", "stability_ari_mean", "stability_ari_std", "dispersion"}
+    assert set(sweep["steps"][0]) >= metrics | {"k", "coverage", "acc", "nmi", "ari", "labels_sha256"}
+    assert set(sweep["clusters"][0]) >= {"cluster", "size", "name", "representatives"}
+
+
+async def test_as_of_each_position_the_sweep_is_what_it_was(eventful_sweep, queries):
+    seen = [await queries.sweep(SWEEP, as_of=position) for position in range(1, 7)]
+    assert [each["status"] for each in seen] == ["running", "running", "failed", "running", "running", "finished"]
+    assert [len(each["steps"]) for each in seen] == [0, 1, 1, 1, 2, 2]
+    assert [each["chosen_k"] for each in seen] == [None, None, None, None, None, 3]
+    assert seen[2]["reason"] == "the disk is full"
+    assert seen[4]["clusters"] == []
+    with pytest.raises(NotFound, match="no sweep"):
+        await queries.sweep(SWEEP, as_of=0)
+
+
+async def test_sweeps_are_listed_newest_first(log, follower, queries):
+    for number in range(1, 4):
+        log.write(UUID(int=number), STARTED)
+    follower.catch_up()
+    page = await queries.sweeps(limit=2)
+    rest = await queries.sweeps(limit=2, cursor=page["next_cursor"])
+    found = [UUID(sweep["sweep_id"]).int for sweep in page["items"] + rest["items"]]
+    assert found == [3, 2, 1]
+    assert rest["next_cursor"] is None
+    assert len((await queries.sweeps(as_of=1))["items"]) == 1
+
+
+def test_the_views_show_sweeps_and_steps(eventful_sweep, sql):
+    assert sql("SELECT status, chosen_k, steps, dataset_name, fingerprint FROM study.sweeps") == [
+        ("finished", 3, 2, "clinc", STARTED.fingerprint)
+    ]
+    assert sql("SELECT k, silhouette, labels_sha256 FROM study.sweep_steps ORDER BY k") == [
+        (2, 0.25, STEP.labels_sha256),
+        (3, 0.25, STEP.labels_sha256),
+    ]
