@@ -13,7 +13,7 @@ from projections.follow import Follower, FollowerThread
 from projections.generations import install, opened
 from projections.raw_calls import RAW_CALLS
 from projections.read_models import READ_MODELS
-from tests.projections.log import answered, chat
+from tests.projections.log import answered, chat, requested
 from tests.projections.tallies import STREAM, Stumbles, happened, tally_model
 
 SEEN = "SELECT seen FROM study.tallies"
@@ -77,6 +77,16 @@ def test_a_failing_read_model_stops_alone_at_its_event_and_resumes(log, tallying
     assert follower.catch_up().failures == ()
     assert sql(SEEN) == [(16,)]
     assert sql(POSITION, "tally") == [(18, None, None)]
+
+
+def test_a_row_too_large_for_an_index_stops_its_read_model_alone(log, tallying, sql):
+    model = "".join(chr(0x4E00 + (number * 7919) % 20000) for number in range(4000))
+    log.write(UUID(int=1), requested(model=model))
+    log.write(STREAM, happened())
+    (failure,) = tallying().catch_up().failures
+    assert (failure.read_model, failure.position) == ("raw_calls", 1)
+    assert "ProgramLimitExceeded" in failure.reason
+    assert sql(SEEN) == [(1,)]
 
 
 def test_a_failed_read_model_is_not_tried_at_every_step(log, tallying):

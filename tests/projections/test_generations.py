@@ -116,9 +116,10 @@ def test_a_view_that_a_users_own_view_needs_is_not_dropped_silently(connect, sql
     model = tally_model()
     with connect() as connection:
         install(connection, [model])
-    sql("CREATE VIEW public.mine AS SELECT reason FROM study.tallies")
+    sql("CREATE SCHEMA notebook")
+    sql("CREATE VIEW notebook.mine AS SELECT reason FROM study.tallies")
     changed = replace(model, views=(View(name="tallies", select="SELECT seen FROM {schema}.tallies"),))
-    with connect() as connection, pytest.raises(Unavailable, match="view mine depends"):
+    with connect() as connection, pytest.raises(Unavailable, match=r"view notebook\.mine depends"):
         install(connection, [changed])
 
 

@@ -10,9 +10,10 @@ from domain.calls import CallFoundInDoubt
 from domain.errors import NotFound
 from projections.advance import SharedPages, advance
 from projections.follow import Follower
-from projections.generations import building, install, opened
+from projections.generations import building, install, opened, prepare, sweep_out
 from projections.read_models import READ_MODELS
 from projections.rebuild import ProjectionFailed, rebuild, status, verify
+from projections.swap import swap
 from tests.projections.log import NOON, PROCESS, answered, attempt_failed, chat, failed
 from tests.projections.tallies import STREAM, Stumbles, happened, tally_model
 from tests.support.facts import EXAMPLES
@@ -145,6 +146,40 @@ def test_events_that_arrive_while_generations_are_swapped_are_neither_lost_nor_d
     follower.catch_up()
     assert sql("SELECT seen FROM study.tallies") == [(600,)]
     assert [each.generation for each in status(follower)] == [rebuilds + 1]
+
+
+def test_a_swap_waits_for_the_batch_under_way_and_reads_what_it_read(log, connect, tally, sql):
+    follower, _ = tally
+    model = follower.read_models[0]
+    log.write(STREAM, *(happened() for _ in range(12)))
+    follower.catch_up()
+    connection = opened(connect)
+    half_built = building(connection, model)
+    holder = opened(connect)
+    with ThreadPoolExecutor(1) as thread:
+        with holder.transaction():
+            holder.execute("SELECT FROM projections.generations WHERE state = 'live' FOR UPDATE")
+            swapping = thread.submit(swap, connection, SharedPages(log), model, half_built)
+            with pytest.raises(TimeoutError):
+                swapping.result(timeout=0.3)
+        assert swapping.result()
+    assert sql("SELECT seen FROM study.tallies") == [(12,)]  # time never runs backwards for readers
+    assert not swap(connection, SharedPages(log), model, half_built)  # it is done once
+    connection.close()
+    holder.close()
+
+
+def test_a_verifier_at_work_is_not_taken_for_a_dead_one(log, connect, tally):
+    follower, _ = tally
+    log.write(STREAM, happened())
+    follower.catch_up()
+
+    def another_process_opens(*_):
+        with connect() as connection:
+            prepare(connection)
+            sweep_out(connection)
+
+    assert verify(follower, "tally", another_process_opens).equal
 
 
 def test_a_rebuild_that_fails_leaves_the_live_one_as_it_was(log, tally, sql):

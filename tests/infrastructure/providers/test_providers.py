@@ -1,0 +1,265 @@
+"""One contract that every provider passes, over real HTTP, and a table of misbehaviours with what they mean."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import pytest
+
+from application.providers import AttemptFailed, ChatRequest, EmbeddingsRequest, PreparedRequest, Provider
+from domain.errors import Rejected
+from infrastructure.providers.azure import AzureOpenAI
+from infrastructure.providers.failures import Redactor, refused
+from infrastructure.providers.hyperbolic import Hyperbolic
+from infrastructure.providers.local import LocalProvider
+from infrastructure.providers.openai_compatible import OpenAICompatible
+from infrastructure.providers.registry import ProviderRegistry
+from infrastructure.providers.settings import ProviderSettings
+from infrastructure.settings import Settings
+from tests.support.misbehaving_server import Behaviour, MisbehavingServer, vector_of
+
+KEY = "sk-planted-0123456789abcdef"
+TEXTS = ("one", "two", "three", "four", "five")
+ASKED = ChatRequest(model=None, messages=({"role": "user", "content": "Three primes?"},))
+
+
+def openai(server: MisbehavingServer) -> Provider:
+    return OpenAICompatible(api_key=KEY, base_url=server.url, chat_model="gpt-4o-mini", embedding_model="tiny")
+
+
+def azure(server: MisbehavingServer) -> Provider:
+    return AzureOpenAI(
+        api_key=KEY,
+        endpoint=server.root,
+        api_version="2024-10-21",
+        chat_deployment="gpt-4o-mini-deploy",
+        embedding_deployment="embed-deploy",
+    )
+
+
+def hyperbolic(server: MisbehavingServer) -> Provider:
+    return Hyperbolic(api_key=KEY, endpoint=server.root, chat_model="tiny")
+
+
+def local(_server: MisbehavingServer) -> Provider:
+    return LocalProvider()
+
+
+@pytest.fixture
+def server() -> Iterator[MisbehavingServer]:
+    with MisbehavingServer() as server:
+        yield server
+
+
+@pytest.fixture(params=[openai, azure, hyperbolic, local], ids=lambda make: make.__name__)
+async def provider(request: pytest.FixtureRequest, server: MisbehavingServer) -> AsyncIterator[Provider]:
+    make: Callable[[MisbehavingServer], Provider] = request.param
+    made = make(server)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def over_http(server: MisbehavingServer) -> AsyncIterator[Provider]:
+    made = openai(server)
+    yield made
+    await made.aclose()
+
+
+async def test_a_chat_is_sent_as_prepared_and_its_text_found(provider: Provider, server: MisbehavingServer) -> None:
+    prepared = provider.prepare_chat(ASKED)
+    answer = await provider.send(prepared, timeout_seconds=5)
+    assert answer.text
+    assert answer.text_path is not None
+    found = msgspec.json.decode(answer.body)
+    for step in answer.text_path:
+        found = found[int(step)] if step.isdecimal() else found[step]
+    assert found == answer.text
+    assert answer.latency_ms > 0
+    assert all(request.body == prepared.body for request in server.requests)
+    assert "temperature" not in msgspec.json.decode(prepared.body)
+
+
+async def test_what_was_prepared_holds_no_secret(provider: Provider) -> None:
+    assert KEY not in repr(provider.prepare_chat(ASKED)) + repr(provider) + repr(vars(provider).keys())
+
+
+async def test_models_are_listed_in_order(provider: Provider) -> None:
+    models = await provider.models()
+    assert models
+    assert models == sorted(models)
+
+
+async def test_every_text_gets_its_own_vector(provider: Provider, server: MisbehavingServer) -> None:
+    if provider.name == "hyperbolic":
+        with pytest.raises(Rejected, match="no embeddings"):
+            provider.prepare_embeddings(EmbeddingsRequest(model=None, texts=TEXTS))
+        return
+    server.behave_always("shuffled_vectors")
+    prepared = provider.prepare_embeddings(EmbeddingsRequest(model=None, texts=TEXTS))
+    answer = await provider.send(prepared, timeout_seconds=5)
+    alone = [provider.prepare_embeddings(EmbeddingsRequest(model=None, texts=(text,))) for text in TEXTS]
+    assert answer.vectors is not None
+    assert answer.vectors.dtype == np.float32
+    for row, one in zip(answer.vectors, alone, strict=True):
+        single = await provider.send(one, timeout_seconds=5)
+        assert single.vectors is not None
+        assert np.array_equal(single.vectors[0], row)
+
+
+@pytest.mark.parametrize("behaviour", ["shuffled_vectors", "float_list", "ok"])
+async def test_vectors_come_back_bit_for_bit(over_http: Provider, server: MisbehavingServer, behaviour: str) -> None:
+    server.behave_always(behaviour)
+    prepared = over_http.prepare_embeddings(EmbeddingsRequest(model=None, texts=TEXTS, dimensions=16))
+    answer = await over_http.send(prepared, timeout_seconds=5)
+    assert answer.vectors is not None
+    assert np.array_equal(answer.vectors, np.stack([vector_of(text, 16) for text in TEXTS]))
+
+
+@pytest.mark.parametrize("behaviour", ["wrong_count", "repeated_index", "nan_vector", "wrong_dimension"])
+async def test_a_wrong_vector_is_an_error(over_http: Provider, server: MisbehavingServer, behaviour: str) -> None:
+    server.behave_always(behaviour)
+    prepared = over_http.prepare_embeddings(EmbeddingsRequest(model=None, texts=TEXTS))
+    with pytest.raises(AttemptFailed) as failed:
+        await over_http.send(prepared, timeout_seconds=5)
+    assert failed.value.error.kind == "malformed_response"
+    assert failed.value.body
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "transient"),
+    [
+        ("rate_limited", "rate_limited", True),
+        ("insufficient_quota", "rate_limited", False),
+        ("server_error", "server_error", True),
+        ("bad_gateway", "server_error", True),
+        ("bad_request", "bad_request", False),
+        ("unauthorized", "authentication", False),
+        ("forbidden", "permission", False),
+        ("not_found", "not_found", False),
+        ("request_timeout", "timeout", True),
+        ("conflict", "conflict", True),
+        ("unprocessable", "unprocessable", False),
+        ("content_filter", "content_filter", False),
+        ("hang", "timeout", True),
+        ("reset_mid_body", "connection", True),
+        ("truncated", "connection", True),
+        ("malformed_json", "malformed_response", True),
+        ("empty_body", "malformed_response", True),
+    ],
+)
+@pytest.mark.parametrize("make", [openai, azure, hyperbolic], ids=lambda make: make.__name__)
+async def test_a_misbehaviour_is_named_for_what_it_is(
+    make: Callable[[MisbehavingServer], Provider],
+    server: MisbehavingServer,
+    behaviour: str,
+    kind: str,
+    transient: bool,
+) -> None:
+    provider = make(server)
+    server.behave(behaviour)
+    with pytest.raises(AttemptFailed) as failed:
+        await provider.send(provider.prepare_chat(ASKED), timeout_seconds=0.4)
+    await provider.aclose()
+    error = failed.value.error
+    assert (error.kind, error.transient) == (kind, transient)
+    assert len(server.requests) == 1
+    assert KEY not in repr(error) + str(failed.value) + repr(failed.value.body)
+
+
+@pytest.mark.parametrize("behaviour", ["no_usage", "null_content", "extra_fields"])
+async def test_unusual_answers_are_answers(over_http: Provider, server: MisbehavingServer, behaviour: str) -> None:
+    server.behave(behaviour)
+    answer = await over_http.send(over_http.prepare_chat(ASKED), timeout_seconds=5)
+    assert answer.text == (None if behaviour == "null_content" else "echo: Three primes?")
+    assert (answer.tokens.total is None) == (behaviour == "no_usage")
+    assert set(answer.headers) == {"x-request-id", "x-ratelimit-remaining-requests"}
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+async def test_retry_after_is_read_as_seconds_or_date(
+    over_http: Provider, server: MisbehavingServer, as_date: bool
+) -> None:
+    server.behave(Behaviour("rate_limited", retry_after=30, as_date=as_date))
+    with pytest.raises(AttemptFailed) as failed:
+        await over_http.send(over_http.prepare_chat(ASKED), timeout_seconds=5)
+    assert failed.value.error.retry_after_seconds == pytest.approx(30, abs=2)
+
+
+def test_a_retry_after_that_is_neither_is_ignored() -> None:
+    failed = refused(
+        429, {"retry-after": "soon"}, b"{}", latency_ms=1, redact=Redactor(None), now=lambda: datetime.now(UTC)
+    )
+    assert failed.error.retry_after_seconds is None
+
+
+async def test_azures_missing_deployment_is_named(server: MisbehavingServer) -> None:
+    provider = azure(server)
+    asked = ChatRequest(model="nowhere", messages=ASKED.messages)
+    with pytest.raises(AttemptFailed, match="DeploymentNotFound"):
+        await provider.send(provider.prepare_chat(asked), timeout_seconds=5)
+    await provider.aclose()
+
+
+async def test_a_server_of_ones_own_needs_no_key(server: MisbehavingServer) -> None:
+    provider = OpenAICompatible(
+        api_key=None, base_url=server.url.replace("://", "://user:secret@"), chat_model="m", embedding_model=None
+    )
+    assert (await provider.send(provider.prepare_chat(ASKED), timeout_seconds=5)).text == "echo: Three primes?"
+    assert provider.endpoint == server.url
+    with pytest.raises(Rejected, match="OPENAI_EMBEDDING_MODEL"):
+        provider.prepare_embeddings(EmbeddingsRequest(model=None, texts=("a",)))
+    await provider.aclose()
+
+
+class TestRegistry:
+    async def test_what_it_lists_it_can_make(self) -> None:
+        settings = ProviderSettings(
+            azure_openai_api_key=KEY,
+            azure_openai_endpoint="https://a.example",
+            openai_api_key=KEY,
+            hyperbolic_api_key=KEY,
+        )
+        registry = ProviderRegistry(lambda: settings)
+        assert registry.configured() == ["azure", "openai", "hyperbolic", "local"]
+        for name in registry.configured():
+            assert registry.create(name.upper()).name == name
+        assert registry.create(None).name == "azure"
+        await registry.aclose()
+
+    def test_without_settings_there_is_the_local_one(self) -> None:
+        registry = ProviderRegistry(ProviderSettings)
+        assert registry.configured() == ["local"]
+        assert registry.create(None).name == "local"
+
+    def test_an_unknown_name_is_answered_with_the_known_ones(self) -> None:
+        with pytest.raises(Rejected, match="azure, openai, hyperbolic, local"):
+            ProviderRegistry(ProviderSettings).create("gemini")
+
+    def test_a_missing_setting_is_named(self) -> None:
+        with pytest.raises(Rejected, match="AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT"):
+            ProviderRegistry(ProviderSettings).create("azure")
+
+    async def test_settings_are_read_afresh(self) -> None:
+        current = ProviderSettings(openai_api_key=KEY)
+        registry = ProviderRegistry(lambda: current)
+        first = registry.create("openai")
+        assert registry.create("openai") is first
+        current = ProviderSettings(openai_api_key=KEY, openai_model="other")
+        assert registry.create("openai").prepare_chat(ASKED).model == "other"
+        await registry.aclose()
+
+    def test_a_provider_of_ones_own_is_found(self) -> None:
+        registry = ProviderRegistry(ProviderSettings, {"Mine": LocalProvider()})
+        assert "mine" in registry.configured()
+        assert isinstance(registry.create("MINE").prepare_chat(ASKED), PreparedRequest)
+
+    def test_settings_come_from_the_environment_old_names_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AZURE_API_KEY", KEY)
+        monkeypatch.setenv("AZURE_ENDPOINT", "https://old.example")
+        monkeypatch.setenv("OPENAI_BASE_URL", "")
+        settings = Settings()
+        assert settings.azure_openai_endpoint == "https://old.example"
+        assert settings.openai_base_url is None
+        assert KEY not in repr(settings)

@@ -1,0 +1,340 @@
+"""A model provider on loopback that speaks OpenAI's protocol over real HTTP and misbehaves on purpose.
+
+In a test: `with MisbehavingServer() as server: server.behave("rate_limited", "ok")`. As a process of its own, which
+outlives a client that is killed: `python -m tests.support.misbehaving_server --log FILE`, which prints its URL.
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import json
+import random
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEPLOYMENTS = ("gpt-4o-mini-deploy", "embed-deploy")
+DIMENSIONS = 8
+MODELS = ("gpt-4o-mini", "text-embedding-3-small", "tiny")
+ERRORS: dict[str, tuple[int, str, str]] = {
+    "rate_limited": (429, "rate_limit_exceeded", "Slow down"),
+    "insufficient_quota": (429, "insufficient_quota", "You exceeded your current quota"),
+    "server_error": (500, "server_error", "Something broke"),
+    "bad_request": (400, "invalid_request_error", "That makes no sense"),
+    "content_filter": (400, "content_filter", "The prompt was filtered"),
+    "forbidden": (403, "forbidden", "Not for you"),
+    "not_found": (404, "model_not_found", "No such model"),
+    "request_timeout": (408, "timeout", "Too slow"),
+    "conflict": (409, "conflict", "Try again"),
+    "unprocessable": (422, "unprocessable", "Can't process that"),
+}
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it came over the wire."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float = field(default_factory=time.time)
+
+    @property
+    def sha256(self) -> str:
+        """Of the body."""
+        return hashlib.sha256(self.body).hexdigest()
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What to do with a request."""
+
+    name: str
+    retry_after: float | None = 0.01
+    as_date: bool = False
+    delay_seconds: float = 0.2
+
+
+Rule = Callable[[Received, int], "str | Behaviour"]
+
+
+def vector_of(text: str, dimensions: int = DIMENSIONS) -> NDArray[np.float32]:
+    """(dimensions,) float32 of unit length, made of the text's hash: what the server answers for this text."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
+    vector = np.random.default_rng(seed).standard_normal(dimensions)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class MisbehavingServer:
+    """The server, in a thread of its own."""
+
+    def __init__(self, *, port: int = 0, log: TextIO | None = None) -> None:
+        self.requests: list[Received] = []
+        self._queue: deque[Behaviour] = deque()
+        self._rule: Rule = lambda _request, _number: "ok"
+        self._log = log
+        self._lock = threading.Lock()
+        self._listening = socket.create_server(("127.0.0.1", port), backlog=1024)
+        self.port: int = self._listening.getsockname()[1]
+        self.root = f"http://127.0.0.1:{self.port}"
+        self.url = f"{self.root}/v1"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="misbehaving-server", daemon=True)
+
+    def __enter__(self) -> "MisbehavingServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+
+    def behave(self, *behaviours: str | Behaviour) -> None:
+        """What to do with the next requests, one after the other; after that the rule holds again."""
+        self._queue.extend(each if isinstance(each, Behaviour) else Behaviour(each) for each in behaviours)
+
+    def behave_always(self, behaviour: str) -> None:
+        """What to do with every request that nothing else is said about."""
+        self._rule = lambda _request, _number: behaviour
+
+    def behave_by(self, rule: Rule) -> None:
+        """Decide by the request and its number, counted from 0."""
+        self._rule = rule
+
+    def run_for_ever(self) -> None:
+        """Serve in this thread until the process ends."""
+        self._serve()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._connection, sock=self._listening))
+        try:
+            self._loop.run_forever()
+        finally:
+            server.close()
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.close()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (request := await _read_request(reader)) is not None:
+                behaviour = self._record(request)
+                if not await _answer(request, behaviour, writer):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client left, or the server is stopped
+        finally:
+            writer.close()
+
+    def _record(self, request: Received) -> Behaviour:
+        """Write the request down, on disk if there is a log, before anything is answered."""
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(request)
+            if self._log is not None:
+                line = {"sha256": request.sha256, "path": request.path, "at": request.at}
+                self._log.write(json.dumps(line) + "\n")
+                self._log.flush()
+            wanted = self._queue.popleft() if self._queue else self._rule(request, number)
+            return Behaviour(wanted) if isinstance(wanted, str) else wanted
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Received | None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Received(method, path, headers, body)
+
+
+async def _answer(request: Received, behaviour: Behaviour, writer: asyncio.StreamWriter) -> bool:
+    """Answer, or don't; says whether the connection lives on."""
+    match behaviour.name:
+        case "hang":
+            await asyncio.Event().wait()
+        case "slow":
+            await asyncio.sleep(behaviour.delay_seconds)
+        case "bad_gateway":
+            return _send(writer, 502, b"<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
+        case "unauthorized":
+            key = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get("api-key", "")
+            return _send(writer, 401, _error("invalid_api_key", f"Incorrect API key provided: {key}"))
+        case "malformed_json":
+            return _send(writer, 200, b'{"choices": [{"message": ')
+        case "empty_body":
+            return _send(writer, 200, b"")
+        case name if name in ERRORS:
+            status, code, message = ERRORS[name]
+            return _send(writer, status, _error(code, message), extra=_retry_after(behaviour) if status == 429 else "")
+    asked = json.loads(request.body) if request.body else {}
+    if asked.get("stream"):
+        return await _stream(writer, asked, behaviour)
+    status, content = _content(request, asked, behaviour.name)
+    body = json.dumps(content).encode()
+    if behaviour.name == "truncated":
+        return _send(writer, status, body, claimed_length=len(body) + 100)
+    if behaviour.name == "reset_mid_body":
+        _send(writer, status, body[: len(body) // 2], claimed_length=len(body))
+        await writer.drain()
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+    return _send(writer, status, body)
+
+
+def _send(
+    writer: asyncio.StreamWriter,
+    status: int,
+    body: bytes,
+    *,
+    content_type: str = "application/json",
+    extra: str = "",
+    claimed_length: int | None = None,
+) -> bool:
+    request_id = hashlib.sha256(body).hexdigest()[:12]
+    head = (
+        f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\nx-request-id: req_{request_id}\r\n"
+        f"x-ratelimit-remaining-requests: 99\r\nset-cookie: session=secret\r\n{extra}"
+        f"content-length: {len(body) if claimed_length is None else claimed_length}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    return claimed_length is None
+
+
+async def _stream(writer: asyncio.StreamWriter, asked: dict[str, Any], behaviour: Behaviour) -> bool:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+    for word in _said(asked).split(" "):
+        chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": word + " "}}]}
+        writer.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+        await writer.drain()
+        if behaviour.name == "slow_stream":
+            await asyncio.sleep(behaviour.delay_seconds)
+    writer.write(b"data: [DONE]\n\n")
+    await writer.drain()
+    return False
+
+
+def _content(request: Received, asked: dict[str, Any], behaviour: str) -> tuple[int, Any]:
+    path = request.path.partition("?")[0]
+    if path.endswith("/models"):
+        return 200, {"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]}
+    if "/deployments/" in path and path.split("/deployments/")[1].split("/")[0] not in DEPLOYMENTS:
+        message = "The API deployment for this resource does not exist."
+        return 404, {"error": {"code": "DeploymentNotFound", "message": message}}
+    if path.endswith("/chat/completions"):
+        return 200, _chat(request, asked, behaviour)
+    if path.endswith("/embeddings"):
+        return 200, _embeddings(asked, behaviour)
+    return 404, {"error": {"code": "not_found", "message": f"No route {path}"}}
+
+
+def _said(asked: dict[str, Any]) -> str:
+    last = [message["content"] for message in asked["messages"] if message["role"] == "user"][-1]
+    return f"echo: {last}"
+
+
+def _chat(request: Received, asked: dict[str, Any], behaviour: str) -> dict[str, Any]:
+    said = None if behaviour == "null_content" else _said(asked)
+    choices = [
+        {"index": index, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        for index in range(asked.get("n") or 1)
+    ]
+    prompt, completion = len(request.body.split()), len((said or "").split())
+    answer = {
+        "id": f"chatcmpl-{request.sha256[:12]}",
+        "object": "chat.completion",
+        "model": asked["model"],
+        "choices": choices,
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": 0},
+        },
+    }
+    if behaviour == "no_usage":
+        del answer["usage"]
+    return {**answer, "surprise": {"deep": [1]}} if behaviour == "extra_fields" else answer
+
+
+def _embeddings(asked: dict[str, Any], behaviour: str) -> dict[str, Any]:
+    texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+    vectors = [vector_of(text, asked.get("dimensions") or DIMENSIONS) for text in texts]
+    if behaviour == "nan_vector":
+        vectors[-1] = np.full_like(vectors[-1], np.nan)
+    if behaviour == "wrong_dimension":
+        vectors[-1] = vectors[-1][:-1]
+    as_floats = behaviour == "float_list" or asked.get("encoding_format") != "base64"
+    data = [
+        {
+            "object": "embedding",
+            "index": 0 if behaviour == "repeated_index" else index,
+            "embedding": vector.tolist() if as_floats else base64.b64encode(vector.astype("<f4").tobytes()).decode(),
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    if behaviour == "shuffled_vectors":
+        random.Random(len(data)).shuffle(data)
+    if behaviour == "wrong_count":
+        data.append(data[0])
+    tokens = sum(len(text.split()) for text in texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "model": asked.get("model", "embed-deploy"), "data": data, "usage": usage}
+
+
+def _error(code: str, message: str) -> bytes:
+    return json.dumps({"error": {"message": message, "type": code, "code": code}}).encode()
+
+
+def _retry_after(behaviour: Behaviour) -> str:
+    if behaviour.retry_after is None:
+        return ""
+    if behaviour.as_date:
+        moment = datetime.now(UTC) + timedelta(seconds=behaviour.retry_after)
+        return f"retry-after: {format_datetime(moment, usegmt=True)}\r\n"
+    return f"retry-after: {behaviour.retry_after}\r\n"
+
+
+def main() -> None:
+    """Serve as a process of its own; prints the URL, then serves until it is killed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--fail-rate", type=float, default=0.0)
+    parser.add_argument("--delay-ms", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    with options.log.open("a") as log:
+        server = MisbehavingServer(port=options.port, log=log)
+
+        def rule(_request: Received, _number: int) -> Behaviour:
+            if chance.random() < options.fail_rate:
+                return Behaviour("server_error")
+            return Behaviour("slow", delay_seconds=options.delay_ms / 1000)
+
+        server.behave_by(rule)
+        print(server.url, flush=True)
+        server.run_for_ever()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
