@@ -113,6 +113,30 @@ class Study:
         """The datasets, newest first."""
         return await self.queries.datasets(limit=limit, cursor=cursor)
 
+    async def embed_dataset(
+        self,
+        name: str,
+        context: Context,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        progress: Progress | None = None,
+    ) -> Embedded:
+        """Embed a dataset's texts; its calls form a group of type embedding_batch."""
+        dataset = await self.datasets_in.load(name)
+        wanted = TextsToEmbed(
+            texts=dataset.texts,
+            provider=provider,
+            model=model,
+            dimensions=dimensions,
+            group=_batch(dataset, provider, model, dimensions),
+            metadata={"dataset_id": str(dataset.dataset_id)},
+        )
+        return await self.embed(
+            wanted, context, progress=None if progress is None else lambda done, of: progress("embedding", done, of)
+        )
+
     # Sweeps
 
     async def sweep_dataset(
@@ -129,17 +153,8 @@ class Study:
     ) -> UUID:
         """Embed a dataset and sweep it; the same data and configuration find the finished sweep again."""
         dataset = await self.datasets_in.load(name)
-        place = GroupPlace(group_type="embedding_batch", name=_batch_name(dataset, provider, model, dimensions))
-        wanted = TextsToEmbed(
-            texts=dataset.texts,
-            provider=provider,
-            model=model,
-            dimensions=dimensions,
-            group=place,
-            metadata={"dataset_id": str(dataset.dataset_id)},
-        )
-        embedded = await self.embed(
-            wanted, context, progress=None if progress is None else lambda done, of: progress("embedding", done, of)
+        embedded = await self.embed_dataset(
+            name, context, provider=provider, model=model, dimensions=dimensions, progress=progress
         )
         source = SweepSource(
             vectors_sha256=hash_of_vectors(embedded.vectors),
@@ -151,7 +166,7 @@ class Study:
             labels_sha256=dataset.labels_sha256,
             embedding_provider=embedded.provider,
             embedding_model=embedded.model,
-            embedding_group_id=place.group_id,
+            embedding_group_id=_batch(dataset, provider, model, dimensions).group_id,
         )
         request = SweepRequest(
             vectors=embedded.vectors,
@@ -445,9 +460,11 @@ def _event_json(event: RecordedEvent) -> Json:
     }
 
 
-def _batch_name(dataset: Dataset, provider: str | None, model: str | None, dimensions: int | None) -> str:
+def _batch(dataset: Dataset, provider: str | None, model: str | None, dimensions: int | None) -> GroupPlace:
+    """The group of a dataset's embeddings: one for each way to embed it."""
     parts = (str(dataset.dataset_id), provider or "default", model or "default", str(dimensions or "native"))
-    return f"{dataset.name[:200]} {sha256_hex('/'.join(parts).encode())[:12]}"
+    name = f"{dataset.name[:200]} {sha256_hex('/'.join(parts).encode())[:12]}"
+    return GroupPlace(group_type="embedding_batch", name=name)
 
 
 def _command(state: SweepState) -> str:

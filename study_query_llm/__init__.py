@@ -10,7 +10,7 @@
 Every call is an event before and after it is made; see README.md and docs/.
 """
 
-# ruff: noqa: I001 - the neighbours are checked before any of them is imported
+
 import study_query_llm._neighbours  # noqa: F401
 from domain import clustering
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable

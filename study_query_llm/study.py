@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import anyio.from_thread
@@ -290,4 +290,4 @@ def _place(group: str | None) -> GroupPlace | None:
 def _frame(rows: Sequence[Json]) -> "DataFrame":
     import pandas as pd
 
-    return cast("DataFrame", pd.DataFrame(list(rows)))
+    return pd.DataFrame(list(rows))

@@ -15,7 +15,7 @@ from domain.errors import Rejected, StudyError, Unavailable
 from infrastructure.settings import LogLevel, Settings, read_settings
 from interfaces.composition import open_study
 from interfaces.http.app import create_app
-from interfaces.http.logs import configure_logs
+from interfaces.logs import configure_logs
 
 DRAIN_SECONDS = 30  # a provider's attempt may take a minute; after this its call is recorded as cancelled
 
@@ -38,9 +38,9 @@ def main(
     try:
         settings = read_settings(database_url=database_url, study_home=home, study_log_level=log_level)
         check_loopback(host)
-        configure_logs(settings)
+        configure_logs(settings, unless_asked="info")
         _exit_quietly_on_signals()
-        with asyncio.Runner(loop_factory=uvicorn.Config(_nowhere).get_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=uvicorn.Config(_nowhere, log_config=None).get_loop_factory()) as runner:
             if workers == 1:
                 runner.run(_serve(settings, host, port))
                 return

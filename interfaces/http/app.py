@@ -14,9 +14,9 @@ from infrastructure.settings import Settings, read_settings
 from interfaces.composition import open_study
 from interfaces.http import calls, datasets, documentation, embeddings, health, projections, providers, sweeps
 from interfaces.http.gate import Gate
-from interfaces.http.logs import configure_logs
 from interfaces.http.parameters import OpenStudy, only_known_parameters
 from interfaces.http.problems import HANDLERS
+from interfaces.logs import configure_logs
 from interfaces.study import Study
 
 LARGEST_BODY_BYTES = 20_000_000
@@ -48,7 +48,7 @@ def create_app(settings: Settings, study: Study | None = None) -> Litestar:
         guards=[only_known_parameters],
     )
     app = Litestar(
-        route_handlers=[api, health.ROUTES, documentation.assets()],
+        route_handlers=[api, health.ROUTES, *documentation.routes()],
         lifespan=[with_study],
         dependencies={
             "study": Provide(_study, sync_to_thread=False),
@@ -67,7 +67,7 @@ def create_app(settings: Settings, study: Study | None = None) -> Litestar:
 def from_environment() -> Litestar:
     """The application of a worker process: its settings come from the environment alone."""
     settings = read_settings()
-    configure_logs(settings)
+    configure_logs(settings, unless_asked="info")
     return create_app(settings)
 
 

@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from litestar import Request, Router
+from litestar import Request, Router, get
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.static_files import create_static_files_router
 
 ASSETS = Path(str(files("interfaces.http").joinpath("assets")))
@@ -31,33 +31,38 @@ class OfflinePage(OpenAPIRenderPlugin):
     """Swagger UI from our own files."""
 
     def __init__(self) -> None:
-        super().__init__(path="/docs")
+        super().__init__(path="/")
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
         """The page; it fetches the document by itself."""
         return _page()
 
 
+@get("/api/openapi.json", media_type="application/vnd.oai.openapi+json", include_in_schema=False)
+async def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """The document. Not served by the framework, whose own page for unknown addresses would then stand under /api."""
+    return request.app.openapi_schema.to_schema()
+
+
 def openapi() -> OpenAPIConfig:
-    """The document at /api/openapi.json and the page at /api/docs."""
+    """The page at /api/docs, and what the document says in general."""
+    page = Router(
+        "/api/docs", route_handlers=[], response_headers={"content-security-policy": POLICY}, include_in_schema=False
+    )
     return OpenAPIConfig(
         title="Study Query LLM",
         version=_version(),
         description=DESCRIPTION.strip(),
         use_handler_docstrings=True,
-        openapi_router=Router(
-            "/api",
-            route_handlers=[],
-            response_headers={"content-security-policy": POLICY},
-            include_in_schema=False,
-        ),
-        render_plugins=[JsonRenderPlugin(path="/openapi.json"), OfflinePage()],
+        openapi_router=page,
+        render_plugins=[OfflinePage()],
     )
 
 
-def assets() -> Router:
-    """The page's scripts and styles."""
-    return create_static_files_router(path="/api/docs/assets", directories=[ASSETS], include_in_schema=False)
+def routes() -> list[Any]:
+    """The document, and the page's scripts and styles."""
+    assets = create_static_files_router(path="/api/docs/assets", directories=[ASSETS], include_in_schema=False)
+    return [openapi_document, assets]
 
 
 @cache

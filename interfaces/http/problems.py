@@ -1,13 +1,13 @@
 """Errors as problem details (RFC 9457): one table from error family to status."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, SerializationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from msgspec import UNSET, Struct, UnsetType
@@ -106,19 +106,22 @@ def of_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     status = HTTPStatus(error.status_code)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return of_unexpected_error(request, error)
+    faults = [_fault(message) for message in error.extra or ()]
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
-    if status == HTTPStatus.NOT_FOUND:
-        return _response(problem(status, f"There is nothing at {request.url.path}"))
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return _response(problem(status, f"{request.url.path} does not take {request.method}"), headers)
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        limit = request.route_handler.resolve_request_max_body_size()
-        return _response(problem(status, f"The body is larger than {limit:,} bytes"))
-    if isinstance(error.extra, Sequence) and error.extra:
-        faults = [_fault(message) for message in error.extra]
-        detail = "; ".join(f"{field}: {text}" if field else text for field, text in faults)
-        return _response(problem(status, detail, fields=[field for field, _ in faults if field]))
-    return _response(problem(status, error.detail))
+    told = problem(status, _detail(request, error, faults), fields=[field for field, _ in faults if field])
+    return _response(told, headers)
+
+
+def _detail(request: Request[Any, Any, Any], error: HTTPException, faults: list[tuple[str, str]]) -> str:
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"There is nothing at {request.url.path}"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.url.path} does not take {request.method}"
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return f"The body is larger than {request.route_handler.resolve_request_max_body_size():,} bytes"
+    if isinstance(error.__cause__, SerializationException):
+        return f"The body is not JSON: {error.detail}"
+    return "; ".join(f"{field}: {text}" if field else text for field, text in faults) or error.detail
 
 
 def of_unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

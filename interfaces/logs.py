@@ -1,20 +1,20 @@
-"""The server's log: structured, on stderr, one line an event."""
+"""The log: structured, on stderr, one line an event."""
 
 import logging
 import sys
 
 import structlog
 
-from infrastructure.settings import Settings
+from infrastructure.settings import LogLevel, Settings
 
 
-def configure_logs(settings: Settings) -> None:
+def configure_logs(settings: Settings, *, unless_asked: LogLevel = "warning") -> None:
     """Send our log and the libraries' to stderr: JSON, or coloured lines on a terminal.
 
-    A server tells of its requests unless a level was asked for.
+    unless_asked: the level when none is set; a server tells of its requests, a command only of trouble.
     """
     given = "study_log_level" in settings.model_fields_set
-    level = settings.study_log_level.upper() if given else "INFO"
+    level = (settings.study_log_level if given else unless_asked).upper()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

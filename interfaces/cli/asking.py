@@ -1,0 +1,303 @@
+"""Asking models, and looking at what was asked."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from interfaces.cli.command import Invocation, moment, study_command
+
+if TYPE_CHECKING:
+    from application.ask_model import Answer, Question
+    from application.group_calls import GroupPlace
+    from interfaces.study import Study
+
+PROMPTS_IN_FLIGHT = 16
+PROMPT_KEYS = {"prompt", "messages", "system", "provider", "model", "temperature", "max_tokens", "seed", "metadata"}
+
+
+def add_to(study: click.Group) -> None:
+    """Add the commands."""
+    study_command(
+        study,
+        "ask",
+        examples='study ask "Name three primes"\n'
+        'study ask "Name three primes" --provider openai --model gpt-4o-mini -n 5 --group batch/primes\n'
+        "study ask --file prompts.jsonl --json > answers.json",
+    )(ask)
+    study_command(
+        study,
+        "calls",
+        examples="study calls --status failed --since 2026-03-01\n"
+        "study calls --search primes --as-of 2026-03-01T12:00:00Z",
+    )(calls)
+    study_command(study, "call", examples="study call 0195512a-7c00-7000-8000-000000000001")(call)
+    study_command(
+        study,
+        "history",
+        examples="study history call 0195512a-7c00-7000-8000-000000000001\nstudy history sweep ID --json",
+    )(history)
+    study_command(study, "providers", examples="study providers --models")(providers)
+
+
+@click.argument("prompt", required=False)
+@click.option("--file", type=click.Path(path_type=Path), help='One {"prompt": …} or {"messages": […]} a line.')
+@click.option("--provider", help="azure, openai, hyperbolic or local; without it, the first that is configured.")
+@click.option("--model", help="Model, or deployment on Azure.")
+@click.option("--system", help="System message.")
+@click.option("--temperature", type=float, help="0 to 2; not sent unless given.")
+@click.option("--max-tokens", type=int, help="Bound on the answer; not sent unless given.")
+@click.option("--seed", type=int, help="Seed, for providers that take one.")
+@click.option("-n", "samples", type=int, default=1, show_default=True, help="Answers to ask for, each a call.")
+@click.option("--group", metavar="TYPE/NAME", help="Group that the calls join.")
+def ask(invocation: Invocation, prompt: str | None, file: Path | None, group: str | None, **options: Any) -> None:
+    """Ask a model. The call is recorded before it is made, and its answer before you see it."""
+    from application.ask_model import Question
+    from domain.errors import Rejected
+
+    if (prompt is None) == (file is None):
+        raise Rejected("Give either a PROMPT or --file", fields=("prompt", "file"))
+    place = group_place(group)
+    if file is not None:
+        _ask_file(invocation, _read_prompts(file, options, place))
+        return
+    question = Question(prompt=prompt, group=place, **options)
+
+    async def work(study: "Study") -> "list[Answer]":
+        return await study.ask(question, study.context())
+
+    answers = [document_of(answer) for answer in invocation.run(work)]
+    document = answers[0] if len(answers) == 1 else {"items": answers, "next_cursor": None}
+    invocation.answer(document, lambda _console: _show_answers(answers))
+
+
+def _show_answers(answers: list[dict[str, Any]]) -> None:
+    for answer in answers:
+        click.echo(answer["text"] or "(the answer has no text)")
+        tokens = answer["tokens"]["total"]
+        about = f"{answer['provider']}/{answer['model']}, {answer['latency_ms']:.0f} ms, {tokens or '?'} tokens"
+        click.echo(click.style(f"— {about}; study call {answer['call_id']}", dim=True), err=True)
+
+
+def _read_prompts(file: Path, options: dict[str, Any], place: "GroupPlace | None") -> "list[Question]":
+    import msgspec
+
+    from application.ask_model import Question
+    from domain.errors import Rejected
+    from infrastructure.table_files import read_bounded
+
+    questions = []
+    for number, line in enumerate(read_bounded(file).split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            given = msgspec.json.decode(line, type=dict[str, Any])
+            unknown = set(given) - PROMPT_KEYS
+            if unknown:
+                raise Rejected(f"{file}, line {number}: unknown key {', '.join(sorted(unknown))}", fields=("file",))
+            questions.append(msgspec.convert({**options, "group": place, **given}, Question))
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise Rejected(f"{file}, line {number}: {error}", fields=("file",)) from None
+    if not questions:
+        raise Rejected(f"{file} holds no prompt", fields=("file",))
+    return questions
+
+
+def _ask_file(invocation: Invocation, questions: "list[Question]") -> None:
+    """Ask everything with bounded concurrency; the order is kept, and a failure stays with its line."""
+    import asyncio
+
+    from domain.errors import ProviderFailed, Rejected
+
+    with invocation.progress() as progress:
+
+        async def work(study: "Study") -> list[dict[str, Any]]:
+            context = study.context()
+            places = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
+            done = 0
+
+            async def one(question: "Question") -> list[dict[str, Any]]:
+                nonlocal done
+                async with places:
+                    try:
+                        answered = [document_of(answer) for answer in await study.ask(question, context)]
+                    except ProviderFailed as failure:
+                        answered = [
+                            {"call_id": failure.call_id, "status": "failed", "text": None, "error": str(failure)}
+                        ]
+                    except Rejected as failure:
+                        answered = [{"call_id": None, "status": "rejected", "text": None, "error": str(failure)}]
+                done += 1
+                progress("asking", done, len(questions))
+                return answered
+
+            answers = await asyncio.gather(*(one(question) for question in questions))
+            return [{"line": line, **answer} for line, answered in enumerate(answers) for answer in answered]
+
+        items = invocation.run(work)
+    failed = [item for item in items if item["status"] != "success"]
+    invocation.answer({"items": items, "next_cursor": None}, lambda _console: _show_lines(items))
+    if failed:
+        click.echo(f"{len(failed)} of {len(items)} failed; the first: {failed[0]['error']}", err=True)
+        raise SystemExit(1)
+
+
+def _show_lines(items: list[dict[str, Any]]) -> None:
+    import json
+
+    for item in items:
+        click.echo(json.dumps(item, ensure_ascii=False))
+
+
+@click.option("--provider", help="Only this provider's.")
+@click.option("--model", help="Only this model's.")
+@click.option("--modality", type=click.Choice(["text", "embedding", "image", "audio"]), help="Only this kind.")
+@click.option(
+    "--status", type=click.Choice(["requested", "success", "failed", "cancelled", "in_doubt"]), help="Only these."
+)
+@click.option("--group", metavar="TYPE/NAME", help="Only the members of a group.")
+@click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
+@click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
+@click.option("--search", metavar="TEXT", help="Only those whose prompt or answer holds this text.")
+@click.option("--as-of", metavar="WHEN", help="As things stood at a time or log position.")
+@click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
+@click.option("--cursor", help="Go on after a page: its next_cursor.")
+def calls(invocation: Invocation, **filters: Any) -> None:
+    """List calls, newest first."""
+    from interfaces.cli.tables import short, table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.calls(**filters)
+
+    page = invocation.run(work)
+    rows = [
+        [
+            call["call_id"],
+            call["created_at"][:19].replace("T", " "),
+            f"{call['provider']}/{call['model']}",
+            call["status"],
+            None if call["latency_ms"] is None else round(call["latency_ms"]),
+            short((call["error"] or {}).get("message"), 40),
+        ]
+        for call in page["items"]
+    ]
+    columns = ["call", "at (UTC)", "model", "status", "ms", "error"]
+    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No calls."))
+
+
+@click.argument("call_id")
+@click.option("--as-of", metavar="WHEN", help="As it stood at a time or log position.")
+def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
+    """Show one call: request, attempts, answer."""
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.call(call_id, as_of=as_of)
+
+    found = invocation.run(work)
+    plain = (
+        "status",
+        "provider",
+        "model",
+        "modality",
+        "created_at",
+        "latency_ms",
+        "total_ms",
+        "tokens",
+        "actor",
+        "error",
+    )
+    rows = [[name, str(found[name])] for name in plain if found.get(name) is not None]
+    attempts = [
+        [each["attempt"], each["outcome"], each["latency_ms"], (each["error"] or {}).get("message")]
+        for each in found["attempts_made"]
+    ]
+
+    def show(console: Any) -> None:
+        console.print(table(["call", found["call_id"]], rows))
+        console.print(table(["attempt", "outcome", "ms", "error"], attempts))
+        for name in ("prompt", "text"):
+            if found.get(name):
+                console.print(f"{name}:", style="bold")
+                console.print(found[name], markup=False, highlight=False)
+
+    invocation.answer(found, show)
+
+
+@click.argument("kind", type=click.Choice(["call", "group", "dataset", "vectors", "sweep", "artifact"]))
+@click.argument("entity_id", metavar="ID")
+def history(invocation: Invocation, kind: str, entity_id: str) -> None:
+    """Show every event of one thing, in order, with what it says."""
+    import json
+
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.history(kind, entity_id)
+
+    found = invocation.run(work)
+    rows = [
+        [
+            event["position"],
+            event["occurred_at"][:23],
+            event["event"],
+            event["actor"],
+            json.dumps(event["facts"], ensure_ascii=False)[:400],
+        ]
+        for event in found["items"]
+    ]
+    invocation.answer(found, lambda console: console.print(table(["position", "at", "event", "actor", "facts"], rows)))
+
+
+@click.option("--models", is_flag=True, help="Ask each for its models or deployments.")
+def providers(invocation: Invocation, models: bool) -> None:
+    """Show which providers can be asked with the settings as they are."""
+    from application.providers import AttemptFailed
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        for name in study.providers():
+            item: dict[str, Any] = {"provider": name, "endpoint": study.registry.create(name).endpoint}
+            if models:
+                try:
+                    item["models"] = await study.models(name)
+                except AttemptFailed as failure:
+                    item |= {"models": None, "error": str(failure)}
+            items.append(item)
+        return items
+
+    items = invocation.run(work)
+    rows = [
+        [item["provider"], item["endpoint"], item.get("error") or ", ".join(item.get("models") or [])] for item in items
+    ]
+    invocation.answer(
+        {"items": items, "next_cursor": None},
+        lambda console: console.print(table(["provider", "endpoint", "models" if models else ""], rows)),
+    )
+
+
+def group_place(group: str | None) -> "GroupPlace | None":
+    """TYPE/NAME as a place in a group. Raises Rejected."""
+    from application.group_calls import GroupPlace
+    from domain.errors import Rejected
+
+    if group is None:
+        return None
+    group_type, slash, name = group.partition("/")
+    if not slash:
+        raise Rejected(f"A group is written TYPE/NAME, such as batch/primes, not {group!r}", fields=("group",))
+    return GroupPlace(group_type=group_type, name=name)
+
+
+def document_of(answer: "Answer") -> dict[str, Any]:
+    """An answer in the shape of the HTTP answers."""
+    import msgspec
+
+    return {**msgspec.to_builtins(answer), "tokens": token_counts(answer)}
+
+
+def token_counts(answer: "Answer") -> dict[str, int | None]:
+    """All four counts, null where the provider said nothing."""
+    tokens = answer.tokens
+    return {"prompt": tokens.prompt, "completion": tokens.completion, "total": tokens.total, "cached": tokens.cached}

@@ -1,0 +1,187 @@
+"""What every command shares: its four options, how it opens the study, how it answers and how it fails."""
+
+import asyncio
+import functools
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from infrastructure.settings import Settings
+    from interfaces.study import Study
+
+INTERRUPTED = 130
+PIPED_WIDTH = 160  # when nobody's terminal says how wide it is
+# Which error leads to which exit code, and the title it goes by in JSON; the first family that fits counts.
+EXITS: tuple[tuple[type[StudyError], int, str], ...] = (
+    (Rejected, 2, "Rejected"),
+    (Conflict, 2, "Conflict"),
+    (NotFound, 3, "Not found"),
+    (Unavailable, 4, "Store unavailable"),
+    (ProviderFailed, 1, "Provider failed"),
+    (StudyError, 1, "Failed"),
+)
+
+T = TypeVar("T")
+Stages = Callable[[str, int, int], None]
+
+
+class Invocation:
+    """One run of a command: how it was asked to answer, and where its store is."""
+
+    def __init__(self, *, as_json: bool, database_url: str | None, home: str | None, log_level: str | None) -> None:
+        self.as_json = as_json
+        self.flags = {
+            "database_url": database_url,
+            "study_home": None if home is None else Path(home),
+            "study_log_level": log_level,
+        }
+
+    @functools.cached_property
+    def settings(self) -> "Settings":
+        """The settings as they are now, flags first. Raises Rejected."""
+        from infrastructure.settings import read_settings
+
+        return read_settings(**self.flags)
+
+    def run(self, work: "Callable[[Study], Awaitable[T]]") -> T:
+        """Open the study, do the work in it, close it."""
+
+        async def opened() -> T:
+            from interfaces.composition import open_study
+
+            async with open_study(self.settings) as study:
+                return await work(study)
+
+        return asyncio.run(opened())
+
+    def answer(self, document: Any, show: "Callable[[Console], None] | None" = None) -> None:
+        """Print one JSON document, or what `show` prints for people."""
+        if self.as_json or show is None:
+            click.echo(json.dumps(document, ensure_ascii=False, indent=None if self.as_json else 1))
+            return
+        from rich.console import Console
+
+        show(Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+
+    @contextmanager
+    def progress(self) -> Iterator[Stages]:
+        """Progress bars on stderr, one a stage, if somebody is there to see them."""
+        if self.as_json or not sys.stderr.isatty():
+            yield lambda _stage, _done, _total: None
+            return
+        from rich.console import Console
+
+        with _bars(Console(stderr=True)) as bars:
+            tasks: dict[str, Any] = {}
+
+            def advance(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bars.add_task(stage, total=total)
+                bars.update(tasks[stage], completed=done, total=total)
+
+            yield advance
+
+
+def _bars(console: "Console") -> "Progress":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+
+
+def study_command(
+    group: click.Group, name: str, *, examples: str = ""
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a command of a group. It is called with an Invocation first, then with its own options.
+
+    examples: shown at the end of the help, one a line.
+    """
+
+    def register(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def invoked(
+            as_json: bool, database_url: str | None, home: str | None, log_level: str | None, **options: Any
+        ) -> None:
+            invocation = Invocation(as_json=as_json, database_url=database_url, home=home, log_level=log_level)
+            with failing_in_words(as_json=as_json):
+                from interfaces.logs import configure_logs
+
+                configure_logs(invocation.settings)
+                function(invocation, **options)
+
+        for option in reversed(SHARED_OPTIONS):
+            invoked = option(invoked)
+        epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples.splitlines()) if examples else None
+        return group.command(name, epilog=epilog)(invoked)
+
+    return register
+
+
+SHARED_OPTIONS = (
+    click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout."),
+    click.option("--database-url", metavar="URL", help="Use this Postgres instead of the embedded one."),
+    click.option("--home", metavar="FOLDER", help="Where the embedded store and artifacts live (STUDY_HOME)."),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+        help="What is logged on stderr (STUDY_LOG_LEVEL; warning).",
+    ),
+)
+
+
+@contextmanager
+def failing_in_words(*, as_json: bool) -> Iterator[None]:
+    """Turn errors into a sentence and an exit code; what isn't ours is the program's fault and keeps its traceback."""
+    try:
+        yield
+    except StudyError as error:
+        code, title = next((code, title) for family, code, title in EXITS if isinstance(error, family))
+        if as_json:
+            click.echo(json.dumps(_problem(error, title), ensure_ascii=False))
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(code)
+    except KeyboardInterrupt:
+        click.echo("Stopped. What was done so far is recorded; the same command goes on from there.", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has left; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _problem(error: StudyError, title: str) -> dict[str, Any]:
+    problem: dict[str, Any] = {"title": title, "detail": str(error)}
+    match error:
+        case Rejected(fields=fields) if fields:
+            problem["fields"] = list(fields)
+        case Conflict(existing_id=existing_id) if existing_id:
+            problem["existing_id"] = existing_id
+        case ProviderFailed(call_id=call_id):
+            problem["call_id"] = call_id
+    return problem
+
+
+def moment(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    """A click callback: a time such as 2026-03-01 or 2026-03-01T12:00:00Z, in UTC when no zone is named."""
+    from datetime import UTC, datetime
+
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no time; write 2026-03-01 or 2026-03-01T12:00:00Z") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,124 @@
+"""Bringing texts in, and embedding them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from interfaces.cli.command import Invocation, study_command
+
+if TYPE_CHECKING:
+    from application.embed_texts import Embedded
+    from interfaces.study import Study
+
+
+def add_to(study: click.Group) -> None:
+    """Add the commands."""
+
+    @study.group()
+    def dataset() -> None:
+        """Texts, with labels where there are some."""
+
+    study_command(
+        dataset,
+        "import",
+        examples="study dataset import reviews.csv --name reviews --text-column text --label-column stars\n"
+        "study dataset import lines.txt --name lines",
+    )(import_file)
+    study_command(dataset, "list")(list_all)
+    study_command(dataset, "show", examples="study dataset show reviews")(show)
+    study_command(study, "embed", examples="study embed reviews --provider openai --model text-embedding-3-small")(
+        embed
+    )
+
+
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="What the dataset is called from here on.")
+@click.option("--text-column", help="Column of the texts; `text` if there is one, else the first.")
+@click.option("--label-column", help="Column of the labels, if there are any.")
+def import_file(
+    invocation: Invocation, file: Path, name: str, text_column: str | None, label_column: str | None
+) -> None:
+    """Import a CSV, TSV, JSON Lines, Parquet or plain text file. The same content again is the same dataset."""
+    from infrastructure.table_files import read_table
+
+    table = read_table(file)
+    column = text_column or ("text" if "text" in table.columns else next(iter(table.columns), "text"))
+
+    async def work(study: "Study") -> dict[str, Any]:
+        dataset = await study.import_dataset(
+            table, study.context(), name=name, text_column=column, label_column=label_column, source_name=file.name
+        )
+        return {**await study.dataset(name), "imported": dataset.imported}
+
+    found = invocation.run(work)
+    how = "Imported" if found["imported"] else "Had already"
+    skipped = f"; {found['skipped_rows']} rows without text left out" if found["skipped_rows"] else ""
+    invocation.answer(
+        found,
+        lambda _console: click.echo(
+            f"{how} {found['row_count']} texts as {name}{skipped}.\nNext: study sweep run {name}"
+        ),
+    )
+
+
+def list_all(invocation: Invocation) -> None:
+    """List the datasets, newest first."""
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.datasets(limit=1000)
+
+    page = invocation.run(work)
+    rows = [
+        [item["name"], item["row_count"], item["text_column"], item["label_column"], item["imported_at"][:19]]
+        for item in page["items"]
+    ]
+    columns = ["name", "texts", "text column", "label column", "imported (UTC)"]
+    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No datasets."))
+
+
+@click.argument("name")
+def show(invocation: Invocation, name: str) -> None:
+    """Show one dataset."""
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.dataset(name)
+
+    found = invocation.run(work)
+    rows = [[key, str(value)] for key, value in found.items() if value not in (None, {}, "")]
+    invocation.answer(found, lambda console: console.print(table(["dataset", name], rows)))
+
+
+@click.argument("name", metavar="DATASET")
+@click.option("--provider", help="azure, openai or local; without it, the first that is configured.")
+@click.option("--model", help="Embedding model, or deployment on Azure.")
+@click.option("--dimensions", type=int, help="Length of the vectors, for models that can shorten them.")
+def embed(invocation: Invocation, name: str, provider: str | None, model: str | None, dimensions: int | None) -> None:
+    """Embed a dataset. Texts that were embedded before with the same model cost nothing."""
+    with invocation.progress() as progress:
+
+        async def work(study: "Study") -> "Embedded":
+            return await study.embed_dataset(
+                name, study.context(), provider=provider, model=model, dimensions=dimensions, progress=progress
+            )
+
+        embedded = invocation.run(work)
+    document = {
+        "dataset": name,
+        "provider": embedded.provider,
+        "model": embedded.model,
+        "texts": len(embedded.request_hashes),
+        "dimension": int(embedded.vectors.shape[1]),
+        "cached": int(embedded.cached.sum()),
+        "calls": len({*embedded.call_ids}),
+        "position": embedded.position,
+    }
+    invocation.answer(
+        document,
+        lambda _console: click.echo(
+            f"{document['texts']} texts as vectors of {document['dimension']} dimensions by "
+            f"{embedded.provider}/{embedded.model}; {document['cached']} came from the cache."
+        ),
+    )

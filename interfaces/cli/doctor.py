@@ -1,0 +1,69 @@
+"""The checks of `study doctor`: each says what it looked at, whether it works, and what to do if it doesn't."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from domain.errors import StudyError
+from interfaces.cli.command import Invocation
+
+if TYPE_CHECKING:
+    from interfaces.study import Study
+
+Check = dict[str, Any]
+
+
+def checks(invocation: Invocation) -> list[Check]:
+    """Everything that can be said; when the store can't be opened, that and what needs no store."""
+    settings = invocation.settings
+    store = "DATABASE_URL" if settings.database_url is not None else "embedded Postgres"
+    found = [
+        _check("python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or later"),
+        _writable(settings.study_home),
+    ]
+    try:
+        return found + invocation.run(_inside)
+    except StudyError as error:
+        return [*found, _check("store", False, f"{store}: {error}", "Mend what the message names, then run this again")]
+
+
+async def _inside(study: "Study") -> list[Check]:
+    health = await study.health()
+    in_doubt = await study.calls(status="in_doubt", limit=1000)
+    open_calls = await study.queries.calls.open_calls()
+    providers = study.providers()
+    return [
+        _check("store", health["store"] == "ok", f"{health['position']} events", None),
+        *(
+            _check(
+                f"read model {row['name']}",
+                row["failed_position"] is None,
+                f"at {row['position']}, {row['lag_events']} behind"
+                + (
+                    f"; stopped at event {row['failed_position']}: {row['failed_reason']}"
+                    if row["failed_reason"]
+                    else ""
+                ),
+                "study projections rebuild " + row["name"],
+            )
+            for row in health["projections"]
+        ),
+        _check(
+            "calls in doubt",
+            True,
+            f"{len(in_doubt['items'])} whose process died before an answer, {len(open_calls)} under way",
+            None,
+        ),
+        _check("providers", bool(providers), ", ".join(providers), None),
+    ]
+
+
+def _writable(home: Path) -> Check:
+    folder = next(parent for parent in (home, *home.parents) if parent.exists())
+    writable = os.access(folder, os.W_OK)
+    return _check("home", writable, str(home), "Set STUDY_HOME to a folder that you may write to")
+
+
+def _check(name: str, ok: bool, detail: str, remedy: str | None) -> Check:
+    return {"check": name, "ok": ok, "detail": detail, "remedy": None if ok else remedy}

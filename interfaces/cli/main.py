@@ -1,0 +1,28 @@
+"""The command `study`."""
+
+import click
+
+from interfaces.cli import asking, datasets, quickstart, sweeps, upkeep
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="study-query-llm", prog_name="study")
+def study() -> None:
+    """The lab notebook for research with language models.
+
+    Every call to a model is recorded before and after it is made; every number can be followed back to the bytes it
+    came from. Begin with `study quickstart`: it needs no key and no server.
+    """
+
+
+for part in (quickstart, asking, datasets, sweeps, upkeep):
+    part.add_to(study)
+
+
+def main() -> None:
+    """The entry point."""
+    study()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""Clustering studies from the command line."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from interfaces.cli.command import Invocation, Stages, study_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from domain.sweeps import SweepConfig
+    from interfaces.study import Study
+
+METHODS = ("k-means", "spherical-k-means", "k-subspaces")
+
+
+def add_to(study: click.Group) -> None:
+    """Add the commands."""
+
+    @study.group()
+    def sweep() -> None:
+        """Clustering for every K, and the K that fits."""
+
+    study_command(
+        sweep,
+        "run",
+        examples="study sweep run reviews --k-max 30\n"
+        "study sweep run reviews --method k-subspaces --rank 2 --summarise openai/gpt-4o-mini\n"
+        "study sweep run --vectors vectors.npy --texts reviews.csv:text --labels reviews.csv:stars",
+    )(run)
+    study_command(sweep, "list")(list_all)
+    study_command(sweep, "show")(show)
+    study_command(study, "report", examples="study report 1fc6734e-01a1-5f71-820e-31f1e0df585a --out report.html")(
+        report
+    )
+
+
+@click.argument("dataset", required=False)
+@click.option("--vectors", type=click.Path(path_type=Path), help="NPY matrix made elsewhere, one row a vector.")
+@click.option("--texts", metavar="FILE[:COLUMN]", help="Texts of --vectors, in their order; the first column.")
+@click.option("--labels", metavar="FILE[:COLUMN]", help="Labels of --vectors, in their order; the last column.")
+@click.option("--provider", help="Who embeds DATASET; without it, the first that is configured.")
+@click.option("--model", help="Embedding model.")
+@click.option("--dimensions", type=int, help="Length of the vectors, for models that can shorten them.")
+@click.option("--method", type=click.Choice(METHODS), default="k-means", show_default=True, help="How to cluster.")
+@click.option("--k-min", type=int, default=2, show_default=True, help="Smallest K.")
+@click.option("--k-max", type=int, default=20, show_default=True, help="Largest K.")
+@click.option("--restarts", type=int, default=10, show_default=True, help="Starts for each K; the best is kept.")
+@click.option("--max-iter", type=int, default=200, show_default=True, help="Iterations of a start at most.")
+@click.option("--pca-dim", type=int, default=64, show_default=True, help="Principal components kept; 0 keeps all.")
+@click.option("--rank", type=int, help="Rank of the subspaces, for k-subspaces (2).")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bits.")
+@click.option("--summarise", metavar="PROVIDER/MODEL", help="Who names the clusters; without it they are numbered.")
+@click.option(
+    "--coverage-threshold", type=float, default=0.2, show_default=True, help="Cosine distance that counts as covered."
+)
+@click.option("--force", is_flag=True, help="Run again even if the same sweep is finished.")
+def run(
+    invocation: Invocation,
+    dataset: str | None,
+    vectors: Path | None,
+    texts: str | None,
+    labels: str | None,
+    provider: str | None,
+    model: str | None,
+    dimensions: int | None,
+    force: bool,
+    **options: Any,
+) -> None:
+    """Cluster a dataset, or vectors made elsewhere, for every K.
+
+    The same data and options find the finished sweep again; one that was interrupted goes on where it stopped.
+    """
+    from domain.errors import Rejected
+
+    if (dataset is None) == (vectors is None):
+        raise Rejected("Give either a DATASET or --vectors", fields=("dataset", "vectors"))
+    if dataset is not None and (texts or labels):
+        raise Rejected("--texts and --labels go with --vectors; a dataset brings its own", fields=("texts", "labels"))
+    if vectors is not None and (provider or model or dimensions):
+        raise Rejected("--vectors are not embedded again, so --provider and --model mean nothing", fields=("provider",))
+    config = config_of(**options)
+    with invocation.progress() as progress:
+
+        async def work(study: "Study") -> dict[str, Any]:
+            if dataset is not None:
+                found = await study.sweep_dataset(
+                    dataset,
+                    study.context(),
+                    config=config,
+                    provider=provider,
+                    model=model,
+                    dimensions=dimensions,
+                    force=force,
+                    progress=progress,
+                )
+            else:
+                found = await _sweep_vectors(study, vectors, texts, labels, config, force=force, progress=progress)
+            return await study.sweep(found)
+
+        sweep = invocation.run(work)
+    invocation.answer(sweep, lambda console: show_sweep(console, sweep))
+
+
+async def _sweep_vectors(
+    study: "Study",
+    vectors: Path | None,
+    texts: str | None,
+    labels: str | None,
+    config: "SweepConfig",
+    *,
+    force: bool,
+    progress: Stages,
+) -> UUID:
+    from infrastructure.table_files import read_vectors
+
+    path = vectors or Path()
+    return await study.sweep_vectors(
+        read_vectors(path),
+        study.context(),
+        config=config,
+        texts=None if texts is None else _column(texts, "texts", last=False),
+        labels=None if labels is None else _column(labels, "labels", last=True),
+        source_name=path.name,
+        force=force,
+        progress=progress,
+    )
+
+
+def _column(argument: str, option: str, *, last: bool) -> tuple[str, ...]:
+    """FILE or FILE:COLUMN as a list of values. Raises Rejected, NotFound."""
+    from domain.errors import Rejected
+    from infrastructure.table_files import read_table
+
+    file, colon, column = argument.rpartition(":")
+    if not colon or Path(argument).exists():
+        file, column = argument, ""
+    table = read_table(Path(file))
+    names = list(table.columns)
+    wanted = column or (names[-1] if last else names[0])
+    if wanted not in table.columns:
+        raise Rejected(f"{file} has no column {wanted!r}; it has {', '.join(names)}", fields=(option,))
+    values = table.columns[wanted]
+    if (
+        Path(file).suffix.lower() not in (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+        and values
+        and values[-1] == ""
+    ):
+        values = values[:-1]  # what follows the last line's end is no line
+    return tuple(value or "" for value in values)
+
+
+def config_of(
+    *,
+    method: str,
+    k_min: int,
+    k_max: int,
+    restarts: int,
+    max_iter: int,
+    pca_dim: int,
+    rank: int | None,
+    seed: int,
+    summarise: str | None,
+    coverage_threshold: float,
+) -> "SweepConfig":
+    """The options as a sweep's configuration. Raises Rejected."""
+    from domain.errors import Rejected
+    from domain.sweeps import SweepConfig
+
+    if k_min < 1 or k_max < k_min:
+        raise Rejected(f"--k-min {k_min} --k-max {k_max}: K runs from at least 1 upwards", fields=("k_min", "k_max"))
+    if pca_dim < 0 or seed < 0:
+        raise Rejected("--pca-dim and --seed can't be negative", fields=("pca_dim", "seed"))
+    if rank is not None and method != "k-subspaces":
+        raise Rejected(f"--rank belongs to k-subspaces; {method} has none", fields=("rank",))
+    if summarise is not None and not all(summarise.partition("/")[::2]):
+        raise Rejected(f"--summarise is written PROVIDER/MODEL, not {summarise!r}", fields=("summarise",))
+    return SweepConfig(
+        method=method,
+        k_values=tuple(range(k_min, k_max + 1)),
+        restarts=restarts,
+        max_iterations=max_iter,
+        pca_dim=pca_dim or None,
+        seed=seed,
+        coverage_threshold=coverage_threshold,
+        parameters={"rank": rank or 2} if method == "k-subspaces" else {},
+        summarise=summarise,
+    )
+
+
+def show_sweep(console: "Console", sweep: dict[str, Any]) -> None:
+    """Print a sweep for people."""
+    from interfaces.cli.tables import clusters_table, sparkline, steps_table
+
+    console.print(f"Sweep {sweep['sweep_id']}: {sweep['method']}, {sweep['status']}", highlight=False)
+    if sweep.get("reason"):
+        console.print(str(sweep["reason"]), markup=False, highlight=False)
+    if sweep["steps"]:
+        console.print(steps_table(sweep))
+        curve = sparkline([step["silhouette"] for step in sweep["steps"]])
+        console.print(f"silhouette  {curve}  K = {sweep['steps'][0]['k']} … {sweep['steps'][-1]['k']}", highlight=False)
+    if sweep["chosen_k"] is not None:
+        console.print(
+            f"Chosen: K = {sweep['chosen_k']} by {sweep['chosen_by']}. {sweep['explanation']}", highlight=False
+        )
+        console.print(clusters_table(sweep))
+        console.print(f"Next: study report {sweep['sweep_id']} --out report.html", highlight=False)
+
+
+def list_all(invocation: Invocation) -> None:
+    """List the sweeps, newest first."""
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.sweeps(limit=1000)
+
+    page = invocation.run(work)
+    rows = [
+        [s["sweep_id"], s["dataset_name"] or "vectors", s["method"], s["status"], s["chosen_k"], s["started_at"][:19]]
+        for s in page["items"]
+    ]
+    columns = ["sweep", "data", "method", "status", "K", "started (UTC)"]
+    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No sweeps."))
+
+
+@click.argument("sweep_id")
+def show(invocation: Invocation, sweep_id: str) -> None:
+    """Show one sweep: its steps, the chosen K, the clusters."""
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.sweep(sweep_id)
+
+    sweep = invocation.run(work)
+    invocation.answer(sweep, lambda console: show_sweep(console, sweep))
+
+
+@click.argument("sweep_id")
+@click.option("--out", type=click.Path(path_type=Path), default="report.html", show_default=True, help="File to write.")
+def report(invocation: Invocation, sweep_id: str, out: Path) -> None:
+    """Write a finished sweep's report: one page of HTML that needs nothing but a browser."""
+
+    async def work(study: "Study") -> Path:
+        return await write_report(study, sweep_id, out)
+
+    written = invocation.run(work)
+    document = {"sweep_id": sweep_id, "report": str(written)}
+    invocation.answer(document, lambda _console: click.echo(f"Wrote {written}"))
+
+
+async def write_report(study: "Study", sweep_id: UUID | str, out: Path) -> Path:
+    """Render and write a report, whole or not at all. Raises NotFound, Rejected."""
+    from interfaces.report import render
+
+    return _written(render(await study.report(sweep_id)), out)
+
+
+def _written(page: str, out: Path) -> Path:
+    from domain.errors import Rejected
+
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        raise Rejected(f"{out} can't be written: {error.strerror}", fields=("out",)) from None
+    return out.absolute()
