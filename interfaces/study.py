@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -28,13 +28,15 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
-from interfaces.report import ReportData
 from projections.follow import Follower
 from projections.queries import Queries
 from projections.rebuild import VerifyReport, rebuild, status, verify
 
 READ_YOUR_WRITES_SECONDS = 5.0
 KINDS = ("call", "group", "dataset", "vectors", "sweep", "artifact")
+
+if TYPE_CHECKING:
+    from interfaces.report import ReportData
 
 Json = dict[str, Any]
 
@@ -266,8 +268,10 @@ class Study:
         """The sweeps, newest first."""
         return await self.queries.sweeps(limit=limit, cursor=cursor)
 
-    async def report(self, sweep_id: UUID | str) -> ReportData:
+    async def report(self, sweep_id: UUID | str) -> "ReportData":
         """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
+        from interfaces.report import ReportData
+
         state = await self.run_sweep.load(_id(sweep_id))
         if state.started is None:
             raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")

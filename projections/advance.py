@@ -12,6 +12,7 @@ from projections.generations import Connection, Generation
 from projections.read_model import ReadModel
 
 BATCH_SIZE = 2000
+PROGRAM_LIMIT_EXCEEDED = "54"  # psycopg calls these operational too, but it is the row that is too large
 
 
 class Advance(Struct, frozen=True):
@@ -112,7 +113,9 @@ def _apply(
             return Advance(outcome="at_end", position=position)
         try:
             write(connection, model, generation, events)
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if (error.sqlstate or "").startswith(PROGRAM_LIMIT_EXCEEDED):
+                raise _NotApplied(events) from error
             raise
         except Exception as error:  # whatever a read model raises must stop it alone, and be recorded
             raise _NotApplied(events) from error

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import psycopg
-from msgspec import Struct
+from msgspec import MsgspecError, Struct
 
 from application.ports import EventPages
 from domain.errors import StudyError, Unavailable
@@ -72,7 +72,7 @@ class Follower:
     def step(self) -> int:
         """One batch for every read model that has events to read; returns how many were read, 0 when all are done."""
         with self._turn:
-            return sum(each.moved for _, each in self._round(self.pages.last_position(), self._due))
+            return sum(each.moved for _, each in self._round(self._last_position(), self._due))
 
     def catch_up(self, until: int | None = None, *, patience_seconds: float = 30.0) -> CaughtUp:
         """Bring every read model to `until`, or to where the log ends now; failed ones are tried once more.
@@ -80,7 +80,7 @@ class Follower:
         Raises Unavailable when others hold a read model, or its views, and it doesn't move for `patience_seconds`.
         """
         with self._turn:
-            target = self.pages.last_position() if until is None else until
+            target = self._last_position() if until is None else until
             failures: dict[str, ReadModelFailure] = {}
             moved_at = time.monotonic()
             positions: dict[str, int] = {}
@@ -115,6 +115,12 @@ class Follower:
         with self._turn:
             self._disconnect()
         self._waits.close()
+
+    def _last_position(self) -> int:
+        try:
+            return self.pages.last_position()
+        except psycopg.OperationalError as error:
+            raise Unavailable(f"The log can't be read: {str(error).strip()}") from error
 
     def _due(self, generation: Generation) -> bool:
         retry = self._retries.get(generation.schema)
@@ -211,7 +217,7 @@ class FollowerThread:
             try:
                 while self.follower.step() and not self._stopping.is_set():
                     pass
-            except (psycopg.Error, StudyError, OSError) as error:
+            except (psycopg.Error, StudyError, MsgspecError, OSError) as error:
                 # The server restarts, or a newer version writes events we don't know: keep trying, and say why.
                 self.last_error = f"{type(error).__name__}: {error}"
                 self._stopping.wait(wait_seconds)

@@ -27,7 +27,7 @@ class PositionWaits:
         self._polling: asyncio.Task[None] | None = None
 
     def positions(self) -> dict[str, int]:
-        """Up to where each live read model has read."""
+        """Up to where each live read model has read. Raises Unavailable."""
         return {name: position for name, position, _, _ in self._standing()}
 
     async def wait_until(self, at_least: int, timeout_seconds: float) -> None:
@@ -58,8 +58,8 @@ class PositionWaits:
         while self._waiting:
             try:
                 standing = await asyncio.to_thread(self._standing)
-            except psycopg.OperationalError as error:
-                self._tell_all(Unavailable(f"The read models can't be read: {str(error).strip()}; try again later"))
+            except Unavailable as error:
+                self._tell_all(error)
                 return
             self._tell(standing)
             if self._waiting:
@@ -98,8 +98,9 @@ class PositionWaits:
                 if self._connection is None or self._connection.closed:
                     self._connection = opened(self._connect)
                 return self._connection.execute(LIVE).fetchall()
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
                 if self._connection is not None:
                     self._connection.close()
                     self._connection = None
-                raise
+                reason = str(error).strip()
+                raise Unavailable(f"The read models can't be read: {reason}; try again later") from error

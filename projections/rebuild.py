@@ -30,6 +30,7 @@ from projections.read_model import ReadModel, Table
 from projections.swap import swap
 
 SWAP_PATIENCE_SECONDS = 60.0
+HELD_PATIENCE_SECONDS = 30.0
 
 Progress = Callable[[str, int, int], None]  # read model, position, position to reach
 
@@ -184,6 +185,7 @@ def _replay(
     progress: Progress | None,
 ) -> None:
     """The same path as following, up to exactly `until`."""
+    position, moved_at = -1, time.monotonic()
     while True:
         done = advance(connection, pages, model, generation, until=until, batch_size=BATCH_SIZE)
         if progress:
@@ -191,12 +193,31 @@ def _replay(
         if done.outcome == "at_end":
             return
         if done.outcome == "held":
-            time.sleep(0.02)  # another process is building the same generation: its work is ours
+            # Another process is building the same generation: its work is ours, while it does any.
+            now = _still_there(connection, generation)
+            if now.position > position:
+                position, moved_at = now.position, time.monotonic()
+            elif time.monotonic() - moved_at > HELD_PATIENCE_SECONDS:
+                raise Unavailable(
+                    f"Another process holds {generation.schema} at position {position} and does not move it; "
+                    "end that process, then run the command again"
+                )
+            time.sleep(0.02)
         if done.outcome == "failed":
             raise ProjectionFailed(
                 f"The read model {model.name} can't be replayed past event {done.failed_position}: {done.reason}; "
                 "the live one is as it was"
             )
+
+
+def _still_there(connection: Connection, generation: Generation) -> Generation:
+    for each in generations(connection, "building", "live", "verifying"):
+        if each.schema == generation.schema:
+            return each
+    raise Unavailable(
+        f"{generation.schema} was dropped meanwhile: another version of study-query-llm has opened the store, "
+        "or another process has replaced it; run the command again"
+    )
 
 
 def _swap_patiently(connection: Connection, pages: SharedPages, model: ReadModel, generation: Generation) -> None:

@@ -10,7 +10,6 @@
 Every call is an event before and after it is made; see README.md and docs/.
 """
 
-
 import study_query_llm._neighbours  # noqa: F401
 from domain import clustering
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable

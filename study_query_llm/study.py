@@ -22,7 +22,6 @@ from domain.sweeps import SweepConfig
 from infrastructure.settings import read_settings
 from infrastructure.table_files import read_table
 from interfaces.composition import open_study
-from interfaces.report import render
 from interfaces.study import Json
 from interfaces.study import Study as Wired
 
@@ -189,6 +188,8 @@ class AsyncStudy:
 
     async def report(self, sweep_id: UUID | str, out: str | Path) -> Path:
         """Write a finished sweep's report, a page of HTML that needs nothing but a browser."""
+        from interfaces.report import render
+
         path = Path(out)
         path.write_text(render(await self._wired.report(sweep_id)), encoding="utf-8")  # noqa: ASYNC240 - one short write
         return path

@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 
 from domain.calls import CallFoundInDoubt
-from domain.errors import NotFound
+from domain.errors import NotFound, Unavailable
 from projections.advance import SharedPages, advance
 from projections.follow import Follower
-from projections.generations import building, install, opened, prepare, sweep_out
+from projections.generations import building, drop, generations, install, opened, prepare, sweep_out
 from projections.read_models import READ_MODELS
 from projections.rebuild import ProjectionFailed, rebuild, status, verify
 from projections.swap import swap
@@ -158,15 +158,31 @@ def test_a_swap_waits_for_the_batch_under_way_and_reads_what_it_read(log, connec
     holder = opened(connect)
     with ThreadPoolExecutor(1) as thread:
         with holder.transaction():
-            holder.execute("SELECT FROM projections.generations WHERE state = 'live' FOR UPDATE")
+            log.write(STREAM, *(happened() for _ in range(3)))
+            (live,) = generations(holder, "live")
+            advance(holder, SharedPages(log), model, live)
             swapping = thread.submit(swap, connection, SharedPages(log), model, half_built)
             with pytest.raises(TimeoutError):
                 swapping.result(timeout=0.3)
         assert swapping.result()
-    assert sql("SELECT seen FROM study.tallies") == [(12,)]  # time never runs backwards for readers
+    assert sql("SELECT seen FROM study.tallies") == [(15,)]  # time never runs backwards for readers
     assert not swap(connection, SharedPages(log), model, half_built)  # it is done once
     connection.close()
     holder.close()
+
+
+def test_a_rebuild_whose_generation_was_dropped_meanwhile_says_so(log, connect, tally):
+    follower, _ = tally
+    log.write(STREAM, *(happened() for _ in range(3000)))
+
+    def another_version_opens(*_):
+        with connect() as connection:
+            prepare(connection)
+            for each in generations(connection, "building"):
+                drop(connection, each)
+
+    with pytest.raises(Unavailable, match="tally_g2 was dropped meanwhile"):
+        rebuild(follower, "tally", another_version_opens)
 
 
 def test_a_verifier_at_work_is_not_taken_for_a_dead_one(log, connect, tally):
@@ -218,7 +234,7 @@ def test_a_swap_waits_for_a_long_query_and_holds_up_no_other(log, connect, tally
         rebuilding = threading.Thread(target=rebuild, args=(follower, "tally"))
         rebuilding.start()
         sql("SET statement_timeout = '2s'")
-        for _ in range(20):
+        for _ in range(12):
             assert sql("SELECT seen FROM study.tallies") == [(1,)]
             rebuilding.join(timeout=0.05)
         assert rebuilding.is_alive()

@@ -6,10 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
+from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 import uvicorn
+from psycopg.conninfo import conninfo_to_dict
 
 from infrastructure.settings import Settings, read_settings
 from interfaces.http.app import create_app
@@ -25,6 +29,20 @@ def settings(database: Database, tmp_path: Path) -> Settings:
 def http(settings: Settings) -> Iterator[httpx.Client]:
     with serving(settings) as address, httpx.Client(base_url=address, timeout=20) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def reader(server: tuple[str, str], template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server that a file's tests share, since they leave nothing behind that would disturb another."""
+    name = f"shared_{uuid4().hex}"
+    owner = "postgresql:///?" + urlencode({**conninfo_to_dict(server[0]), "dbname": name})
+    with psycopg.connect(server[0], autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    settings = read_settings(database_url=owner, study_home=tmp_path_factory.mktemp("home"))
+    with serving(settings) as address, httpx.Client(base_url=address, timeout=20) as client:
+        yield client
+    with psycopg.connect(server[0], autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """Calls, embeddings, datasets, read models and providers over HTTP."""
 
-import socket
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import numpy as np
 import pytest
+
+from tests.support.misbehaving_server import MisbehavingServer
 
 LOCAL = {"provider": "local", "model": "local-extract"}
 
@@ -82,15 +83,17 @@ def test_calls_are_listed_by_filter_page_and_moment(http: httpx.Client) -> None:
 def test_a_providers_failure_is_a_502_that_names_the_recorded_call(
     http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-real-one")
-    response = http.post("/api/calls", json={"prompt": "hello", "provider": "openai"}, timeout=30)
-    assert response.status_code == 502, response.text
-    assert response.headers["content-type"] == "application/problem+json"
+    with MisbehavingServer() as provider:
+        provider.behave_always("unauthorized")
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-real-one")
+        response = http.post("/api/calls", json={"prompt": "hello", "provider": "openai"})
+        models = http.get("/api/providers/openai/models")
+    for answer in (response, models):
+        assert answer.status_code == 502, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "sk-not-a-real-one" not in answer.text
     problem = response.json()
-    assert "sk-not-a-real-one" not in response.text
     events = http.get(f"/api/calls/{problem['call_id']}/events").json()["items"]
     assert events[0]["event"] == "call.requested.v1"
     assert events[-1]["event"] == "call.failed.v1"

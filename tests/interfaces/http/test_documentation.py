@@ -25,8 +25,8 @@ ROUTES = {
 }
 
 
-def test_every_route_is_documented_with_its_problems(http: httpx.Client) -> None:
-    document = http.get("/api/openapi.json").json()
+def test_every_route_is_documented_with_its_problems(reader: httpx.Client) -> None:
+    document = reader.get("/api/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     operations = {
         (path, method): operation for path, item in document["paths"].items() for method, operation in item.items()
@@ -47,9 +47,9 @@ def test_every_route_is_documented_with_its_problems(http: httpx.Client) -> None
     assert body["properties"]["n"]["minimum"] == 1
 
 
-def test_the_page_loads_only_from_this_server(http: httpx.Client) -> None:
+def test_the_page_loads_only_from_this_server(reader: httpx.Client) -> None:
     for address in ("/api/docs", "/api/docs/"):
-        page = http.get(address)
+        page = reader.get(address)
         assert page.status_code == 200
         assert "default-src 'none'" in page.headers["content-security-policy"]
         assert "http" not in page.headers["content-security-policy"]
@@ -57,9 +57,9 @@ def test_the_page_loads_only_from_this_server(http: httpx.Client) -> None:
         assert len(loaded) == 6
         for asset in loaded:
             assert asset.startswith("/api/"), asset
-            answer = http.get(asset)
+            answer = reader.get(asset)
             assert answer.status_code == 200, asset
             assert answer.content
-    styles = http.get("/api/docs/assets/swagger-ui.css").text
+    styles = reader.get("/api/docs/assets/swagger-ui.css").text
     assert "@import" not in styles
     assert not re.search(r"url\(['\"]?(?!['\"]?data:)", styles)

@@ -1,11 +1,15 @@
 """Whether the server can serve, when its store is there and when it is not."""
 
+import asyncio
+from typing import Any
+
 import httpx
-import psycopg
+import pytest
+from litestar.testing import TestClient
 
 from infrastructure.settings import Settings
-from tests.conftest import Database
-from tests.interfaces.http.conftest import serving
+from interfaces.http import health
+from interfaces.http.app import create_app
 
 
 def test_a_server_with_its_store_is_ready(http: httpx.Client) -> None:
@@ -16,24 +20,27 @@ def test_a_server_with_its_store_is_ready(http: httpx.Client) -> None:
     assert ready.json()["projections"]
 
 
-def test_a_server_that_lost_its_store_lives_but_is_not_ready(settings: Settings, database: Database) -> None:
-    with serving(settings) as address, httpx.Client(base_url=address, timeout=30) as http:
-        assert http.get("/health/ready").status_code == 200
-        with psycopg.connect(database.owner_uri, autocommit=True) as connection:
-            row = connection.execute("SELECT current_database()").fetchone()
-            assert row is not None
-        admin = database.owner_uri.replace(row[0], "postgres")
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'ALTER DATABASE "{row[0]}" ALLOW_CONNECTIONS false'.encode())
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (row[0],))
-            try:
-                assert http.get("/health/live").status_code == 200
-                for path in ("/health/ready", "/api/calls"):
-                    response = http.get(path)
-                    assert response.status_code == 503, (path, response.text)
-                    assert int(response.headers["retry-after"]) > 0
-                    assert response.headers["content-type"] == "application/problem+json"
-                refused = http.post("/api/calls", json={"prompt": "hello", "provider": "local"})
-                assert refused.status_code == 503, refused.text
-            finally:
-                connection.execute(f'ALTER DATABASE "{row[0]}" ALLOW_CONNECTIONS true'.encode())
+class LostStore:
+    """A study whose store is gone: it says so, or hangs."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        self.hangs = hangs
+
+    async def health(self) -> dict[str, Any]:
+        if self.hangs:
+            await asyncio.Event().wait()
+        return {"store": "The server was lost", "position": None, "projections": []}
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_server_that_lost_its_store_lives_but_is_not_ready(
+    hangs: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "READY_WITHIN_SECONDS", 0.1)
+    app = create_app(settings, LostStore(hangs=hangs))  # type: ignore[arg-type]
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/health/live").status_code == 200
+        ready = client.get("/health/ready")
+        assert ready.status_code == 503
+        assert int(ready.headers["retry-after"]) > 0
+        assert ready.headers["content-type"] == "application/problem+json"

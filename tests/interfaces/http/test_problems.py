@@ -28,7 +28,7 @@ def refused(response: httpx.Response, status: int) -> dict[str, Any]:
     return problem
 
 
-def test_a_wrong_body_is_refused_with_the_field_at_fault(http: httpx.Client) -> None:
+def test_a_wrong_body_is_refused_with_the_field_at_fault(reader: httpx.Client) -> None:
     for body, fields in (
         ({**PROMPT, "promt": "x"}, ["promt"]),
         ({**PROMPT, "temperature": 3}, ["temperature"]),
@@ -47,26 +47,26 @@ def test_a_wrong_body_is_refused_with_the_field_at_fault(http: httpx.Client) -> 
         ([PROMPT], []),
         (None, []),
     ):
-        problem = refused(http.post("/api/calls", json=body), 400)
+        problem = refused(reader.post("/api/calls", json=body), 400)
         assert problem["fields"] == fields, (body, problem)
-    assert http.get("/api/calls").json()["items"] == []
+    assert reader.get("/api/calls").json()["items"] == []
 
 
-def test_a_body_that_is_no_json_is_refused(http: httpx.Client) -> None:
-    assert "JSON" in refused(http.post("/api/calls", content=b'{"prompt"'), 400)["detail"]
-    assert "empty" in refused(http.post("/api/calls", content=b""), 400)["detail"]
+def test_a_body_that_is_no_json_is_refused(reader: httpx.Client) -> None:
+    assert "JSON" in refused(reader.post("/api/calls", content=b'{"prompt"'), 400)["detail"]
+    assert "empty" in refused(reader.post("/api/calls", content=b""), 400)["detail"]
 
 
-def test_wrong_texts_and_rows_are_refused_by_their_place(http: httpx.Client) -> None:
-    assert refused(http.post("/api/embeddings", json={"texts": []}), 400)["fields"] == ["texts"]
-    assert refused(http.post("/api/embeddings", json={"texts": ["a", 5]}), 400)["fields"] == ["texts[1]"]
-    problem = refused(http.post("/api/embeddings", json={"texts": ["a", " "], "provider": "local"}), 400)
+def test_wrong_texts_and_rows_are_refused_by_their_place(reader: httpx.Client) -> None:
+    assert refused(reader.post("/api/embeddings", json={"texts": []}), 400)["fields"] == ["texts"]
+    assert refused(reader.post("/api/embeddings", json={"texts": ["a", 5]}), 400)["fields"] == ["texts[1]"]
+    problem = refused(reader.post("/api/embeddings", json={"texts": ["a", " "], "provider": "local"}), 400)
     assert "1" in problem["detail"]
     rows = {"name": "x", "rows": [{"text": ["nested"]}], "text_column": "text"}
-    assert refused(http.post("/api/datasets", json=rows), 400)["fields"][0].startswith("rows[0]")
+    assert refused(reader.post("/api/datasets", json=rows), 400)["fields"][0].startswith("rows[0]")
 
 
-def test_a_mistyped_or_wrong_parameter_is_refused(http: httpx.Client) -> None:
+def test_a_mistyped_or_wrong_parameter_is_refused(reader: httpx.Client) -> None:
     for query, fields in (
         ("provder=local", ["provder"]),
         ("limit=0", ["limit"]),
@@ -81,10 +81,10 @@ def test_a_mistyped_or_wrong_parameter_is_refused(http: httpx.Client) -> None:
         ("group_id=7", ["group_id"]),
         ("cursor=nonsense", ["cursor"]),
     ):
-        assert refused(http.get(f"/api/calls?{query}"), 400)["fields"] == fields, query
+        assert refused(reader.get(f"/api/calls?{query}"), 400)["fields"] == fields, query
 
 
-def test_what_is_not_there_is_a_404(http: httpx.Client) -> None:
+def test_what_is_not_there_is_a_404(reader: httpx.Client) -> None:
     for address in (
         f"/api/calls/{uuid4()}",
         "/api/calls/not-an-id",
@@ -94,28 +94,28 @@ def test_what_is_not_there_is_a_404(http: httpx.Client) -> None:
         "/api/nothing",
         "/nothing",
     ):
-        refused(http.get(address), 404)
+        refused(reader.get(address), 404)
 
 
-def test_another_method_is_a_405_that_names_the_right_ones(http: httpx.Client) -> None:
-    response = http.delete("/api/calls")
+def test_another_method_is_a_405_that_names_the_right_ones(reader: httpx.Client) -> None:
+    response = reader.delete("/api/calls")
     refused(response, 405)
     assert {"GET", "POST"} <= set(response.headers["allow"].split(", "))
 
 
-def test_a_body_over_the_limit_is_a_413(http: httpx.Client) -> None:
-    problem = refused(http.post("/api/calls", json={**PROMPT, "prompt": "x" * 20_000_001}), 413)
+def test_a_body_over_the_limit_is_a_413(reader: httpx.Client) -> None:
+    problem = refused(reader.post("/api/calls", json={**PROMPT, "prompt": "x" * 20_000_001}), 413)
     assert "20,000,000" in problem["detail"]
 
 
-def test_only_this_machines_own_names_are_served(http: httpx.Client) -> None:
-    port = http.base_url.port
+def test_only_this_machines_own_names_are_served(reader: httpx.Client) -> None:
+    port = reader.base_url.port
     for host in ("localhost", "127.0.0.1", "[::1]", f"localhost:{port}", f"LOCALHOST:{port}", "[::1]:8000"):
-        assert http.get("/health/live", headers={"host": host}).status_code == 200, host
+        assert reader.get("/health/live", headers={"host": host}).status_code == 200, host
     for host in ("study.example", "127.0.0.1.study.example", "localhost.study.example:80", "10.0.0.1", "", "[::1"):
-        problem = refused(http.get("/health/live", headers={"host": host}), 403)
+        problem = refused(reader.get("/health/live", headers={"host": host}), 403)
         assert "Host" in problem["detail"]
-    refused(http.get("/nothing", headers={"host": "study.example"}), 403)
+    refused(reader.get("/nothing", headers={"host": "study.example"}), 403)
 
 
 def test_another_sites_page_can_not_make_calls(http: httpx.Client) -> None:

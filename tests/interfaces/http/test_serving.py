@@ -10,15 +10,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from domain.errors import Rejected
-from interfaces.http.__main__ import check_loopback
+from interfaces.http.__main__ import check_loopback, main
 from tests.conftest import Database
+from tests.support.misbehaving_server import Behaviour, MisbehavingServer
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,67 +59,28 @@ def process(*arguments: str, **variables: str) -> Iterator[tuple[subprocess.Pope
             reader.join()
 
 
-@contextmanager
-def slow_provider() -> Iterator[tuple[str, threading.Event]]:
-    """An OpenAI-compatible chat endpoint that takes its time; the event says that it was asked."""
-    asked = threading.Event()
-
-    class Slow(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            asked.set()
-            time.sleep(1)
-            body = json.dumps(
-                {
-                    "id": "1",
-                    "object": "chat.completion",
-                    "created": 1,
-                    "model": "m",
-                    "choices": [
-                        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "at last"}}
-                    ],
-                }
-            ).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_a_terminated_server_finishes_what_it_began_and_ends_well(database: Database, tmp_path: Path) -> None:
-    with (
-        slow_provider() as (provider, asked),
-        process(
-            "--home", str(tmp_path), DATABASE_URL=database.owner_uri, OPENAI_BASE_URL=provider, OPENAI_API_KEY="sk-x"
-        ) as (server, address, lines),
-    ):
-        answers: list[httpx.Response] = []
-        question = {"prompt": "hello", "provider": "openai", "model": "m"}
-        client = threading.Thread(
-            target=lambda: answers.append(httpx.post(f"{address}/api/calls", json=question, timeout=30))
-        )
-        client.start()
-        assert asked.wait(20)
-        server.send_signal(signal.SIGTERM)
-        client.join()
-        assert server.wait(timeout=30) == 0
-        assert answers[0].status_code == 201, answers[0].text
-        assert answers[0].json()["text"] == "at last"
-    requests = [entry for line in lines if (entry := json.loads(line)).get("event") == "request"]
+    home = ("--home", str(tmp_path))
+    with MisbehavingServer() as provider:
+        provider.behave(Behaviour("slow", delay_seconds=1.0))
+        openai = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "sk-x"}
+        with process(*home, DATABASE_URL=database.owner_uri, **openai) as (server, address, lines):
+            answers: list[httpx.Response] = []
+            question = {"prompt": "hello", "provider": "openai", "model": "tiny"}
+            client = threading.Thread(
+                target=lambda: answers.append(httpx.post(f"{address}/api/calls", json=question, timeout=30))
+            )
+            client.start()
+            deadline = time.monotonic() + 20
+            while not provider.requests:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            server.send_signal(signal.SIGTERM)
+            client.join()
+            assert server.wait(timeout=30) == 0
+    assert answers[0].status_code == 201, answers[0].text
+    assert answers[0].json()["text"] == "echo: hello"
+    requests = [entry for line in lines if (entry := json.loads(line))["event"] == "request"]
     assert [(entry["method"], entry["path"], entry["status"]) for entry in requests] == [("POST", "/api/calls", 201)]
     assert requests[0]["request_id"] == answers[0].headers["x-request-id"]
     assert requests[0]["duration_ms"] > 900
@@ -157,27 +119,38 @@ def test_addresses_that_others_can_reach_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "code", "told"),
+    ("arguments", "told"),
     [
-        (("--host", "0.0.0.0"), {}, 2, "proxy in front"),
-        ((), {"PANEL_ADDRESS": "0.0.0.0"}, 2, "proxy in front"),
-        (("--database-url", "mysql://x"), {}, 2, "DATABASE_URL"),
-        (("--database-url", "postgresql://nobody@127.0.0.1:1/none"), {}, 4, "DATABASE_URL"),
-        (("--workers", "2", "--database-url", "postgresql://nobody@127.0.0.1:1/none"), {}, 4, "DATABASE_URL"),
-        (("--port", "eighty"), {}, 2, "--port"),
+        (("--host", "0.0.0.0"), "proxy in front"),
+        (("--database-url", "mysql://x"), "DATABASE_URL"),
+        (("--port", "eighty"), "--port"),
+        (("--workers", "0"), "--workers"),
     ],
 )
-def test_a_server_that_can_not_start_says_why(
-    arguments: tuple[str, ...], variables: dict[str, str], code: int, told: str, tmp_path: Path
-) -> None:
+def test_a_wrong_option_is_refused_in_its_own_words(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    ended = CliRunner().invoke(main, ["--home", str(tmp_path), *arguments])
+    assert ended.exit_code == 2, ended.output
+    assert told in ended.output
+
+
+def test_the_panels_settings_are_the_servers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANEL_ADDRESS", "0.0.0.0")
+    ended = CliRunner().invoke(main, [])
+    assert ended.exit_code == 2, ended.output
+    assert "0.0.0.0" in ended.output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_without_its_store_says_why_and_ends_with_4(workers: str, tmp_path: Path) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
     ended = subprocess.run(
-        command("--home", str(tmp_path), *arguments),
-        env=environment(**variables),
+        command("--home", str(tmp_path), "--workers", workers, "--database-url", nowhere),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert ended.returncode == code, ended.stderr
-    assert told in ended.stderr
+    assert ended.returncode == 4, ended.stderr
+    assert "DATABASE_URL" in ended.stderr
     assert "Traceback" not in ended.stderr
