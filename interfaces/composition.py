@@ -44,6 +44,7 @@ from projections.queries import Queries
 from projections.read_models import READ_MODELS
 
 READ_CONNECTIONS = 4
+READ_TIMEOUT_SECONDS = 5.0
 RECOVERY_SECONDS = 15.0
 SOFTWARE = ("study-query-llm", "numpy", "scipy", "numba")
 
@@ -78,7 +79,7 @@ async def open_study(
         await asyncio.to_thread(_install, connect)
         follower = Follower(store, connect, READ_MODELS)
         following = FollowerThread(follower, woken)
-        pool = AsyncConnectionPool(uri, min_size=1, max_size=READ_CONNECTIONS, open=False)
+        pool = AsyncConnectionPool(uri, min_size=1, max_size=READ_CONNECTIONS, open=False, timeout=READ_TIMEOUT_SECONDS)
         await pool.open()
         stack.push_async_callback(pool.close)
         compute = LocalCompute()

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from application.ask_model import Answer, AskModel, Question
@@ -34,6 +35,8 @@ from projections.rebuild import VerifyReport, rebuild, status, verify
 
 READ_YOUR_WRITES_SECONDS = 5.0
 KINDS = ("call", "group", "dataset", "vectors", "sweep", "artifact")
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from interfaces.report import ReportData
@@ -399,8 +402,10 @@ class Study:
         await self.follower.wait_until(position, timeout_seconds)
 
     async def catch_up(self) -> None:
-        """Bring every read model to the end of the log."""
-        await asyncio.to_thread(self.follower.catch_up)
+        """Bring every read model to the end of the log; one that fails stops alone, and the log says why."""
+        caught_up = await asyncio.to_thread(self.follower.catch_up)
+        for failure in caught_up.failures:
+            log.warning("a read model has stopped; see `study projections status`", **msgspec.to_builtins(failure))
 
     async def recover(self) -> int:
         """Mark the calls that dead processes left open; returns how many were marked now."""

@@ -6,7 +6,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from domain.errors import Unavailable
+from domain.errors import Rejected, Unavailable
 
 Row = dict[str, Any]
 
@@ -18,12 +18,14 @@ class Reader:
         self._pool = pool
 
     async def rows(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
-        """All rows, as name → value. Raises Unavailable when the server can't be reached."""
+        """All rows, as name → value. Raises Unavailable when the server can't be reached, Rejected for a NUL."""
         try:
             async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
                 await cursor.execute(sql.encode(), parameters)
                 rows: list[Row] = await cursor.fetchall()
                 return rows
+        except psycopg.DataError as error:
+            raise Rejected(f"The store can't look for that: {str(error).strip().splitlines()[0]}") from None
         except psycopg.OperationalError as error:
             raise Unavailable(f"The read models can't be read: {str(error).strip()}; try again later") from error
 

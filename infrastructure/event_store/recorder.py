@@ -132,7 +132,3 @@ class Recorder(PostgresApplicationRecorder):
         ):
             cursor.execute(SELECT, (after, NO_LIMIT if until is None else until, limit), prepare=True)
             return [self.mapper.to_recorded_event(*row) for row in cursor.fetchall()]
-
-    def last_position(self) -> int:
-        """The newest position, 0 for an empty log."""
-        return self.max_notification_id() or 0

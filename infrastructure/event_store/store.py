@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import psycopg
+from eventsourcing.persistence import PersistenceError
 from psycopg.rows import tuple_row
 
 from application.ports import Append, Payload
@@ -58,11 +59,15 @@ class PostgresEventStore:
 
     def page(self, *, after: int, limit: int, until: int | None = None) -> list[RecordedEvent]:
         """See the port EventPages."""
-        return self.recorder.page(after=after, limit=limit, until=until)
+        try:
+            return self.recorder.page(after=after, limit=limit, until=until)
+        except (PersistenceError, psycopg.OperationalError) as error:
+            raise _unreadable(error) from error
 
     def last_position(self) -> int:
         """See the port EventPages."""
-        return self.recorder.last_position()
+        rows = self._query("SELECT coalesce(max(notification_id), 0) FROM events.events", ())
+        return int(str(rows[0][0]))
 
     def close(self) -> None:
         """Write what is queued and let go of every connection."""
@@ -77,7 +82,7 @@ class PostgresEventStore:
             ):
                 return cursor.execute(sql.encode(), parameters).fetchall()
         except psycopg.OperationalError as error:
-            raise Unavailable(f"The event store can't be read: {str(error).strip()}") from error
+            raise _unreadable(error) from error
 
     def _read_stream(self, stream_id: UUID, after_version: int) -> list[RecordedEvent]:
         rows = self._query(
@@ -112,3 +117,7 @@ class PostgresEventStore:
             (processes, after_seconds),
         )
         return {int(str(process)): since for process, since in rows}  # type: ignore[misc]
+
+
+def _unreadable(error: Exception) -> Unavailable:
+    return Unavailable(f"The event store can't be read: {str(error).strip()}; is Postgres running?")

@@ -31,6 +31,7 @@ from interfaces.composition import open_study
 
 ROOT = Path(__file__).parents[2]
 TASKS = 50
+CALLS_PER_SECOND = 1_000  # roughly, so that the kills spread over the run
 LOOK_SECONDS = 0.5
 
 
@@ -41,6 +42,7 @@ def caller(answers: Path, calls: int) -> None:
         seen = {line["prompt"] for line in _lines(answers)}
         places = asyncio.Semaphore(TASKS)
         async with open_study(read_settings()) as study:
+            study.registry.create("openai")  # loads the client's library, so that the kills hit calls
             with answers.open("a") as log:
                 print("asking", flush=True)
 
@@ -95,7 +97,7 @@ def run(database_url: str, folder: Path, *, calls: int, kills: int, seed: int = 
             assert process.stdout is not None
             process.stdout.readline()
             if killed < kills:
-                time.sleep(chance.uniform(0.02, max(0.05, calls / 1500 * 2 / max(kills, 1))))
+                time.sleep(chance.uniform(0.05, 0.05 + 2 * calls / CALLS_PER_SECOND / (kills + 1)))
             else:
                 process.wait()
             if process.poll() is None:

@@ -4,12 +4,16 @@ import asyncio
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from litestar.testing import TestClient
+from psycopg.conninfo import conninfo_to_dict
 
 from infrastructure.settings import Settings
 from interfaces.http import health
 from interfaces.http.app import create_app
+from tests.conftest import Database
+from tests.interfaces.http.conftest import serving
 
 
 def test_a_server_with_its_store_is_ready(http: httpx.Client) -> None:
@@ -44,3 +48,21 @@ def test_a_server_that_lost_its_store_lives_but_is_not_ready(
         assert ready.status_code == 503
         assert int(ready.headers["retry-after"]) > 0
         assert ready.headers["content-type"] == "application/problem+json"
+
+
+def test_a_server_whose_database_is_cut_off_says_so_in_time(settings: Settings, database: Database) -> None:
+    name = str(conninfo_to_dict(database.owner_uri)["dbname"])
+    with (
+        serving(settings) as address,
+        httpx.Client(base_url=address, timeout=15) as http,
+        psycopg.connect(database.owner_uri.replace(name, "postgres"), autocommit=True) as admin,
+    ):
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            assert http.get("/health/live").status_code == 200
+            for path in ("/health/ready", "/api/calls", "/api/projections"):
+                assert http.get(path).status_code == 503, path
+            assert http.post("/api/calls", json={"prompt": "hello", "provider": "local"}).status_code == 503
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
