@@ -88,6 +88,7 @@ class MisbehavingServer:
         self._rule: Rule = lambda _request, _number: "ok"
         self._log = log
         self._lock = threading.Lock()
+        self._ready = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.port: int = self._listening.getsockname()[1]
         self.root = f"http://127.0.0.1:{self.port}"
@@ -97,6 +98,7 @@ class MisbehavingServer:
 
     def __enter__(self) -> "MisbehavingServer":
         self._thread.start()
+        self._ready.wait()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,6 +124,7 @@ class MisbehavingServer:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._connection, sock=self._listening))
+        self._loop.call_soon(self._ready.set)
         try:
             self._loop.run_forever()
         finally:
