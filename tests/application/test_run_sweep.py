@@ -1,0 +1,203 @@
+import random
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from application.ask_model import AskModel
+from application.call_provider import AttemptPolicy, CallProvider
+from application.group_calls import GroupCalls
+from application.keep_artifact import KeepArtifact
+from application.ports import Claim, ClaimHeld
+from application.run_sweep import RunSweep, SweepRequest
+from application.summarise_texts import SummariseTexts
+from domain.artifacts import ArtifactKept
+from domain.calls import CallRequested
+from domain.errors import NotFound, Rejected
+from domain.groups import GroupCreated, GroupLinked
+from domain.identity import sha256_hex
+from domain.sweeps import (
+    SweepConfig,
+    SweepFailed,
+    SweepFinished,
+    SweepResumed,
+    SweepSource,
+    SweepStarted,
+    SweepStepFinished,
+    sweep_id_of,
+)
+from infrastructure.table_files import ColumnarFiles
+from tests.support.given_when_then import CONTEXT, ListStore, notebook
+from tests.support.scripted_provider import Directory, ScriptedProvider, failure
+
+TEXTS = tuple(f"text {number}" for number in range(30))
+LABELS = tuple("abc"[number // 10] for number in range(30))
+
+
+def blobs() -> np.ndarray[Any, np.dtype[np.float32]]:
+    chance = np.random.default_rng(0)
+    return (np.repeat(np.eye(3, 6), 10, axis=0) + chance.normal(0, 0.05, (30, 6))).astype(np.float32)
+
+
+class DictFiles:
+    """The port ArtifactFiles over a dict."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+
+    async def keep(self, content: bytes) -> str:
+        self.contents[sha256_hex(content)] = content
+        return sha256_hex(content)
+
+    async def read(self, sha256: str) -> bytes:
+        if sha256 not in self.contents:
+            raise NotFound(sha256)
+        return self.contents[sha256]
+
+
+class AtOnce:
+    """The port Compute, which may be told to break at a K."""
+
+    def __init__(self) -> None:
+        self.breaks_at: int | None = None
+        self.steps: list[int] = []
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if function.__name__ == "run_step":
+            if arguments[1] == self.breaks_at:
+                raise RuntimeError("the machine caught fire")
+            self.steps.append(arguments[1])
+        return function(*arguments)
+
+
+class Sweeping:
+    def __init__(self, provider: ScriptedProvider | None = None) -> None:
+        self.store, self.files, self.compute = ListStore(), DictFiles(), AtOnce()
+        self.provider = provider or ScriptedProvider()
+        book = notebook(self.store)
+        groups = GroupCalls(book)
+        calls = CallProvider(book, chance=random.Random(0))
+        ask = AskModel(calls, Directory(self.provider), groups, lambda: AttemptPolicy(attempts=1))
+        self.run = RunSweep(
+            book,
+            groups,
+            KeepArtifact(book, self.files),
+            ColumnarFiles(),
+            SummariseTexts(ask),
+            self.compute,
+            {"numpy": "2"},
+        )
+
+    def count(self, *fact_types: type) -> int:
+        return len(self.store.facts(*fact_types))
+
+
+def request(**changes: Any) -> SweepRequest:
+    config = {
+        "method": "k-means",
+        "k_values": (2, 3, 4),
+        "restarts": 3,
+        "pca_dim": 4,
+        "summarise": "scripted/m",
+        **changes,
+    }
+    source = SweepSource(vectors_sha256="v", n_samples=30, n_features=6, dataset_name="blobs")
+    return SweepRequest(vectors=blobs(), config=SweepConfig(**config), source=source, texts=TEXTS, labels=LABELS)
+
+
+async def test_a_sweep_finds_the_clusters_names_them_and_keeps_everything() -> None:
+    sweeping = Sweeping()
+    sweep_id, state = await sweeping.run(request(), CONTEXT)
+    assert state.status == "finished"
+    assert state.finished is not None
+    assert state.finished.chosen_k == 3
+    assert state.steps[3].metrics.acc == 1.0
+    assert {cluster.size for cluster in state.finished.clusters} == {10}
+    assert all(cluster.name.startswith("echo: Name the topic") for cluster in state.finished.clusters)
+    assert sweeping.count(SweepStarted, SweepStepFinished, SweepFinished) == 5
+    assert sweeping.count(ArtifactKept) == 3 * 3 + 3
+    created = {fact.group_type for fact in sweeping.store.facts(GroupCreated) if isinstance(fact, GroupCreated)}
+    assert created == {"run", "step", "summarization_batch"}
+    links = [fact.link_type for fact in sweeping.store.facts(GroupLinked) if isinstance(fact, GroupLinked)]
+    assert sorted(links) == ["generates", "step", "step", "step"]
+    assert sweep_id == sweep_id_of(state.started.fingerprint if state.started else "")
+
+
+async def test_the_same_sweep_is_found_again_and_nothing_is_done_twice() -> None:
+    sweeping = Sweeping()
+    first = await sweeping.run(request(), CONTEXT)
+    events, steps = len(sweeping.store.events), list(sweeping.compute.steps)
+    assert await sweeping.run(request(), CONTEXT) == first
+    assert (len(sweeping.store.events), sweeping.compute.steps) == (events, steps)
+
+
+async def test_another_seed_is_another_sweep() -> None:
+    sweeping = Sweeping()
+    first, _ = await sweeping.run(request(), CONTEXT)
+    second, _ = await sweeping.run(request(seed=1), CONTEXT)
+    assert first != second
+
+
+async def test_a_broken_sweep_goes_on_with_the_missing_steps_and_ends_the_same() -> None:
+    whole, broken = Sweeping(), Sweeping()
+    _, expected = await whole.run(request(), CONTEXT)
+    broken.compute.breaks_at = 4
+    with pytest.raises(RuntimeError, match="caught fire"):
+        await broken.run(request(), CONTEXT)
+    (failed,) = broken.store.facts(SweepFailed)
+    assert isinstance(failed, SweepFailed)
+    assert "caught fire" in failed.reason
+    finished_before = broken.count(SweepStepFinished)
+    broken.compute.breaks_at = None
+    broken.compute.steps.clear()
+    _, state = await broken.run(request(), CONTEXT)
+    assert broken.store.facts(SweepResumed) == [SweepResumed(finished_steps=finished_before)]
+    assert len(broken.compute.steps) == 3 - finished_before
+    assert state.status == "finished"
+    assert [step.labels_sha256 for _, step in sorted(state.steps.items())] == [
+        step.labels_sha256 for _, step in sorted(expected.steps.items())
+    ]
+
+
+async def test_one_process_runs_a_sweep_at_a_time() -> None:
+    sweeping = Sweeping()
+    _, state = await Sweeping().run(request(), CONTEXT)
+    assert state.started is not None
+    sweep_id = sweep_id_of(state.started.fingerprint)
+    sweeping.store.claims[f"sweep:{sweep_id}"] = Claim(key=f"sweep:{sweep_id}", holder=UUID(int=99))
+    with pytest.raises(ClaimHeld):
+        await sweeping.run(request(), CONTEXT)
+    assert sweeping.store.events == []
+
+
+async def test_a_failed_name_falls_back_and_says_so() -> None:
+    sweeping = Sweeping(ScriptedProvider([failure(transient=False)]))
+    _, state = await sweeping.run(request(), CONTEXT)
+    assert state.finished is not None
+    fallen = [cluster for cluster in state.finished.clusters if cluster.fell_back]
+    assert len(fallen) == 1
+    assert fallen[0].name == fallen[0].representatives[0]
+    assert sweeping.count(CallRequested) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"method": "magic"}, "method"),
+        ({"parameters": {"rank": 2}}, "rank"),
+        ({"k_values": ()}, "k_min"),
+        ({"k_values": (0, 1)}, "k_min"),
+        ({"k_values": (31,)}, "k_max"),
+        ({"restarts": 0}, "restarts"),
+    ],
+)
+async def test_a_sweep_that_cannot_run_is_rejected_before_anything_is_written(
+    changes: dict[str, Any], field: str
+) -> None:
+    sweeping = Sweeping()
+    with pytest.raises(Rejected) as rejected:
+        await sweeping.run(request(**changes), CONTEXT)
+    assert field in rejected.value.fields
+    assert sweeping.store.events == []
