@@ -7,8 +7,20 @@ from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from application.providers import PreparedRequest, ProviderAnswer
-from infrastructure.providers.failures import Redactor, malformed, refused, timed_out, unreachable
-from infrastructure.providers.wire_format import Malformed, read_answer
+from domain.errors import Rejected
+from infrastructure.providers.failures import (
+    Redactor,
+    malformed,
+    refused,
+    reported_status,
+    timed_out,
+    unreachable,
+)
+from infrastructure.providers.wire_format import Malformed, read_answer, read_models
+
+MODELS_TIMEOUT_SECONDS = 20.0
+# Reading an answer larger than this holds up the event loop for some milliseconds; it is read in a thread.
+LARGE_ANSWER_BYTES = 500_000
 
 
 class HttpAnswer(NamedTuple):
@@ -19,8 +31,11 @@ class HttpAnswer(NamedTuple):
     body: bytes
 
 
+Exchange = Callable[[], Awaitable[HttpAnswer]]
+
+
 async def attempt(
-    post: Callable[[], Awaitable[HttpAnswer]],
+    post: Exchange,
     prepared: PreparedRequest,
     *,
     timeout_seconds: float,
@@ -31,19 +46,29 @@ async def attempt(
 
     broken: what the client raises when the connection fails. Raises AttemptFailed.
     """
-    began = time.perf_counter()
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            answer = await post()
-    except TimeoutError:
-        raise timed_out(timeout_seconds, latency_ms=_since(began)) from None
-    except broken as error:
-        raise unreachable(error, latency_ms=_since(began), redact=redact) from None
-    latency_ms = _since(began)
-    if not 200 <= answer.status < 300:
-        raise refused(answer.status, answer.headers, answer.body, latency_ms=latency_ms, redact=redact)
-    try:
+    answer, latency_ms = await _exchange(post, timeout_seconds=timeout_seconds, redact=redact, broken=broken)
+
+    def read() -> ProviderAnswer:
         return read_answer(prepared, answer.body, status=answer.status, headers=answer.headers, latency_ms=latency_ms)
+
+    try:
+        return read() if len(answer.body) < LARGE_ANSWER_BYTES else await asyncio.to_thread(read)
+    except Malformed as error:
+        raise malformed(
+            str(error),
+            answer.body,
+            latency_ms=latency_ms,
+            status=answer.status,
+            redact=redact,
+            transient=error.transient,
+        ) from None
+
+
+async def listed(get: Exchange, *, redact: Redactor, broken: tuple[type[Exception], ...]) -> list[str]:
+    """Get a list of models and read their ids, sorted. Raises AttemptFailed."""
+    answer, latency_ms = await _exchange(get, timeout_seconds=MODELS_TIMEOUT_SECONDS, redact=redact, broken=broken)
+    try:
+        return read_models(answer.body)
     except Malformed as error:
         raise malformed(str(error), answer.body, latency_ms=latency_ms, status=answer.status, redact=redact) from None
 
@@ -56,6 +81,50 @@ def endpoint_identity(url: str) -> str:
         host = f"[{host}]"
     location = f"{host}:{parts.port}" if parts.port else host
     return urlunsplit((parts.scheme, location, parts.path.rstrip("/"), "", ""))
+
+
+def checked_url(url: str, setting: str) -> str:
+    """An address as it was set, without blanks around it. Raises Rejected when it can't be one."""
+    found = url.strip()
+    try:
+        parts = urlsplit(found)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise Rejected(f"{setting} must be an address that begins with http:// or https://", fields=(setting,))
+    return found
+
+
+def checked_key(key: str, setting: str) -> str:
+    """A key as it was set, without blanks around it. Raises Rejected when no header could hold it."""
+    found = key.strip()
+    wrong = next((place for place, character in enumerate(found, start=1) if not "!" <= character <= "~"), None)
+    if wrong is not None:
+        raise Rejected(f"Character {wrong} of {setting} is a blank or no ASCII; copy the key again", fields=(setting,))
+    return found
+
+
+async def _exchange(
+    exchange: Exchange, *, timeout_seconds: float, redact: Redactor, broken: tuple[type[Exception], ...]
+) -> tuple[HttpAnswer, float]:
+    """The answer and its latency in ms, send to last byte. Raises AttemptFailed, also for an answer that is an error.
+
+    Some servers report errors with status 200: these count as the status that the body names.
+    """
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            answer = await exchange()
+    except TimeoutError:
+        raise timed_out(timeout_seconds, latency_ms=_since(began)) from None
+    except broken as error:
+        raise unreachable(error, latency_ms=_since(began), redact=redact) from None
+    latency_ms = _since(began)
+    status = reported_status(answer.body) if 200 <= answer.status < 300 else answer.status
+    if status is not None:
+        raise refused(status, answer.headers, answer.body, latency_ms=latency_ms, redact=redact)
+    return answer._replace(body=redact.own_key(answer.body)), latency_ms
 
 
 def _since(began: float) -> float:

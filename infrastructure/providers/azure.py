@@ -1,12 +1,27 @@
 """Azure OpenAI through the `openai` SDK: deployments in place of models, and an API version."""
 
+import re
+from urllib.parse import quote
+
 from openai import AsyncAzureOpenAI
 
-from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
-from infrastructure.providers.attempt import attempt, endpoint_identity
+from application.providers import (
+    AttemptFailed,
+    ChatRequest,
+    EmbeddingsRequest,
+    Operation,
+    PreparedRequest,
+    ProviderAnswer,
+)
+from infrastructure.providers.attempt import attempt, checked_key, checked_url, endpoint_identity, listed
 from infrastructure.providers.failures import Redactor
-from infrastructure.providers.openai_compatible import BROKEN, PATHS, chosen, listed, pooled_client, post
+from infrastructure.providers.openai_compatible import BROKEN, PATHS, chosen, get, pooled_client, post
 from infrastructure.providers.wire_format import chat_body, embeddings_body
+
+# The portal shows addresses that go on to a certain API; what we need is the resource's own.
+BEYOND_THE_RESOURCE = re.compile(r"/openai(/.*)?$|\?.*$")
+# Later versions no longer list a resource's deployments, and some resources never do.
+LISTING_API_VERSION = "2023-03-15-preview"
 
 
 class AzureOpenAI:
@@ -23,13 +38,15 @@ class AzureOpenAI:
         chat_deployment: str | None,
         embedding_deployment: str | None,
     ) -> None:
-        self.endpoint = endpoint_identity(endpoint)
+        url = BEYOND_THE_RESOURCE.sub("", checked_url(endpoint, "AZURE_OPENAI_ENDPOINT"))
+        key = checked_key(api_key, "AZURE_OPENAI_API_KEY")
+        self.endpoint = endpoint_identity(url)
         self.chat_deployment = chat_deployment
         self.embedding_deployment = embedding_deployment
-        self.redact = Redactor(api_key)
+        self.redact = Redactor(key)
         self.client = AsyncAzureOpenAI(
-            api_key=api_key,
-            azure_endpoint=endpoint,
+            api_key=key,
+            azure_endpoint=url,
             api_version=api_version,
             max_retries=0,
             timeout=None,
@@ -39,21 +56,16 @@ class AzureOpenAI:
     def prepare_chat(self, request: ChatRequest) -> PreparedRequest:
         """See the port."""
         model = chosen(request.model, self.chat_deployment, "AZURE_OPENAI_DEPLOYMENT")
-        return PreparedRequest(
-            provider=self.name, endpoint=self.endpoint, operation="chat", model=model, body=chat_body(model, request)
-        )
+        return self._prepared("chat", model, chat_body(model, request))
 
     def prepare_embeddings(self, request: EmbeddingsRequest) -> PreparedRequest:
         """See the port."""
         model = chosen(request.model, self.embedding_deployment, "AZURE_OPENAI_EMBEDDING_DEPLOYMENT")
-        body = embeddings_body(model, request)
-        return PreparedRequest(
-            provider=self.name, endpoint=self.endpoint, operation="embeddings", model=model, body=body
-        )
+        return self._prepared("embeddings", model, embeddings_body(model, request))
 
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         """See the port."""
-        path = f"/deployments/{prepared.model}{PATHS[prepared.operation]}"
+        path = f"/deployments/{quote(prepared.model, safe='')}{PATHS[prepared.operation]}"
         return await attempt(
             lambda: post(self.client, path, prepared.body),
             prepared,
@@ -63,9 +75,20 @@ class AzureOpenAI:
         )
 
     async def models(self) -> list[str]:
-        """See the port."""
-        return await listed(self.client, self.redact)
+        """The deployments: those in the settings, and the resource's others where it lists them."""
+        configured = {name for name in (self.chat_deployment, self.embedding_deployment) if name}
+        query = {"api-version": LISTING_API_VERSION}
+        try:
+            found = await listed(lambda: get(self.client, "/deployments", **query), redact=self.redact, broken=BROKEN)
+        except AttemptFailed as failure:
+            if failure.error.kind not in {"not_found", "bad_request"}:
+                raise
+            found = []
+        return sorted(configured.union(found))
 
     async def aclose(self) -> None:
         """See the port."""
         await self.client.close()
+
+    def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
+        return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)

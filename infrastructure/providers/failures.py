@@ -1,21 +1,29 @@
 """What went wrong with an attempt, in the domain's words, and without secrets."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from application.providers import AttemptFailed
 from domain.calls import AttemptError, ErrorKind
 
 LONGEST_MESSAGE_CHARACTERS = 500
+LONGEST_ERROR_BYTES = 100_000
+# A shorter key ("none", "local") is a word that answers may well contain.
+SHORTEST_TELLING_KEY = 16
 LASTING_CODES = {"insufficient_quota", "billing_hard_limit_reached"}
+FILTER_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
 KINDS: dict[int, tuple[ErrorKind, bool]] = {
     400: ("bad_request", False),
     401: ("authentication", False),
+    402: ("permission", False),
     403: ("permission", False),
     404: ("not_found", False),
     408: ("timeout", True),
@@ -23,9 +31,20 @@ KINDS: dict[int, tuple[ErrorKind, bool]] = {
     422: ("unprocessable", False),
     429: ("rate_limited", True),
 }
-SECRETS = re.compile(rb"(?i)\bsk-[\w*-]{4,}|\bbearer\s+[\w.~+/*=-]{4,}|(?<=://)[^/@\s\"']+@")
+SECRETS = re.compile(
+    rb"(?i)\bsk-[\w*.-]{4,}|\bbearer\s+[\w.~+/*=-]{4,}|(?<=://)[^/@\s\"']+@"
+    rb"|(?<=[?&]key=)[^&\s\"']+|(?<=[?&]api-key=)[^&\s\"']+|(?<=[?&]api_key=)[^&\s\"']+"
+)
 
 Clock = Callable[[], datetime]
+
+
+class _Reported(Struct):
+    """The only members of an answer that say that it is an error."""
+
+    error: Any = None
+    choices: msgspec.Raw | None = None
+    data: msgspec.Raw | None = None
 
 
 def _now() -> datetime:
@@ -36,13 +55,19 @@ class Redactor:
     """Takes keys out of what providers echo: the configured one, and whatever looks like one."""
 
     def __init__(self, key: str | None) -> None:
-        self._key = key.encode() if key else None
+        found = (key or "").encode()
+        self._long_key = found if len(found) >= SHORTEST_TELLING_KEY else b""
+        # A short one is only taken where it stands alone, or "e" would make every message unreadable.
+        short = re.escape(found) if found and not self._long_key else rb"(?!)"
+        self._short_key = re.compile(rb"(?<![A-Za-z0-9])" + short + rb"(?![A-Za-z0-9])")
 
     def __call__(self, content: bytes) -> bytes:
         """The same without keys."""
-        if self._key:
-            content = content.replace(self._key, b"[key]")
-        return SECRETS.sub(b"[key]", content)
+        return SECRETS.sub(b"[key]", self._short_key.sub(b"[key]", self.own_key(content)))
+
+    def own_key(self, content: bytes) -> bytes:
+        """The same without the configured key. What merely looks like one stays: a successful answer is not edited."""
+        return content.replace(self._long_key, b"[key]") if self._long_key else content
 
     def text(self, message: str) -> str:
         """The same for text, in one line of bounded length."""
@@ -54,21 +79,39 @@ def refused(
     status: int, headers: Mapping[str, str], body: bytes, *, latency_ms: float, redact: Redactor, now: Clock = _now
 ) -> AttemptFailed:
     """An answer with an error status; `now` is what an HTTP date in Retry-After is measured from."""
-    message, code = _told(body)
+    message, codes = _told(body)
     kind, transient = KINDS.get(status, ("server_error", True) if status >= 500 else ("bad_request", False))
-    if code is not None and "content_filter" in code:
+    if FILTER_CODES & {code.lower() for code in codes}:
         kind, transient = "content_filter", False
-    if code in LASTING_CODES:
+    if LASTING_CODES & set(codes):
         transient = False
+    if 300 <= status < 400:
+        message = f"the endpoint moved to {_place(headers.get('location', ''))}; set the new address"
+    code = redact.text(codes[0]) if codes else None
     error = AttemptError(
         kind=kind,
         message=redact.text(f"HTTP {status}" + (f" {code}" if code else "") + (f": {message}" if message else "")),
         transient=transient,
         http_status=status,
         code=code,
-        retry_after_seconds=_retry_after(headers.get("retry-after"), now),
+        retry_after_seconds=_retry_after(headers, now),
     )
-    return AttemptFailed(error, latency_ms=latency_ms, body=redact(body), media_type=headers.get("content-type"))
+    kept = redact(body)[:LONGEST_ERROR_BYTES]
+    return AttemptFailed(error, latency_ms=latency_ms, body=kept, media_type=headers.get("content-type"))
+
+
+def reported_status(body: bytes) -> int | None:
+    """The status that an error in a successful answer stands for; None when it is no error. Unknown ones are 500."""
+    if b'"error"' not in body[:LONGEST_ERROR_BYTES]:
+        return None
+    try:
+        found = msgspec.json.decode(body, type=_Reported)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if not found.error or found.choices is not None or found.data is not None:
+        return None
+    code = found.error.get("code") if isinstance(found.error, dict) else None
+    return int(code) if str(code).isdecimal() and 400 <= int(code) < 600 else 500
 
 
 def unreachable(error: BaseException, *, latency_ms: float, redact: Redactor) -> AttemptFailed:
@@ -84,36 +127,50 @@ def timed_out(timeout_seconds: float, *, latency_ms: float) -> AttemptFailed:
     return AttemptFailed(AttemptError(kind="timeout", message=message, transient=True), latency_ms=latency_ms)
 
 
-def malformed(reason: str, body: bytes, *, latency_ms: float, status: int | None, redact: Redactor) -> AttemptFailed:
+def malformed(
+    reason: str, body: bytes, *, latency_ms: float, status: int | None, redact: Redactor, transient: bool = True
+) -> AttemptFailed:
     """An answer that can't be what was asked for."""
-    error = AttemptError(kind="malformed_response", message=redact.text(reason), transient=True, http_status=status)
+    error = AttemptError(
+        kind="malformed_response", message=redact.text(reason), transient=transient, http_status=status
+    )
     return AttemptFailed(error, latency_ms=latency_ms, body=redact(body), media_type="application/octet-stream")
 
 
-def _told(body: bytes) -> tuple[str, str | None]:
-    """The message and code of an error body in OpenAI's shape, or as much as there is."""
+def _told(body: bytes) -> tuple[str, list[str]]:
+    """The message and codes of an error body in OpenAI's shape, or as much as there is; the first code is the best."""
     try:
         content: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return re.sub(r"<[^>]*>", " ", body[:2000].decode(errors="replace")).strip(), None
+        return re.sub(r"<[^>]*>", " ", body[:2000].decode(errors="replace")).strip(), []
     error = content.get("error", content) if isinstance(content, dict) else content
     if not isinstance(error, dict):
-        return str(error), None
-    code = error.get("code") or error.get("type")
+        return str(error or ""), []
+    inner = error.get("innererror")
+    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
     message = error.get("message") or error.get("detail") or ""
-    return str(message), None if code is None else str(code)
+    return str(message), [str(code) for code in codes if code is not None]
 
 
-def _retry_after(value: str | None, now: Clock) -> float | None:
-    """Seconds, given as such or as an HTTP date; None for neither."""
-    if value is None:
-        return None
+def _retry_after(headers: Mapping[str, str], now: Clock) -> float | None:
+    """Seconds, given in milliseconds, seconds or as an HTTP date; None for anything else."""
+    for name, unit_seconds in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            asked = float(headers.get(name, "")) * unit_seconds
+        except ValueError:
+            continue
+        if math.isfinite(asked):
+            return max(0.0, asked)
     try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(headers.get("retry-after", ""))
     except ValueError:
         return None
     return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now()).total_seconds())
+
+
+def _place(location: str) -> str:
+    """Scheme and host only: a redirect's query may hold anything."""
+    parts = urlsplit(location)
+    return (
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else parts.path or "nowhere"
+    )

@@ -3,7 +3,7 @@
 It knows spelling, not meaning: "car" and "automobile" are strangers to it. Only English words are damped and stemmed;
 other languages work by their bare spelling.
 
-Every weight is a whole number until a row is brought to length 1, so that sums don't depend on the order or the machine.
+Every weight is a whole number until a row is brought to length 1: sums depend neither on the order nor on the machine.
 """
 
 import re

@@ -1,21 +1,17 @@
 """OpenAI, and every endpoint that speaks its protocol, through the `openai` SDK with its own retries off."""
 
-import asyncio
-import time
-
 import httpx2
 import openai
 from openai import AsyncOpenAI
 
 from application.providers import ChatRequest, EmbeddingsRequest, Operation, PreparedRequest, ProviderAnswer
 from domain.errors import Rejected
-from infrastructure.providers.attempt import HttpAnswer, attempt, endpoint_identity
-from infrastructure.providers.failures import Redactor, refused, timed_out, unreachable
+from infrastructure.providers.attempt import HttpAnswer, attempt, checked_key, checked_url, endpoint_identity, listed
+from infrastructure.providers.failures import Redactor
 from infrastructure.providers.wire_format import chat_body, embeddings_body
 
 PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 OPENAI_URL = "https://api.openai.com/v1"
-MODELS_TIMEOUT_SECONDS = 20.0
 CONNECTIONS = 1_000
 BROKEN = (openai.APIConnectionError, httpx2.HTTPError)
 
@@ -28,18 +24,15 @@ class OpenAICompatible:
     def __init__(
         self, *, api_key: str | None, base_url: str | None, chat_model: str | None, embedding_model: str | None
     ) -> None:
-        url = base_url or OPENAI_URL
-        if not url.startswith(("http://", "https://")):
-            raise Rejected(
-                f"OPENAI_BASE_URL must begin with http:// or https://, not {url[:20]!r}", fields=("OPENAI_BASE_URL",)
-            )
+        url = checked_url(base_url or OPENAI_URL, "OPENAI_BASE_URL")
+        key = checked_key(api_key or "", "OPENAI_API_KEY")
         self.endpoint = endpoint_identity(url)
         self.chat_model = chat_model
         self.embedding_model = embedding_model
-        self.redact = Redactor(api_key)
+        self.redact = Redactor(key)
         # Servers of one's own often want no key, but the SDK insists on one.
         self.client = AsyncOpenAI(
-            api_key=api_key or "none", base_url=url, max_retries=0, timeout=None, http_client=pooled_client()
+            api_key=key or "none", base_url=url, max_retries=0, timeout=None, http_client=pooled_client()
         )
 
     def prepare_chat(self, request: ChatRequest) -> PreparedRequest:
@@ -64,7 +57,7 @@ class OpenAICompatible:
 
     async def models(self) -> list[str]:
         """See the port."""
-        return await listed(self.client, self.redact)
+        return await listed(lambda: get(self.client, "/models"), redact=self.redact, broken=BROKEN)
 
     async def aclose(self) -> None:
         """See the port."""
@@ -91,23 +84,13 @@ async def post(client: AsyncOpenAI, path: str, body: bytes) -> HttpAnswer:
     return HttpAnswer(response.status_code, response.headers, await response.aread())
 
 
-async def listed(client: AsyncOpenAI, redact: Redactor) -> list[str]:
-    """The ids of GET /models, sorted. Raises AttemptFailed."""
-    began = time.perf_counter()
+async def get(client: AsyncOpenAI, path: str, **query: str) -> HttpAnswer:
+    """Get an answer whole, whatever its status."""
     try:
-        async with asyncio.timeout(MODELS_TIMEOUT_SECONDS):
-            page = await client.models.list()
-    except TimeoutError:
-        raise timed_out(MODELS_TIMEOUT_SECONDS, latency_ms=MODELS_TIMEOUT_SECONDS * 1000) from None
+        response = await client.get(path, cast_to=httpx2.Response, options={"params": query})
     except openai.APIStatusError as error:
-        latency_ms = (time.perf_counter() - began) * 1000
         response = error.response
-        raise refused(
-            response.status_code, response.headers, response.content, latency_ms=latency_ms, redact=redact
-        ) from None
-    except BROKEN as error:
-        raise unreachable(error, latency_ms=(time.perf_counter() - began) * 1000, redact=redact) from None
-    return sorted(model.id for model in page.data)
+    return HttpAnswer(response.status_code, response.headers, await response.aread())
 
 
 def chosen(asked: str | None, default: str | None, setting: str) -> str:

@@ -1,4 +1,8 @@
-"""OpenAI's JSON, which every provider here speaks: requests out, answers in. Nobody else knows it."""
+"""OpenAI's JSON, which every provider here speaks: requests out, answers in. Nobody else knows it.
+
+Answers are read leniently, since servers differ and an answer has been paid for: only what would make a text or a
+vector a wrong one is an error.
+"""
 
 import base64
 import binascii
@@ -12,8 +16,8 @@ from numpy.typing import NDArray
 
 from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
 from domain.calls import Tokens
+from domain.errors import Rejected
 
-TEXT_PATH = ("choices", "0", "message", "content")
 KEPT_HEADERS = frozenset(
     {
         "x-request-id",
@@ -29,34 +33,28 @@ KEPT_PREFIX = "x-ratelimit-"
 
 
 class Malformed(Exception):
-    """The body is not the answer to what was asked; the text says why."""
+    """The body is not the answer to what was asked; the text says why, `transient` whether another may be."""
 
-
-class _Details(Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
+    def __init__(self, reason: str, *, transient: bool = True) -> None:
+        super().__init__(reason)
+        self.transient = transient
 
 
 class _Message(Struct):
     content: Any = None
-    refusal: str | None = None
+    refusal: Any = None
 
 
 class _Choice(Struct):
-    message: _Message
-    finish_reason: str | None = None
+    message: _Message | None = None
+    finish_reason: Any = None
+    index: Any = None
 
 
 class _Chat(Struct):
     choices: list[_Choice]
-    model: str | None = None
-    usage: _Usage | None = None
+    model: Any = None
+    usage: Any = None
 
 
 class _Embedding(Struct):
@@ -66,21 +64,36 @@ class _Embedding(Struct):
 
 class _Embeddings(Struct):
     data: list[_Embedding]
-    model: str | None = None
-    usage: _Usage | None = None
+    model: Any = None
+    usage: Any = None
+
+
+class _Model(Struct):
+    id: str
+
+
+class _Models(Struct):
+    data: list[_Model]
 
 
 def chat_body(model: str, request: ChatRequest) -> bytes:
-    """The JSON of a chat completion: nothing in it that was not asked for."""
-    return msgspec.json.encode({"model": model, "messages": request.messages, **request.parameters})
+    """The JSON of a chat completion: nothing in it that was not asked for. Raises Rejected for what can't be sent."""
+    asked = {
+        name: value
+        for name, value in request.parameters.items()
+        if value is not None and name not in {"model", "messages"}
+    }
+    if asked.get("stream"):
+        raise Rejected("An answer is recorded whole, so stream can't be asked of the provider", fields=("stream",))
+    return _encoded({"model": model, "messages": request.messages, **asked}, field="messages")
 
 
 def embeddings_body(model: str, request: EmbeddingsRequest) -> bytes:
-    """The JSON of an embedding request; base64 keeps every bit of the vectors."""
+    """The JSON of an embedding request; base64 keeps every bit of the vectors. Raises Rejected as chat_body does."""
     body: dict[str, Any] = {"model": model, "input": request.texts, "encoding_format": "base64"}
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
-    return msgspec.json.encode(body)
+    return _encoded(body, field="texts")
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -96,51 +109,74 @@ def read_answer(
     prepared: PreparedRequest, body: bytes, *, status: int | None, headers: Mapping[str, str], latency_ms: float
 ) -> ProviderAnswer:
     """Read a successful answer. Raises Malformed when it isn't one, above all when a vector could be a wrong one."""
+    found: _Chat | _Embeddings
+    text: tuple[str | None, tuple[str, ...] | None, str | None] = None, None, None
+    vectors = None
     try:
+        body.decode()  # what is skipped must be UTF-8 too, or the record could not be read as JSON
         if prepared.operation == "chat":
-            return _read_chat(prepared, body, status, headers, latency_ms)
-        return _read_embeddings(prepared, body, status, headers, latency_ms)
+            found = msgspec.json.decode(body, type=_Chat)
+            text = _first_text(found.choices)
+        else:
+            found = msgspec.json.decode(body, type=_Embeddings)
+            asked = msgspec.json.decode(prepared.body)
+            vectors = _in_order(found.data, count=len(asked["input"]), dimensions=asked.get("dimensions"))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"the answer is no {prepared.operation} answer: {error}") from None
+    return ProviderAnswer(
+        body=body,
+        media_type="application/json",
+        http_status=status,
+        headers=kept_headers(headers),
+        model=_string(found.model) or prepared.model,
+        tokens=_tokens(found.usage),
+        latency_ms=latency_ms,
+        text=text[0],
+        text_path=text[1],
+        finish_reason=text[2],
+        vectors=vectors,
+    )
 
 
-def _read_chat(
-    prepared: PreparedRequest, body: bytes, status: int | None, headers: Mapping[str, str], latency_ms: float
-) -> ProviderAnswer:
-    found = msgspec.json.decode(body, type=_Chat)
-    if not found.choices:
+def read_models(body: bytes) -> list[str]:
+    """The ids in an answer to GET /models, sorted; servers answer with {"data": […]} or a bare list."""
+    try:
+        found = msgspec.json.decode(body, type=_Models | list[_Model])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"the answer is no list of models: {error}") from None
+    return sorted({model.id for model in (found.data if isinstance(found, _Models) else found)})
+
+
+def _encoded(body: dict[str, Any], *, field: str) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise Rejected(f"The {field} hold half a character (a lone surrogate): clean them", fields=(field,)) from None
+    except (TypeError, ValueError) as error:
+        raise Rejected(f"The request can't be written as JSON: {error}", fields=("parameters",)) from None
+
+
+def _first_text(choices: list[_Choice]) -> tuple[str | None, tuple[str, ...] | None, str | None]:
+    """The text of the choice with index 0, its path, and why it ended; a refusal is a text, a tool call is none."""
+    if not choices:
         raise Malformed("the answer has no choices")
-    first = found.choices[0]
-    text = first.message.content if isinstance(first.message.content, str) else None
-    return ProviderAnswer(
-        body=body,
-        media_type="application/json",
-        http_status=status,
-        headers=kept_headers(headers),
-        model=found.model or prepared.model,
-        tokens=_tokens(found.usage),
-        latency_ms=latency_ms,
-        text=text,
-        text_path=TEXT_PATH if text is not None else None,
-        finish_reason=first.finish_reason,
-    )
-
-
-def _read_embeddings(
-    prepared: PreparedRequest, body: bytes, status: int | None, headers: Mapping[str, str], latency_ms: float
-) -> ProviderAnswer:
-    found = msgspec.json.decode(body, type=_Embeddings)
-    asked = msgspec.json.decode(prepared.body)
-    return ProviderAnswer(
-        body=body,
-        media_type="application/json",
-        http_status=status,
-        headers=kept_headers(headers),
-        model=found.model or prepared.model,
-        tokens=_tokens(found.usage),
-        latency_ms=latency_ms,
-        vectors=_in_order(found.data, count=len(asked["input"]), dimensions=asked.get("dimensions")),
-    )
+    place = next((place for place, choice in enumerate(choices) if choice.index == 0), 0)
+    choice, path = choices[place], ("choices", str(place), "message")
+    message, ended = choice.message or _Message(), _string(choice.finish_reason)
+    if isinstance(message.content, list):
+        parts = [
+            (str(at), part["text"])
+            for at, part in enumerate(message.content)
+            if isinstance(part, dict) and isinstance(part.get("text"), str)
+        ]
+        if len(parts) == 1:
+            return parts[0][1], (*path, "content", parts[0][0], "text"), ended
+        return ("".join(said for _, said in parts) or None), None, ended
+    if isinstance(message.content, str):
+        return message.content, (*path, "content"), ended
+    if isinstance(message.refusal, str):
+        return message.refusal, (*path, "refusal"), ended
+    return None, None, ended
 
 
 def _in_order(data: list[_Embedding], *, count: int, dimensions: int | None) -> NDArray[np.float32]:
@@ -155,29 +191,46 @@ def _in_order(data: list[_Embedding], *, count: int, dimensions: int | None) -> 
         rows[index] = _vector(each.embedding)
     filled = [row for row in rows if row is not None]
     found = {len(row) for row in filled}
-    if len(found) != 1 or 0 in found or (dimensions is not None and found != {dimensions}):
-        raise Malformed(f"vectors of {sorted(found)} dimensions" + (f", not {dimensions}" if dimensions else ""))
+    if len(found) != 1 or 0 in found:
+        raise Malformed(f"vectors of {sorted(found)} dimensions in one answer")
+    if dimensions is not None and found != {dimensions}:
+        # Asking again would cost again: the model has this length and no other.
+        raise Malformed(f"vectors of {found.pop()} dimensions, not {dimensions} as asked", transient=False)
     vectors = np.stack(filled)
-    if not np.isfinite(vectors).all():
-        raise Malformed(f"the vector of text {int(np.argmin(np.isfinite(vectors).all(axis=1)))} is not finite")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise Malformed(f"the vector of text {int(np.argmin(finite))} is not finite")
     return vectors
 
 
 def _vector(value: str | list[float]) -> NDArray[np.float32]:
     if isinstance(value, list):
-        return np.array(value, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is found by that
+            return np.array(value, dtype=np.float32)
     try:
         return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4").astype(np.float32)
     except (binascii.Error, ValueError):
         raise Malformed("a vector is not base64 of 32-bit floats") from None
 
 
-def _tokens(usage: _Usage | None) -> Tokens:
-    if usage is None:
+def _tokens(usage: Any) -> Tokens:
+    if not isinstance(usage, dict):
         return Tokens()
+    details = usage.get("prompt_tokens_details")
     return Tokens(
-        prompt=usage.prompt_tokens,
-        completion=usage.completion_tokens,
-        total=usage.total_tokens,
-        cached=usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None,
+        prompt=_count(usage.get("prompt_tokens")),
+        completion=_count(usage.get("completion_tokens")),
+        total=_count(usage.get("total_tokens")),
+        cached=_count(details.get("cached_tokens")) if isinstance(details, dict) else None,
     )
+
+
+def _count(value: Any) -> int | None:
+    """A count, also one written as 12.0; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
+        return None
+    return int(value)
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
