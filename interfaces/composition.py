@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from application.ask_model import AskModel
 from application.call_provider import AttemptPolicy, CallProvider
 from application.embed_texts import EmbedTexts
+from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
 from application.keep_artifact import KeepArtifact
@@ -116,6 +117,8 @@ def _wired(
     ask = AskModel(call_provider, registry, groups, lambda: _chat_policy(settings))
     summarise = SummariseTexts(ask)
     software = software_versions()
+    datasets = ImportDataset(notebook, groups, keep, files)
+    embed = EmbedTexts(notebook, call_provider, registry, queries.embeddings, groups, lambda: _embed_policy(settings))
     return Study(
         settings=settings,
         actor=actor or operating_system_user(),
@@ -126,10 +129,9 @@ def _wired(
         follower=follower,
         queries=queries,
         ask_model=ask,
-        embed_texts=EmbedTexts(
-            notebook, call_provider, registry, queries.embeddings, groups, lambda: _embed_policy(settings)
-        ),
-        datasets_in=ImportDataset(notebook, groups, keep, files),
+        embed_texts=embed,
+        datasets_in=datasets,
+        gather_sweep=GatherSweep(embed, datasets),
         run_sweep=RunSweep(notebook, groups, keep, files, summarise, compute, software),
         keep_artifact=keep,
         files=files,

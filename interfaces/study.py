@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from application.ask_model import Answer, AskModel, Question
 from application.embed_texts import Embedded, EmbedTexts, TextsToEmbed
-from application.group_calls import GroupPlace
-from application.import_dataset import Dataset, ImportDataset, Table, hash_of_texts, hash_of_vectors
+from application.gather_sweep import GatherSweep
+from application.import_dataset import Dataset, ImportDataset, Table
 from application.keep_artifact import KeepArtifact
 from application.notebook import Context, Notebook
 from application.recover_calls import RecoverCalls
@@ -23,8 +23,7 @@ from application.run_sweep import Progress, RunSweep, SweepRequest
 from domain.errors import NotFound, Rejected, Unavailable
 from domain.events import RecordedEvent
 from domain.groups import group_id_of
-from domain.identity import sha256_hex
-from domain.sweeps import SweepConfig, SweepSource, SweepState
+from domain.sweeps import SweepConfig
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
@@ -59,6 +58,7 @@ class Study:
     ask_model: AskModel
     embed_texts: EmbedTexts
     datasets_in: ImportDataset
+    gather_sweep: GatherSweep
     run_sweep: RunSweep
     keep_artifact: KeepArtifact
     files: ColumnarFiles
@@ -129,18 +129,17 @@ class Study:
         progress: Progress | None = None,
     ) -> Embedded:
         """Embed a dataset's texts; its calls form a group of type embedding_batch."""
-        dataset = await self.datasets_in.load(name)
-        wanted = TextsToEmbed(
-            texts=dataset.texts,
+        _, embedded = await self.gather_sweep.embedded_dataset(
+            name,
+            context,
             provider=provider,
             model=model,
             dimensions=dimensions,
-            group=_batch(dataset, provider, model, dimensions),
-            metadata={"dataset_id": str(dataset.dataset_id)},
+            progress=_stage(progress, "embedding"),
         )
-        return await self.embed(
-            wanted, context, progress=None if progress is None else lambda done, of: progress("embedding", done, of)
-        )
+        if embedded.position is not None:
+            await self.wait_until(embedded.position)
+        return embedded
 
     # Sweeps
 
@@ -157,30 +156,15 @@ class Study:
         progress: Progress | None = None,
     ) -> UUID:
         """Embed a dataset and sweep it; the same data and configuration find the finished sweep again."""
-        dataset = await self.datasets_in.load(name)
-        embedded = await self.embed_dataset(
-            name, context, provider=provider, model=model, dimensions=dimensions, progress=progress
-        )
-        source = SweepSource(
-            vectors_sha256=hash_of_vectors(embedded.vectors),
-            n_samples=embedded.vectors.shape[0],
-            n_features=embedded.vectors.shape[1],
-            dataset_id=dataset.dataset_id,
-            dataset_name=dataset.name,
-            texts_sha256=dataset.texts_sha256,
-            labels_sha256=dataset.labels_sha256,
-            embedding_provider=embedded.provider,
-            embedding_model=embedded.model,
-            embedding_group_id=_batch(dataset, provider, model, dimensions).group_id,
-        )
-        request = SweepRequest(
-            vectors=embedded.vectors,
-            config=config,
-            source=source,
-            texts=dataset.texts,
-            labels=dataset.labels,
-            salt=str(uuid4()) if force else None,
-            dataset_group_id=dataset.group_id,
+        request = await self.gather_sweep.from_dataset(
+            name,
+            config,
+            context,
+            provider=provider,
+            model=model,
+            dimensions=dimensions,
+            salt=_salt(force),
+            progress=_stage(progress, "embedding"),
         )
         return await self._sweep(request, context, progress)
 
@@ -197,26 +181,8 @@ class Study:
         progress: Progress | None = None,
     ) -> UUID:
         """Sweep vectors that were made elsewhere, (n_samples, n_features) float32."""
-        vectors_id, vectors_sha256 = await self.datasets_in.import_vectors(vectors, context, source_name=source_name)
-        dataset = None if texts is None else await self._dataset_beside(vectors_sha256, texts, labels, context)
-        source = SweepSource(
-            vectors_sha256=vectors_sha256,
-            n_samples=vectors.shape[0],
-            n_features=vectors.shape[1],
-            dataset_id=None if dataset is None else dataset.dataset_id,
-            dataset_name=None if dataset is None else dataset.name,
-            vectors_id=vectors_id,
-            texts_sha256=None if texts is None else hash_of_texts(texts),
-            labels_sha256=None if labels is None else hash_of_texts(labels),
-        )
-        request = SweepRequest(
-            vectors=vectors,
-            config=config,
-            source=source,
-            texts=texts,
-            labels=labels,
-            salt=str(uuid4()) if force else None,
-            dataset_group_id=None if dataset is None else dataset.group_id,
+        request = await self.gather_sweep.from_vectors(
+            vectors, config, context, texts=texts, labels=labels, source_name=source_name, salt=_salt(force)
         )
         return await self._sweep(request, context, progress)
 
@@ -232,27 +198,8 @@ class Study:
         progress: Progress | None = None,
     ) -> UUID:
         """Sweep what `embed` returned."""
-        vectors_sha256 = hash_of_vectors(embedded.vectors)
-        dataset = None if texts is None else await self._dataset_beside(vectors_sha256, texts, labels, context)
-        source = SweepSource(
-            vectors_sha256=vectors_sha256,
-            n_samples=embedded.vectors.shape[0],
-            n_features=embedded.vectors.shape[1],
-            dataset_id=None if dataset is None else dataset.dataset_id,
-            dataset_name=None if dataset is None else dataset.name,
-            texts_sha256=None if texts is None else hash_of_texts(texts),
-            labels_sha256=None if labels is None else hash_of_texts(labels),
-            embedding_provider=embedded.provider,
-            embedding_model=embedded.model,
-        )
-        request = SweepRequest(
-            vectors=embedded.vectors,
-            config=config,
-            source=source,
-            texts=texts,
-            labels=labels,
-            salt=str(uuid4()) if force else None,
-            dataset_group_id=None if dataset is None else dataset.group_id,
+        request = await self.gather_sweep.from_embedded(
+            embedded, config, context, texts=texts, labels=labels, salt=_salt(force)
         )
         return await self._sweep(request, context, progress)
 
@@ -273,7 +220,7 @@ class Study:
 
     async def report(self, sweep_id: UUID | str) -> "ReportData":
         """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
-        from interfaces.report import ReportData
+        from interfaces.report import ReportData, command_of
 
         state = await self.run_sweep.load(_id(sweep_id))
         if state.started is None:
@@ -281,12 +228,12 @@ class Study:
         if state.finished is None:
             raise Rejected(f"Sweep {sweep_id} is {state.status}; a report needs a finished one")
         chosen = state.steps[state.finished.chosen_k]
-        dataset = await self._dataset_of(state)
+        dataset = await self.gather_sweep.dataset_of(state.started.source)
         return ReportData(
             sweep=await self.sweep(sweep_id),
             labels=await self._array(chosen.artifact_ids["sweep_labels"]),
             scatter=await self._array(state.finished.artifact_ids["scatter"]),
-            command=_command(state),
+            command=command_of(state.started),
             texts=None if dataset is None else dataset.texts,
             true_labels=None if dataset is None else dataset.labels,
         )
@@ -295,29 +242,6 @@ class Study:
         sweep_id, _ = await self.run_sweep(request, context, progress=progress)
         await self.wait_until(await asyncio.to_thread(self.store.last_position))
         return sweep_id
-
-    async def _dataset_beside(
-        self, vectors_sha256: str, texts: tuple[str, ...], labels: tuple[str, ...] | None, context: Context
-    ) -> Dataset:
-        """Keep the texts of vectors, row by row, so that a report can show them."""
-        for row, text in enumerate(texts):
-            if not text.strip():
-                raise Rejected(f"Text {row} is empty; each vector needs its text", fields=(f"texts[{row}]",))
-        columns: dict[str, list[str | None]] = {"text": list(texts)}
-        if labels is not None:
-            columns["label"] = list(labels)
-        name = f"texts of vectors {vectors_sha256[:12]} {hash_of_texts(texts + (labels or ()))[:8]}"
-        return await self.datasets_in(
-            Table(columns=columns),
-            context,
-            name=name,
-            text_column="text",
-            label_column=None if labels is None else "label",
-        )
-
-    async def _dataset_of(self, state: SweepState) -> Dataset | None:
-        name = state.started.source.dataset_name if state.started else None
-        return None if name is None else await self.datasets_in.load(name)
 
     async def _array(self, artifact_id: UUID) -> NDArray[Any]:
         return self.files.from_npy(await self.keep_artifact.content(artifact_id))
@@ -469,28 +393,10 @@ def _event_json(event: RecordedEvent) -> Json:
     }
 
 
-def _batch(dataset: Dataset, provider: str | None, model: str | None, dimensions: int | None) -> GroupPlace:
-    """The group of a dataset's embeddings: one for each way to embed it."""
-    parts = (str(dataset.dataset_id), provider or "default", model or "default", str(dimensions or "native"))
-    name = f"{dataset.name[:200]} {sha256_hex('/'.join(parts).encode())[:12]}"
-    return GroupPlace(group_type="embedding_batch", name=name)
+def _salt(force: bool) -> str | None:
+    """What makes a sweep another one than the finished one."""
+    return str(uuid4()) if force else None
 
 
-def _command(state: SweepState) -> str:
-    """The one command that makes the same sweep again."""
-    if state.started is None:
-        return ""
-    config, source = state.started.config, state.started.source
-    words = ["study", "sweep", "run"]
-    words += [source.dataset_name] if source.dataset_name and not source.vectors_id else ["--vectors", "VECTORS.npy"]
-    if source.embedding_provider and source.embedding_model:
-        words += ["--provider", source.embedding_provider, "--model", source.embedding_model]
-    words += ["--method", config.method, "--k-min", str(config.k_values[0]), "--k-max", str(config.k_values[-1])]
-    words += ["--restarts", str(config.restarts), "--max-iter", str(config.max_iterations)]
-    words += ["--pca-dim", str(config.pca_dim or 0), "--seed", str(config.seed)]
-    words += ["--coverage-threshold", str(config.coverage_threshold)]
-    if "rank" in config.parameters:
-        words += ["--rank", str(config.parameters["rank"])]
-    if config.summarise:
-        words += ["--summarise", config.summarise]
-    return " ".join(f"'{word}'" if " " in word else word for word in words)
+def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(stage, done, total)
