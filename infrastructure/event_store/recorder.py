@@ -132,3 +132,9 @@ class Recorder(PostgresApplicationRecorder):
         ):
             cursor.execute(SELECT, (after, NO_LIMIT if until is None else until, limit), prepare=True)
             return [self.mapper.to_recorded_event(*row) for row in cursor.fetchall()]
+
+    def last_position(self) -> int:
+        """The newest position, 0 for an empty log."""
+        with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            row = cursor.execute("SELECT coalesce(max(notification_id), 0) FROM events.events").fetchone()
+            return int(row[0]) if row else 0

@@ -66,8 +66,10 @@ class PostgresEventStore:
 
     def last_position(self) -> int:
         """See the port EventPages."""
-        rows = self._query("SELECT coalesce(max(notification_id), 0) FROM events.events", ())
-        return int(str(rows[0][0]))
+        try:
+            return self.recorder.last_position()
+        except (PersistenceError, psycopg.OperationalError) as error:
+            raise _unreadable(error) from error
 
     def close(self) -> None:
         """Write what is queued and let go of every connection."""
