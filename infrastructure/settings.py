@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import Rejected
@@ -27,7 +27,11 @@ def default_home() -> Path:
 class Settings(ProviderSettings, BaseSettings):
     """Everything that can be set from outside; field names are the environment's names in lower case."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True)
+    # An empty variable counts as not set, so that it doesn't hide the older name of the same setting.
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", populate_by_name=True
+    )
+    _flags: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     study_home: Path = Field(default_factory=default_home)
     database_url: SecretStr | None = None
@@ -36,6 +40,10 @@ class Settings(ProviderSettings, BaseSettings):
     study_embed_attempts: int = Field(default=6, ge=1, le=20)
     study_attempt_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     study_in_doubt_after_s: float = Field(default=15.0, ge=0, le=3600)
+
+    def afresh(self) -> "Settings":
+        """The settings as the environment has them now, under the same flags. Raises Rejected."""
+        return read_settings(**self._flags)
 
     @field_validator("database_url", mode="before")
     @classmethod
@@ -53,10 +61,13 @@ class Settings(ProviderSettings, BaseSettings):
 
 def read_settings(**flags: Any) -> Settings:
     """Settings as they are now; flags that are None count as not given. Raises Rejected naming each wrong setting."""
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        settings = Settings(**given)
     except ValidationError as error:
         wrong = [(str(problem["loc"][0]).upper(), problem["msg"]) for problem in error.errors(include_input=False)]
         raise Rejected(
             "; ".join(f"{name}: {message}" for name, message in wrong), fields=tuple(name for name, _ in wrong)
         ) from None
+    settings._flags = given
+    return settings

@@ -85,7 +85,7 @@ async def open_study(
         stack.push_async_callback(pool.close)
         compute = LocalCompute()
         stack.callback(compute.close)
-        registry = ProviderRegistry(lambda: Settings(**settings.model_dump(exclude_unset=True)), dict(providers or {}))
+        registry = ProviderRegistry(settings.afresh, dict(providers or {}))
         stack.push_async_callback(registry.aclose)
         study = _wired(settings, keeper, store, registry, follower, Queries(pool), compute, actor)
         await study.catch_up()

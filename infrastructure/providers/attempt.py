@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from application.providers import PreparedRequest, ProviderAnswer
 from domain.errors import Rejected
@@ -31,6 +31,14 @@ class HttpAnswer(NamedTuple):
     body: bytes
 
 
+class Address(NamedTuple):
+    """An address taken apart, since HTTP clients log the whole of what they are given."""
+
+    url: str  # without user, password, query and trailing slash: safe to record
+    login: tuple[str, str] | None  # user and password
+    query: dict[str, str]
+
+
 Exchange = Callable[[], Awaitable[HttpAnswer]]
 
 
@@ -46,7 +54,9 @@ async def attempt(
 
     broken: what the client raises when the connection fails. Raises AttemptFailed.
     """
-    answer, latency_ms = await _exchange(post, timeout_seconds=timeout_seconds, redact=redact, broken=broken)
+    answer, latency_ms = await _exchange(
+        post, timeout_seconds=timeout_seconds, redact=redact, broken=broken, model=prepared.model
+    )
 
     def read() -> ProviderAnswer:
         return read_answer(prepared, answer.body, status=answer.status, headers=answer.headers, latency_ms=latency_ms)
@@ -83,7 +93,7 @@ def endpoint_identity(url: str) -> str:
     return urlunsplit((parts.scheme, location, parts.path.rstrip("/"), "", ""))
 
 
-def checked_url(url: str, setting: str) -> str:
+def address(url: str, setting: str) -> Address:
     """An address as it was set, without blanks around it. Raises Rejected when it can't be one."""
     found = url.strip()
     try:
@@ -93,7 +103,8 @@ def checked_url(url: str, setting: str) -> str:
         good = False
     if not good:
         raise Rejected(f"{setting} must be an address that begins with http:// or https://", fields=(setting,))
-    return found
+    login = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+    return Address(endpoint_identity(found), login, dict(parse_qsl(parts.query)))
 
 
 def checked_key(key: str, setting: str) -> str:
@@ -106,7 +117,12 @@ def checked_key(key: str, setting: str) -> str:
 
 
 async def _exchange(
-    exchange: Exchange, *, timeout_seconds: float, redact: Redactor, broken: tuple[type[Exception], ...]
+    exchange: Exchange,
+    *,
+    timeout_seconds: float,
+    redact: Redactor,
+    broken: tuple[type[Exception], ...],
+    model: str | None = None,
 ) -> tuple[HttpAnswer, float]:
     """The answer and its latency in ms, send to last byte. Raises AttemptFailed, also for an answer that is an error.
 
@@ -121,9 +137,17 @@ async def _exchange(
     except broken as error:
         raise unreachable(error, latency_ms=_since(began), redact=redact) from None
     latency_ms = _since(began)
-    status = reported_status(answer.body) if 200 <= answer.status < 300 else answer.status
-    if status is not None:
-        raise refused(status, answer.headers, answer.body, latency_ms=latency_ms, redact=redact)
+    meant = reported_status(answer.body) if 200 <= answer.status < 300 else answer.status
+    if meant is not None:
+        raise refused(
+            answer.status,
+            answer.headers,
+            answer.body,
+            latency_ms=latency_ms,
+            redact=redact,
+            meant=meant,
+            model=model,
+        )
     return answer._replace(body=redact.own_key(answer.body)), latency_ms
 
 

@@ -1,6 +1,7 @@
 """Azure OpenAI through the `openai` SDK: deployments in place of models, and an API version."""
 
 import re
+from functools import cached_property
 from urllib.parse import quote
 
 from openai import AsyncAzureOpenAI
@@ -13,13 +14,13 @@ from application.providers import (
     PreparedRequest,
     ProviderAnswer,
 )
-from infrastructure.providers.attempt import attempt, checked_key, checked_url, endpoint_identity, listed
+from infrastructure.providers.attempt import address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
 from infrastructure.providers.openai_compatible import BROKEN, PATHS, chosen, get, pooled_client, post
 from infrastructure.providers.wire_format import chat_body, embeddings_body
 
 # The portal shows addresses that go on to a certain API; what we need is the resource's own.
-BEYOND_THE_RESOURCE = re.compile(r"/openai(/.*)?$|\?.*$")
+BEYOND_THE_RESOURCE = re.compile(r"(?<!/)/openai(/.*)?$")
 # Later versions no longer list a resource's deployments, and some resources never do.
 LISTING_API_VERSION = "2023-03-15-preview"
 
@@ -38,16 +39,20 @@ class AzureOpenAI:
         chat_deployment: str | None,
         embedding_deployment: str | None,
     ) -> None:
-        url = BEYOND_THE_RESOURCE.sub("", checked_url(endpoint, "AZURE_OPENAI_ENDPOINT"))
-        key = checked_key(api_key, "AZURE_OPENAI_API_KEY")
-        self.endpoint = endpoint_identity(url)
+        self.endpoint = BEYOND_THE_RESOURCE.sub("", address(endpoint, "AZURE_OPENAI_ENDPOINT").url)
+        self._key = checked_key(api_key, "AZURE_OPENAI_API_KEY")
+        self._api_version = api_version
         self.chat_deployment = chat_deployment
         self.embedding_deployment = embedding_deployment
-        self.redact = Redactor(key)
-        self.client = AsyncAzureOpenAI(
-            api_key=key,
-            azure_endpoint=url,
-            api_version=api_version,
+        self.redact = Redactor(self._key)
+
+    @cached_property
+    def client(self) -> AsyncAzureOpenAI:
+        """Made when first needed, in the loop that runs then."""
+        return AsyncAzureOpenAI(
+            api_key=self._key,
+            azure_endpoint=self.endpoint,
+            api_version=self._api_version,
             max_retries=0,
             timeout=None,
             http_client=pooled_client(),
@@ -88,7 +93,8 @@ class AzureOpenAI:
 
     async def aclose(self) -> None:
         """See the port."""
-        await self.client.close()
+        if "client" in vars(self):
+            await self.client.close()
 
     def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
         return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)

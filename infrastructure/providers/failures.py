@@ -76,15 +76,31 @@ class Redactor:
 
 
 def refused(
-    status: int, headers: Mapping[str, str], body: bytes, *, latency_ms: float, redact: Redactor, now: Clock = _now
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    latency_ms: float,
+    redact: Redactor,
+    now: Clock = _now,
+    meant: int | None = None,
+    model: str | None = None,
 ) -> AttemptFailed:
-    """An answer with an error status; `now` is what an HTTP date in Retry-After is measured from."""
+    """An answer that is an error.
+
+    now: what an HTTP date in Retry-After is measured from
+    meant: the status that the body names, where the answer's own is that of a success
+    model: what was asked for; Azure does not say which deployment it misses
+    """
     message, codes = _told(body)
-    kind, transient = KINDS.get(status, ("server_error", True) if status >= 500 else ("bad_request", False))
+    number = meant or status
+    kind, transient = KINDS.get(number, ("server_error", True) if number >= 500 else ("bad_request", False))
     if FILTER_CODES & {code.lower() for code in codes}:
         kind, transient = "content_filter", False
     if LASTING_CODES & set(codes):
         transient = False
+    if "DeploymentNotFound" in codes:
+        message = f"{message} Asked for {model!r}: `study providers --models` lists the deployments".lstrip()
     if 300 <= status < 400:
         message = f"the endpoint moved to {_place(headers.get('location', ''))}; set the new address"
     code = redact.text(codes[0]) if codes else None
@@ -110,8 +126,8 @@ def reported_status(body: bytes) -> int | None:
         return None
     if not found.error or found.choices is not None or found.data is not None:
         return None
-    code = found.error.get("code") if isinstance(found.error, dict) else None
-    return int(code) if str(code).isdecimal() and 400 <= int(code) < 600 else 500
+    code = str(found.error.get("code")) if isinstance(found.error, dict) else ""
+    return int(code) if re.fullmatch(r"[45]\d\d", code) else 500
 
 
 def unreachable(error: BaseException, *, latency_ms: float, redact: Redactor) -> AttemptFailed:
@@ -170,7 +186,10 @@ def _retry_after(headers: Mapping[str, str], now: Clock) -> float | None:
 
 def _place(location: str) -> str:
     """Scheme and host only: a redirect's query may hold anything."""
-    parts = urlsplit(location)
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "nowhere"
     return (
         f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else parts.path or "nowhere"
     )

@@ -1,10 +1,12 @@
 """Hyperbolic's chat completions, by plain HTTP."""
 
+from functools import cached_property
+
 import httpx
 
 from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
 from domain.errors import Rejected
-from infrastructure.providers.attempt import HttpAnswer, attempt, checked_key, checked_url, endpoint_identity, listed
+from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
 from infrastructure.providers.openai_compatible import CONNECTIONS, PATHS, chosen
 from infrastructure.providers.wire_format import chat_body
@@ -18,14 +20,17 @@ class Hyperbolic:
     name = "hyperbolic"
 
     def __init__(self, *, api_key: str, endpoint: str, chat_model: str | None) -> None:
-        base = checked_url(endpoint, "HYPERBOLIC_ENDPOINT").rstrip("/")
-        key = checked_key(api_key, "HYPERBOLIC_API_KEY")
-        self._base = base if base.endswith("/v1") else f"{base}/v1"
-        self.endpoint = endpoint_identity(self._base)
+        base = address(endpoint, "HYPERBOLIC_ENDPOINT").url
+        self._key = checked_key(api_key, "HYPERBOLIC_API_KEY")
+        self.endpoint = base if base.endswith("/v1") else f"{base}/v1"
         self.chat_model = chat_model
-        self.redact = Redactor(key)
-        self.client = httpx.AsyncClient(
-            headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
+        self.redact = Redactor(self._key)
+
+    @cached_property
+    def client(self) -> httpx.AsyncClient:
+        """Made when first needed, in the loop that runs then."""
+        return httpx.AsyncClient(
+            headers={"authorization": f"Bearer {self._key}", "content-type": "application/json"},
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
             timeout=None,  # noqa: S113 - the attempt has a limit of its own
         )
@@ -61,8 +66,9 @@ class Hyperbolic:
 
     async def aclose(self) -> None:
         """See the port."""
-        await self.client.aclose()
+        if "client" in vars(self):
+            await self.client.aclose()
 
     async def _exchange(self, method: str, path: str, body: bytes | None = None) -> HttpAnswer:
-        response = await self.client.request(method, f"{self._base}{path}", content=body)
+        response = await self.client.request(method, f"{self.endpoint}{path}", content=body)
         return HttpAnswer(response.status_code, response.headers, response.content)

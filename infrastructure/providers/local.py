@@ -16,7 +16,14 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from application.providers import AttemptFailed, ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
+from application.providers import (
+    AttemptFailed,
+    ChatRequest,
+    EmbeddingsRequest,
+    Operation,
+    PreparedRequest,
+    ProviderAnswer,
+)
 from domain.calls import AttemptError, Tokens
 from domain.errors import Rejected
 from domain.identity import sha256_hex
@@ -27,6 +34,7 @@ from infrastructure.providers.local_ngrams import (
     MOST_DIMENSIONS,
     embed_ngrams,
 )
+from infrastructure.providers.wire_format import chat_body, embeddings_body
 
 EXTRACT, NGRAMS = "local-extract", "local-ngrams"
 TEXT_PATH = ("choices", "0", "message", "content")
@@ -65,25 +73,20 @@ class LocalProvider:
             value = request.parameters.get(limit)
             if value is not None and (type(value) is not int or value < 1):
                 raise Rejected(f"{limit} must be a whole number of at least 1, not {value!r}", fields=(limit,))
-        return self._prepared(
-            "chat", EXTRACT, {**request.parameters, "model": EXTRACT, "messages": list(request.messages)}
-        )
+        return self._prepared("chat", EXTRACT, chat_body(EXTRACT, request))
 
     def prepare_embeddings(self, request: EmbeddingsRequest) -> PreparedRequest:
         """Raises Rejected for another model, no texts, or dimensions out of range."""
         _check_model(request.model, NGRAMS, "embeddings")
         if not request.texts:
             raise Rejected("local-ngrams needs at least one text to embed", fields=("texts",))
-        asked: dict[str, Any] = {"model": NGRAMS, "input": list(request.texts), "encoding_format": "base64"}
-        if request.dimensions is not None:
-            if not LEAST_DIMENSIONS <= request.dimensions <= MOST_DIMENSIONS:
-                raise Rejected(
-                    f"local-ngrams embeds into {LEAST_DIMENSIONS} to {MOST_DIMENSIONS} dimensions, "
-                    f"not {request.dimensions}",
-                    fields=("dimensions",),
-                )
-            asked["dimensions"] = request.dimensions
-        return self._prepared("embeddings", NGRAMS, asked)
+        if request.dimensions is not None and not LEAST_DIMENSIONS <= request.dimensions <= MOST_DIMENSIONS:
+            raise Rejected(
+                f"local-ngrams embeds into {LEAST_DIMENSIONS} to {MOST_DIMENSIONS} dimensions, "
+                f"not {request.dimensions}",
+                fields=("dimensions",),
+            )
+        return self._prepared("embeddings", NGRAMS, embeddings_body(NGRAMS, request))
 
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         """Answer, in a thread when it takes long. Raises AttemptFailed for a body of another shape, or too slow."""
@@ -109,14 +112,8 @@ class LocalProvider:
     async def aclose(self) -> None:
         """There is nothing to close."""
 
-    def _prepared(self, operation: Any, model: str, body: dict[str, Any]) -> PreparedRequest:
-        return PreparedRequest(
-            provider=self.name,
-            endpoint=self.endpoint,
-            operation=operation,
-            model=model,
-            body=msgspec.json.encode(body),
-        )
+    def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
+        return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)
 
 
 def _check_model(asked: str | None, offered: str, purpose: str) -> None:

@@ -1,12 +1,14 @@
 """OpenAI, and every endpoint that speaks its protocol, through the `openai` SDK with its own retries off."""
 
+from functools import cached_property
+
 import httpx2
 import openai
 from openai import AsyncOpenAI
 
 from application.providers import ChatRequest, EmbeddingsRequest, Operation, PreparedRequest, ProviderAnswer
 from domain.errors import Rejected
-from infrastructure.providers.attempt import HttpAnswer, attempt, checked_key, checked_url, endpoint_identity, listed
+from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
 from infrastructure.providers.wire_format import chat_body, embeddings_body
 
@@ -24,15 +26,23 @@ class OpenAICompatible:
     def __init__(
         self, *, api_key: str | None, base_url: str | None, chat_model: str | None, embedding_model: str | None
     ) -> None:
-        url = checked_url(base_url or OPENAI_URL, "OPENAI_BASE_URL")
-        key = checked_key(api_key or "", "OPENAI_API_KEY")
-        self.endpoint = endpoint_identity(url)
+        self._address = address(base_url or OPENAI_URL, "OPENAI_BASE_URL")
+        self._key = checked_key(api_key or "", "OPENAI_API_KEY")
+        self.endpoint = self._address.url
         self.chat_model = chat_model
         self.embedding_model = embedding_model
-        self.redact = Redactor(key)
-        # Servers of one's own often want no key, but the SDK insists on one.
-        self.client = AsyncOpenAI(
-            api_key=key or "none", base_url=url, max_retries=0, timeout=None, http_client=pooled_client()
+        self.redact = Redactor(self._key)
+
+    @cached_property
+    def client(self) -> AsyncOpenAI:
+        """Made when first needed, in the loop that runs then: what is cached needs no connection."""
+        return AsyncOpenAI(
+            api_key=self._key or "none",  # servers of one's own often want no key, but the SDK insists on one
+            base_url=self._address.url,
+            default_query=self._address.query,
+            max_retries=0,
+            timeout=None,
+            http_client=pooled_client(self._address.login),
         )
 
     def prepare_chat(self, request: ChatRequest) -> PreparedRequest:
@@ -61,16 +71,20 @@ class OpenAICompatible:
 
     async def aclose(self) -> None:
         """See the port."""
-        await self.client.close()
+        if "client" in vars(self):
+            await self.client.close()
 
     def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
         return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)
 
 
-def pooled_client() -> httpx2.AsyncClient:
-    """Connections that are kept and never wait for each other; time limits are the attempt's."""
+def pooled_client(login: tuple[str, str] | None = None) -> httpx2.AsyncClient:
+    """Connections that are kept and never wait for each other; time limits are the attempt's.
+
+    login: user and password, which take the place of a key
+    """
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    return httpx2.AsyncClient(limits=limits, timeout=None, follow_redirects=False)
+    return httpx2.AsyncClient(limits=limits, timeout=None, follow_redirects=False, auth=login)
 
 
 async def post(client: AsyncOpenAI, path: str, body: bytes) -> HttpAnswer:

@@ -21,7 +21,7 @@ class ProviderRegistry:
     ) -> None:
         self._read_settings = read_settings
         self._extra = {name.lower(): provider for name, provider in (extra or {}).items()}
-        self._made: dict[str, tuple[ProviderSettings, Provider]] = {}
+        self._made: dict[str, tuple[dict[str, object], Provider]] = {}
         self._outdated: list[Provider] = []
 
     def known(self) -> list[str]:
@@ -30,8 +30,7 @@ class ProviderRegistry:
 
     def configured(self) -> list[str]:
         """The names that can be asked, the preferred ones first."""
-        settings = self._read_settings()
-        return [name for name in self.known() if name in self._extra or not _missing(name, settings)]
+        return [name for name in self.known() if self._can_make(name)]
 
     def create(self, name: str | None) -> Provider:
         """The named provider, or the default one. Raises Rejected naming the known ones or the missing settings.
@@ -39,33 +38,48 @@ class ProviderRegistry:
         The same object is handed out for as long as its settings are the same, so that connections are kept.
         """
         settings = self._read_settings()
-        wanted = (name or settings.study_default_provider or self._first(settings)).lower()
+        wanted = (name or settings.study_default_provider or self._first(settings)).strip().lower()
         if wanted in self._extra:
             return self._extra[wanted]
         if wanted not in MAKERS:
             raise Rejected(
-                f"There is no provider {wanted[:40]!r}; there are {', '.join(self.known())}", fields=("provider",)
+                f"There is no provider {wanted[:40]!r}; there are {', '.join(self.known())}",
+                fields=("provider",) if name else ("STUDY_DEFAULT_PROVIDER",),
             )
         missing = _missing(wanted, settings)
         if missing:
             raise Rejected(f"{wanted} is not configured: set {' and '.join(missing)}", fields=missing)
+        concerned = _of_provider(wanted, settings)
         made = self._made.get(wanted)
-        if made is None or made[0] != settings:
+        if made is None or made[0] != concerned:
             if made is not None:
-                self._outdated.append(made[1])
-            made = settings, MAKERS[wanted](settings)
+                self._outdated.append(made[1])  # calls may still be under way on its connections
+            made = concerned, MAKERS[wanted](settings)
             self._made[wanted] = made
         return made[1]
 
     async def aclose(self) -> None:
         """Close every connection of the providers made here."""
-        for provider in [*self._outdated, *(provider for _, provider in self._made.values())]:
-            await provider.aclose()
+        closing = [*self._outdated, *(provider for _, provider in self._made.values())]
         self._outdated.clear()
         self._made.clear()
+        for provider in closing:
+            await provider.aclose()
 
     def _first(self, settings: ProviderSettings) -> str:
-        return next(name for name in PREFERENCE if not _missing(name, settings))
+        return next(name for name in PREFERENCE if name in self._extra or not _missing(name, settings))
+
+    def _can_make(self, name: str) -> bool:
+        try:
+            self.create(name)
+        except Rejected:
+            return False
+        return True
+
+
+def _of_provider(name: str, settings: ProviderSettings) -> dict[str, object]:
+    """The settings that concern a provider: their names begin with its own."""
+    return {field: getattr(settings, field) for field in ProviderSettings.model_fields if field.startswith(f"{name}_")}
 
 
 def _missing(name: str, settings: ProviderSettings) -> tuple[str, ...]:

@@ -1,16 +1,8 @@
 """What the providers can be told from outside."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-
-
-def _nothing_when_empty(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-Text = Annotated[str | None, BeforeValidator(_nothing_when_empty)]
-Secret = Annotated[SecretStr | None, BeforeValidator(_nothing_when_empty)]
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class ProviderSettings(BaseModel):
@@ -18,25 +10,33 @@ class ProviderSettings(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True, extra="ignore")
 
-    study_default_provider: Text = None
+    study_default_provider: str | None = None
 
-    azure_openai_api_key: Secret = Field(
+    azure_openai_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("azure_openai_api_key", "azure_api_key")
     )
-    azure_openai_endpoint: Text = Field(
+    azure_openai_endpoint: str | None = Field(
         default=None, validation_alias=AliasChoices("azure_openai_endpoint", "azure_endpoint")
     )
-    azure_openai_deployment: Text = Field(
+    azure_openai_deployment: str | None = Field(
         default=None, validation_alias=AliasChoices("azure_openai_deployment", "azure_deployment")
     )
-    azure_openai_embedding_deployment: Text = None
+    azure_openai_embedding_deployment: str | None = None
     azure_openai_api_version: str = "2024-10-21"
 
-    openai_api_key: Secret = None
-    openai_base_url: Text = None
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
     openai_model: str = "gpt-4o-mini"
     openai_embedding_model: str = "text-embedding-3-small"
 
-    hyperbolic_api_key: Secret = None
+    hyperbolic_api_key: SecretStr | None = None
     hyperbolic_endpoint: str = "https://api.hyperbolic.xyz/v1"
-    hyperbolic_model: Text = None
+    hyperbolic_model: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, found: Any) -> Any:
+        """Compose files and CI set variables to nothing; that means the default."""
+        if not isinstance(found, dict):
+            return found
+        return {name: value for name, value in found.items() if not (isinstance(value, str) and not value.strip())}

@@ -180,9 +180,12 @@ def _first_text(choices: list[_Choice]) -> tuple[str | None, tuple[str, ...] | N
 
 
 def _in_order(data: list[_Embedding], *, count: int, dimensions: int | None) -> NDArray[np.float32]:
-    """(count, d) float32, each row where its `index` says."""
+    """(count, d) float32, each row where its `index` says; without any index, in the order of the texts."""
     if len(data) != count:
         raise Malformed(f"{len(data)} vectors for {count} texts")
+    # One may be missing, since servers that omit zeros do so; of two, nobody can say which is whose.
+    if 1 < sum(each.index is None for each in data) < count:
+        raise Malformed("some vectors have an index and several have none")
     rows: list[NDArray[np.float32] | None] = [None] * count
     for place, each in enumerate(data):
         index = place if each.index is None else each.index
@@ -227,9 +230,9 @@ def _tokens(usage: Any) -> Tokens:
 
 def _count(value: Any) -> int | None:
     """A count, also one written as 12.0; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
-        return None
-    return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value >= 0 else None
 
 
 def _string(value: Any) -> str | None:

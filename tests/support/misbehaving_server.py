@@ -139,7 +139,7 @@ class MisbehavingServer:
         try:
             while (request := await _read_request(reader)) is not None:
                 behaviour = self._record(request)
-                if not await _answer(request, behaviour, writer):
+                if not await _answer(request, behaviour, reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client left, or the server is stopped
@@ -168,13 +168,20 @@ async def _read_request(reader: asyncio.StreamReader) -> Received | None:
     return Received(method, path, headers, body)
 
 
-async def _answer(request: Received, behaviour: Behaviour, writer: asyncio.StreamWriter) -> bool:
+async def _answer(
+    request: Received, behaviour: Behaviour, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:
     """Answer, or don't; says whether the connection lives on."""
     match behaviour.name:
         case "hang":
-            await asyncio.Event().wait()
+            await reader.read()  # until the client leaves
+            return False
         case "slow":
             await asyncio.sleep(behaviour.delay_seconds)
+        case "moved":
+            return _send(writer, 308, b"", extra="location: https://user:secret@elsewhere.example/v1?key=secret\r\n")
+        case "error_in_success":
+            return _send(writer, 200, b'{"error": {"message": "Upstream is busy", "code": 429}}')
         case "bad_gateway":
             return _send(writer, 502, b"<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
         case "unauthorized":

@@ -9,6 +9,7 @@ import pytest
 
 from application.providers import AttemptFailed, ChatRequest, EmbeddingsRequest, PreparedRequest, Provider
 from domain.errors import Rejected
+from infrastructure.providers import attempt
 from infrastructure.providers.azure import AzureOpenAI
 from infrastructure.providers.failures import Redactor, refused
 from infrastructure.providers.hyperbolic import Hyperbolic
@@ -77,7 +78,8 @@ async def test_a_chat_is_sent_as_prepared_and_its_text_found(provider: Provider,
         found = found[int(step)] if step.isdecimal() else found[step]
     assert found == answer.text
     assert answer.latency_ms > 0
-    assert all(request.body == prepared.body for request in server.requests)
+    assert [request.body for request in server.requests] == ([] if provider.name == "local" else [prepared.body])
+    assert prepared.body.startswith(b'{"model":"')
     assert "temperature" not in msgspec.json.decode(prepared.body)
 
 
@@ -147,6 +149,8 @@ async def test_a_wrong_vector_is_an_error(over_http: Provider, server: Misbehavi
         ("truncated", "connection", True),
         ("malformed_json", "malformed_response", True),
         ("empty_body", "malformed_response", True),
+        ("moved", "bad_request", False),
+        ("error_in_success", "rate_limited", True),
     ],
 )
 @pytest.mark.parametrize("make", [openai, azure, hyperbolic], ids=lambda make: make.__name__)
@@ -166,6 +170,7 @@ async def test_a_misbehaviour_is_named_for_what_it_is(
     assert (error.kind, error.transient) == (kind, transient)
     assert len(server.requests) == 1
     assert KEY not in repr(error) + str(failed.value) + repr(failed.value.body)
+    assert "secret" not in error.message
 
 
 @pytest.mark.parametrize("behaviour", ["no_usage", "null_content", "extra_fields"])
@@ -213,6 +218,80 @@ async def test_a_server_of_ones_own_needs_no_key(server: MisbehavingServer) -> N
     await provider.aclose()
 
 
+@pytest.mark.parametrize("shown", ["", "/", "/openai", "/openai/v1/", "/openai/deployments/d?api-version=1"])
+async def test_azures_address_is_taken_as_the_portal_shows_it(server: MisbehavingServer, shown: str) -> None:
+    provider = AzureOpenAI(
+        api_key=KEY,
+        endpoint=f"{server.root}{shown}",
+        api_version="2024-10-21",
+        chat_deployment="gpt-4o-mini-deploy",
+        embedding_deployment=None,
+    )
+    await provider.send(provider.prepare_chat(ASKED), timeout_seconds=5)
+    assert server.requests[0].path == ("/openai/deployments/gpt-4o-mini-deploy/chat/completions?api-version=2024-10-21")
+    assert await provider.models() == ["gpt-4o-mini-deploy"]
+    await provider.aclose()
+
+
+async def test_a_deployments_name_cannot_leave_its_path(server: MisbehavingServer) -> None:
+    provider = azure(server)
+    asked = ChatRequest(model="../models?x=", messages=ASKED.messages)
+    with pytest.raises(AttemptFailed, match="DeploymentNotFound"):
+        await provider.send(provider.prepare_chat(asked), timeout_seconds=5)
+    assert server.requests[0].path.startswith("/openai/deployments/..%2Fmodels%3Fx%3D/chat/completions?")
+    await provider.aclose()
+
+
+async def test_a_large_answer_is_read_beside_the_loop(over_http: Provider) -> None:
+    texts = tuple(f"text {number}" for number in range(200))
+    prepared = over_http.prepare_embeddings(EmbeddingsRequest(model=None, texts=texts, dimensions=1024))
+    answer = await over_http.send(prepared, timeout_seconds=10)
+    assert len(answer.body) > 500_000
+    assert answer.vectors is not None
+    assert np.array_equal(answer.vectors[-1], vector_of(texts[-1], 1024))
+
+
+@pytest.mark.parametrize("make", [openai, azure, hyperbolic], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("behaviour", ["malformed_json", "unauthorized", "hang"])
+async def test_a_list_of_models_that_fails_says_why(
+    make: Callable[[MisbehavingServer], Provider],
+    server: MisbehavingServer,
+    behaviour: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attempt, "MODELS_TIMEOUT_SECONDS", 0.3)
+    provider = make(server)
+    server.behave(behaviour)
+    with pytest.raises(AttemptFailed) as failed:
+        await provider.models()
+    kinds = {"malformed_json": "malformed_response", "unauthorized": "authentication", "hang": "timeout"}
+    assert failed.value.error.kind == kinds[behaviour]
+    assert KEY not in str(failed.value)
+    await provider.aclose()
+
+
+async def test_a_server_that_is_not_there_is_a_failed_connection() -> None:
+    provider = OpenAICompatible(api_key=KEY, base_url="http://127.0.0.1:9/v1", chat_model="m", embedding_model=None)
+    with pytest.raises(AttemptFailed) as failed:
+        await provider.send(provider.prepare_chat(ASKED), timeout_seconds=5)
+    assert (failed.value.error.kind, failed.value.error.transient) == ("connection", True)
+    await provider.aclose()
+
+
+def test_keys_and_addresses_that_cannot_work_are_refused_without_showing_them() -> None:
+    for key, url, setting in (
+        ("sk-“quoted”", "http://a.example", "OPENAI_API_KEY"),
+        ("two words", "http://a.example", "OPENAI_API_KEY"),
+        (KEY, "a.example:8000/v1", "OPENAI_BASE_URL"),
+        (KEY, "https:///v1", "OPENAI_BASE_URL"),
+        (KEY, "http://a:port/", "OPENAI_BASE_URL"),
+    ):
+        with pytest.raises(Rejected, match=setting) as rejected:
+            OpenAICompatible(api_key=key, base_url=url, chat_model="m", embedding_model=None)
+        assert key not in str(rejected.value)
+        assert url not in str(rejected.value)
+
+
 class TestRegistry:
     async def test_what_it_lists_it_can_make(self) -> None:
         settings = ProviderSettings(
@@ -236,6 +315,33 @@ class TestRegistry:
     def test_an_unknown_name_is_answered_with_the_known_ones(self) -> None:
         with pytest.raises(Rejected, match="azure, openai, hyperbolic, local"):
             ProviderRegistry(ProviderSettings).create("gemini")
+
+    def test_what_it_does_not_list_it_cannot_make(self) -> None:
+        registry = ProviderRegistry(
+            lambda: ProviderSettings(
+                azure_openai_api_key=KEY, azure_openai_endpoint="no address", hyperbolic_api_key="no key"
+            )
+        )
+        assert registry.configured() == ["local"]
+        for name in ("azure", "openai", "hyperbolic"):
+            with pytest.raises(Rejected, match=name.upper()):
+                registry.create(name)
+
+    def test_the_default_may_be_set(self) -> None:
+        registry = ProviderRegistry(lambda: ProviderSettings(study_default_provider="Local", openai_api_key=KEY))
+        assert registry.create(None).name == "local"
+        registry = ProviderRegistry(lambda: ProviderSettings(study_default_provider="gemini"))
+        with pytest.raises(Rejected) as rejected:
+            registry.create(None)
+        assert rejected.value.fields == ("STUDY_DEFAULT_PROVIDER",)
+
+    async def test_another_providers_settings_do_not_cost_connections(self) -> None:
+        current = ProviderSettings(openai_api_key=KEY)
+        registry = ProviderRegistry(lambda: current)
+        first = registry.create("openai")
+        current = ProviderSettings(openai_api_key=KEY, hyperbolic_api_key=KEY)
+        assert registry.create("openai") is first
+        await registry.aclose()
 
     def test_a_missing_setting_is_named(self) -> None:
         with pytest.raises(Rejected, match="AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT"):
@@ -261,5 +367,10 @@ class TestRegistry:
         monkeypatch.setenv("OPENAI_BASE_URL", "")
         settings = Settings()
         assert settings.azure_openai_endpoint == "https://old.example"
+        monkeypatch.setenv("OPENAI_MODEL", " ")
+        monkeypatch.setenv("HYPERBOLIC_ENDPOINT", "")
+        settings = Settings()
         assert settings.openai_base_url is None
+        assert settings.openai_model == "gpt-4o-mini"
+        assert settings.hyperbolic_endpoint == "https://api.hyperbolic.xyz/v1"
         assert KEY not in repr(settings)

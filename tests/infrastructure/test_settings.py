@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from domain.errors import Rejected
+from infrastructure.settings import read_settings
+
+
+def test_flags_go_over_the_environment_which_goes_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("STUDY_CHAT_ATTEMPTS=4\nSTUDY_EMBED_ATTEMPTS=4\nSTUDY_LOG_LEVEL=debug\n")
+    monkeypatch.setenv("STUDY_EMBED_ATTEMPTS", "5")
+    monkeypatch.setenv("STUDY_LOG_LEVEL", "INFO")
+    settings = read_settings(study_log_level="error", database_url=None)
+    assert (settings.study_chat_attempts, settings.study_embed_attempts) == (4, 5)
+    assert settings.study_log_level == "error"
+
+
+def test_settings_read_afresh_see_the_environment_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_MODEL", "first")
+    settings = read_settings(study_chat_attempts=7)
+    monkeypatch.setenv("OPENAI_MODEL", "second")
+    assert settings.openai_model == "first"
+    assert settings.afresh().openai_model == "second"
+    assert settings.afresh().study_chat_attempts == 7
+
+
+def test_an_empty_variable_does_not_hide_the_older_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "")
+    monkeypatch.setenv("AZURE_API_KEY", "older")
+    key = read_settings().azure_openai_api_key
+    assert key is not None
+    assert key.get_secret_value() == "older"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("STUDY_CHAT_ATTEMPTS", "none"), ("STUDY_ATTEMPT_TIMEOUT_S", "-1"), ("DATABASE_URL", "mysql://u:sekret@h/d")],
+)
+def test_a_wrong_setting_is_named_and_its_value_is_not(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Rejected, match=name) as rejected:
+        read_settings()
+    assert "sekret" not in str(rejected.value)
