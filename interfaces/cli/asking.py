@@ -1,5 +1,6 @@
 """Asking models, and looking at what was asked."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,20 @@ if TYPE_CHECKING:
     from interfaces.study import Study
 
 PROMPTS_IN_FLIGHT = 16
-PROMPT_KEYS = {"prompt", "messages", "system", "provider", "model", "temperature", "max_tokens", "seed", "metadata"}
+# What a line of a file may say, and what the question calls it.
+PROMPT_KEYS = {
+    "prompt": "prompt",
+    "messages": "messages",
+    "system": "system",
+    "provider": "provider",
+    "model": "model",
+    "temperature": "temperature",
+    "max_tokens": "max_tokens",
+    "seed": "seed",
+    "n": "samples",
+    "group": "group",
+    "metadata": "metadata",
+}
 
 
 def add_to(study: click.Group) -> None:
@@ -76,34 +90,39 @@ def _show_answers(answers: list[dict[str, Any]]) -> None:
         click.echo(answer["text"] or "(the answer has no text)")
         tokens = answer["tokens"]["total"]
         about = f"{answer['provider']}/{answer['model']}, {answer['latency_ms']:.0f} ms, {tokens or '?'} tokens"
-        click.echo(click.style(f"— {about}; study call {answer['call_id']}", dim=True), err=True)
+        told = click.style(f"— {about}; study call {answer['call_id']}", dim=True)
+        click.echo(told, err=True, color=False if os.environ.get("NO_COLOR") else None)
 
 
-def _read_prompts(file: Path, options: dict[str, Any], place: "GroupPlace | None") -> "list[Question]":
+def _read_prompts(file: Path, options: dict[str, Any], place: "GroupPlace | None") -> "dict[int, Question]":
+    """The questions of a file by the lines they stand on, counted from 1. Raises NotFound, Rejected."""
     import msgspec
 
     from application.ask_model import Question
     from domain.errors import Rejected
     from infrastructure.table_files import read_bounded
 
-    questions = []
+    questions: dict[int, Question] = {}
     for number, line in enumerate(read_bounded(file).split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
             given = msgspec.json.decode(line, type=dict[str, Any])
-            unknown = set(given) - PROMPT_KEYS
+            unknown = set(given) - set(PROMPT_KEYS)
             if unknown:
-                raise Rejected(f"{file}, line {number}: unknown key {', '.join(sorted(unknown))}", fields=("file",))
-            questions.append(msgspec.convert({**options, "group": place, **given}, Question))
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                raise Rejected(f"unknown key {', '.join(sorted(unknown))}")
+            named = {PROMPT_KEYS[key]: value for key, value in given.items()}
+            if "group" in named:
+                named["group"] = group_place(named["group"])
+            questions[number] = msgspec.convert({**options, "group": place, **named}, Question)
+        except (msgspec.DecodeError, Rejected) as error:
             raise Rejected(f"{file}, line {number}: {error}", fields=("file",)) from None
     if not questions:
         raise Rejected(f"{file} holds no prompt", fields=("file",))
     return questions
 
 
-def _ask_file(invocation: Invocation, questions: "list[Question]") -> None:
+def _ask_file(invocation: Invocation, questions: "dict[int, Question]") -> None:
     """Ask everything with bounded concurrency; the order is kept, and a failure stays with its line."""
     import asyncio
 
@@ -116,7 +135,7 @@ def _ask_file(invocation: Invocation, questions: "list[Question]") -> None:
             places = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
             done = 0
 
-            async def one(question: "Question") -> list[dict[str, Any]]:
+            async def answers_of(question: "Question") -> list[dict[str, Any]]:
                 nonlocal done
                 async with places:
                     try:
@@ -131,8 +150,13 @@ def _ask_file(invocation: Invocation, questions: "list[Question]") -> None:
                 progress("asking", done, len(questions))
                 return answered
 
-            answers = await asyncio.gather(*(one(question) for question in questions))
-            return [{"line": line, **answer} for line, answered in enumerate(answers) for answer in answered]
+            # When the store is lost, every question has ended before the study is closed under it.
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    asked = {line: tasks.create_task(answers_of(question)) for line, question in questions.items()}
+            except ExceptionGroup as failures:
+                raise failures.exceptions[0] from None
+            return [{"line": line, **answer} for line, answered in asked.items() for answer in answered.result()]
 
         items = invocation.run(work)
     failed = [item for item in items if item["status"] != "success"]
@@ -284,8 +308,8 @@ def group_place(group: str | None) -> "GroupPlace | None":
 
     if group is None:
         return None
-    group_type, slash, name = group.partition("/")
-    if not slash:
+    group_type, slash, name = str(group).partition("/")
+    if not slash or not group_type or not name:
         raise Rejected(f"A group is written TYPE/NAME, such as batch/primes, not {group!r}", fields=("group",))
     return GroupPlace(group_type=group_type, name=name)
 

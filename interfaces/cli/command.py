@@ -162,6 +162,23 @@ def failing_in_words(*, as_json: bool) -> Iterator[None]:
         sys.exit(1)
 
 
+@contextmanager
+def refusing_in_words(*, as_json: bool) -> Iterator[None]:
+    """Turn words that are no command into usage and an exit code, before there is an Invocation that could."""
+    try:
+        yield
+    except click.ClickException as error:
+        if as_json:
+            problem: dict[str, Any] = {"title": "Usage", "detail": error.format_message()}
+            if isinstance(error, click.BadParameter) and error.param is not None and error.param.name is not None:
+                problem["fields"] = [error.param.name]
+            click.echo(json.dumps(problem, ensure_ascii=False))
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+
+
 def _problem(error: StudyError, title: str) -> dict[str, Any]:
     problem: dict[str, Any] = {"title": title, "detail": str(error)}
     match error:

@@ -1,8 +1,11 @@
 """The command `study`."""
 
+import sys
+
 import click
 
 from interfaces.cli import asking, datasets, quickstart, sweeps, upkeep
+from interfaces.cli.command import refusing_in_words
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -20,8 +23,9 @@ for part in (quickstart, asking, datasets, sweeps, upkeep):
 
 
 def main() -> None:
-    """The entry point."""
-    study()
+    """The entry point: exits with the code of what happened."""
+    with refusing_in_words(as_json="--json" in sys.argv[1:]):
+        sys.exit(study.main(prog_name="study", standalone_mode=False))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from interfaces.cli.command import Invocation, study_command
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from application.notebook import Context
     from interfaces.study import Study
 
 SAMPLE = "quickstart_texts.csv"
@@ -34,6 +35,9 @@ def quickstart(invocation: Invocation, out: Path) -> None:
     Everything is recorded on the way: the calls that embed the texts, the steps of the sweep, the calls that name the
     clusters. A second time, everything comes from that record.
     """
+    from interfaces.cli.sweeps import check_out
+
+    check_out(out)
     with invocation.progress() as progress:
 
         async def work(study: "Study") -> dict[str, Any]:
@@ -42,7 +46,7 @@ def quickstart(invocation: Invocation, out: Path) -> None:
             from interfaces.cli.sweeps import write_report
 
             clock = study.notebook.clock
-            began, before = clock.monotonic(), await study.calls(limit=1)
+            began = clock.monotonic()
             with as_file(files("interfaces.cli") / SAMPLE) as file:
                 table = read_table(file)
             context = study.context()
@@ -58,7 +62,7 @@ def quickstart(invocation: Invocation, out: Path) -> None:
                 "sweep": await study.sweep(sweep_id),
                 "dataset": DATASET,
                 "texts": len(dataset.texts),
-                "provider_calls": await _calls_since(study, before),
+                "provider_calls": await _calls_made(study, context),
                 "report": str(written),
                 "home": str(study.settings.study_home),
                 "duration_s": round(clock.monotonic() - began, 3),
@@ -68,11 +72,10 @@ def quickstart(invocation: Invocation, out: Path) -> None:
     invocation.answer(done, lambda console: _show(console, done))
 
 
-async def _calls_since(study: "Study", before: dict[str, Any]) -> int:
-    """How many calls were made after a page was read."""
-    last = before["items"][0]["position"] if before["items"] else 0
+async def _calls_made(study: "Study", context: "Context") -> int:
+    """How many calls this command made; others may be asking at the same time."""
     page = await study.calls(limit=1000)
-    return sum(call["position"] > last for call in page["items"])
+    return sum(call["correlation_id"] == str(context.correlation_id) for call in page["items"])
 
 
 def _show(console: "Console", done: dict[str, Any]) -> None:

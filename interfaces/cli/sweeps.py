@@ -1,6 +1,7 @@
 """Clustering studies from the command line."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -242,6 +243,7 @@ def show(invocation: Invocation, sweep_id: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default="report.html", show_default=True, help="File to write.")
 def report(invocation: Invocation, sweep_id: str, out: Path) -> None:
     """Write a finished sweep's report: one page of HTML that needs nothing but a browser."""
+    check_out(out)
 
     async def work(study: "Study") -> Path:
         return await write_report(study, sweep_id, out)
@@ -249,6 +251,16 @@ def report(invocation: Invocation, sweep_id: str, out: Path) -> None:
     written = invocation.run(work)
     document = {"sweep_id": sweep_id, "report": str(written)}
     invocation.answer(document, lambda _console: click.echo(f"Wrote {written}"))
+
+
+def check_out(out: Path) -> None:
+    """Raise Rejected for what can't become a file, before any work is done for it."""
+    from domain.errors import Rejected
+
+    if not out.name or out.is_dir():
+        raise Rejected(f"{out} is a folder; name a file in it, such as {out / 'report.html'}", fields=("out",))
+    if not out.parent.is_dir():
+        raise Rejected(f"{out} can't be written: there is no folder {out.parent}", fields=("out",))
 
 
 async def write_report(study: "Study", sweep_id: UUID | str, out: Path) -> Path:
@@ -267,4 +279,7 @@ def _written(page: str, out: Path) -> Path:
         temporary.replace(out)
     except OSError as error:
         raise Rejected(f"{out} can't be written: {error.strerror}", fields=("out",)) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()  # there only if it did not become the report
     return out.absolute()
