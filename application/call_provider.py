@@ -78,8 +78,8 @@ class CallProvider:
         companions: events that must land together with the request, such as a group's new member.
         """
         call = _Call(self._notebook, self._chance, provider, intent, context, call_id or self._notebook.ids.new())
-        await call.request(companions)
         try:
+            await call.request(companions)
             return await call.attempt_until_answered()
         except asyncio.CancelledError:
             await asyncio.shield(call.cancelled("the caller left or the process was stopped"))
@@ -127,10 +127,14 @@ class _Call:
             dimensions=intent.dimensions,
             metadata=intent.metadata,
         )
-        await self.notebook.write(
-            self.notebook.entry(self.context, self.call_id, 1, requested, body),
-            *companions,
-        )
+        entry = self.notebook.entry(self.context, self.call_id, 1, requested, body)
+        writing = asyncio.ensure_future(self.notebook.write(entry, *companions))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing  # it lands all the same; what was requested must then be seen to end
+            self.version = 1
+            raise
         self.version = 1
 
     async def attempt_until_answered(self) -> CompletedCall:
@@ -168,7 +172,7 @@ class _Call:
             ) from failure
 
     async def cancelled(self, reason: str) -> None:
-        if not self.ended:
+        if self.version and not self.ended:
             await self._record(CallCancelled(attempts=self.attempts, reason=reason, total_ms=self._elapsed_ms()))
 
     async def _attempt(self) -> ProviderAnswer:
@@ -212,7 +216,7 @@ class _Call:
         last_attempt, payloads = self._failure_fact(failure, waits_seconds=None)
         failed = CallFailed(attempts=self.attempts, error=failure.error, total_ms=self._elapsed_ms())
         self.ended = True
-        await self._record_all((last_attempt, payloads), (failed, ()))
+        await asyncio.shield(self._record_all((last_attempt, payloads), (failed, ())))
 
     async def _answered(self, answer: ProviderAnswer) -> CompletedCall:
         total_ms = self._elapsed_ms()
@@ -238,7 +242,7 @@ class _Call:
             vectors=None if vectors is None else _vector_block(vectors),
         )
         self.ended = True
-        position = await self._record(fact, response)
+        position = await asyncio.shield(self._record(fact, response))  # it was paid for, whoever still waits for it
         return CompletedCall(
             call_id=self.call_id, answer=answer, attempts=self.attempts, total_ms=total_ms, position=position
         )

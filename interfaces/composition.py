@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 import structlog
@@ -31,7 +31,6 @@ from domain.errors import Unavailable
 from infrastructure.artifact_files import FolderArtifacts
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.compute import LocalCompute
-from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.store import PostgresEventStore
@@ -43,6 +42,9 @@ from projections.follow import Follower, FollowerThread
 from projections.generations import install
 from projections.queries import Queries
 from projections.read_models import READ_MODELS
+
+if TYPE_CHECKING:
+    from infrastructure.embedded_postgres import EmbeddedPostgres
 
 READ_CONNECTIONS = 4
 READ_TIMEOUT_SECONDS = 5.0
@@ -70,6 +72,7 @@ async def open_study(
         connection = await asyncio.to_thread(_connect, settings, woken.set)
         stack.push_async_callback(asyncio.to_thread, connection.close)
         keeper, uri = connection.keeper, connection.application_uri
+        keeper.start()
         await asyncio.to_thread(migrate, connection.owner_uri)
         store = PostgresEventStore(uri, process=keeper.number)
         stack.push_async_callback(asyncio.to_thread, store.close)
@@ -79,6 +82,7 @@ async def open_study(
 
         await asyncio.to_thread(_install, connect)
         follower = Follower(store, connect, READ_MODELS)
+        stack.push_async_callback(asyncio.to_thread, follower.close)
         following = FollowerThread(follower, woken)
         pool = AsyncConnectionPool(uri, min_size=1, max_size=READ_CONNECTIONS, open=False, timeout=READ_TIMEOUT_SECONDS)
         await pool.open()
@@ -92,7 +96,6 @@ async def open_study(
         await study.recover()
         following.start()
         stack.push_async_callback(asyncio.to_thread, following.stop)
-        keeper.start()
         if serving:
             recovery = asyncio.create_task(_recover_for_ever(study))
             stack.push_async_callback(_cancelled, recovery)
@@ -143,7 +146,7 @@ class _Connection:
     """The way to the store: its URIs, this process's keeper, and the embedded server if it is ours."""
 
     def __init__(
-        self, owner_uri: str, application_uri: str, keeper: Keeper, embedded: EmbeddedPostgres | None = None
+        self, owner_uri: str, application_uri: str, keeper: Keeper, embedded: "EmbeddedPostgres | None" = None
     ) -> None:
         self.owner_uri = owner_uri
         self.application_uri = application_uri
@@ -161,6 +164,9 @@ def _connect(settings: Settings, on_event: Callable[[], None]) -> _Connection:
     if settings.database_url is not None:
         uri = settings.database_url.get_secret_value()
         return _reach(lambda: _Connection(uri, uri, Keeper(uri, on_event=on_event)))
+    # Only here, since it needs what Windows has not: there, DATABASE_URL must name a server.
+    from infrastructure.embedded_postgres import EmbeddedPostgres
+
     embedded = EmbeddedPostgres(settings.study_home)
     return embedded.start(
         lambda running: _Connection(

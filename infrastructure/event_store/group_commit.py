@@ -86,7 +86,12 @@ class GroupCommit:
         if not self._full() and self._callers[0] is turn:
             self._callers.popleft()
             return False
-        await turn
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._call_up()  # the turn had come: the next one's, then
+            raise
         return self._full()
 
     def _write(self) -> None:
@@ -169,6 +174,10 @@ class GroupCommit:
                     done.exception()  # a caller that left needs no warning
                 else:
                     done.set_result(result)
+        self._call_up()
+
+    def _call_up(self) -> None:
+        """Tell as many waiting callers as there is room for that their turn has come."""
         free = QUEUE_APPENDS - len(self._queue)
         while self._callers and free > 0 and self._queued_bytes < QUEUE_BYTES:
             turn = self._callers.popleft()

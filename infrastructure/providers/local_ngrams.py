@@ -34,7 +34,7 @@ FUNCTION_WORD_SHARE, GENERIC_WORD_SHARE = 0.02, 0.3
 
 # Words that build sentences and say nothing of their topic.
 FUNCTION_WORDS = frozenset(
-    """a about above after again against ago all almost along already also although always am among an and another any
+    WORD.findall("""a about above after again against ago all almost along already also although always am among an and another any
     anybody anyone anything anyway are aren't around as at away be became because become been before behind being below
     between both but by can can't cannot could couldn't did didn't do does doesn't doing don't done down during each
     either else enough even ever every everybody everyone everything except far few for from further had hadn't has
@@ -47,12 +47,12 @@ FUNCTION_WORDS = frozenset(
     they they'd they'll they're they've this those though through till to together too toward towards under unless until
     up upon us very via was wasn't we we'd we'll we're we've well were weren't what what's when whenever where where's
     whether which while who who's whoever whole whom whose why will with within without won't would wouldn't yet you
-    you'd you'll you're you've your yours yourself""".split()
+    you'd you'll you're you've your yours yourself""")
 )
 
 # Words that occur in texts on anything: they count for little and never name a topic.
 GENERIC_WORDS = frozenset(
-    """able actually add afternoon allow answer anywhere appear ask available bad back bag begin believe best better
+    WORD.findall("""able actually add afternoon allow answer anywhere appear ask available bad back bag begin believe best better
     big bit bottom break bring brought busy buy call came care careful case change chance check choose clear close
     come common complete correct couple day days decide deep different difficult do early easily easy effort end ended
     entire evening exactly expect explain extra fact fail fairly fall fast feel felt fill final finally find fine
@@ -70,7 +70,7 @@ GENERIC_WORDS = frozenset(
     things think third thought three time times tiny today told tomorrow tonight took top total tried true try trying
     turn turned twice two type understand unusual use used useful using usual usually wait waited waiting want wanted
     way week weekend weeks went wish wonder word words work worked working works worse worst worth wrong year years
-    yesterday young""".split()
+    yesterday young""")
 )
 
 

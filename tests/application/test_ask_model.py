@@ -115,6 +115,29 @@ async def test_a_cancelled_call_says_so() -> None:
     assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallCancelled]
 
 
+async def test_a_call_cancelled_while_its_request_is_written_is_seen_to_end() -> None:
+    asking = Asking()
+    task = asyncio.create_task(asking.ask(Question(prompt="?"), CONTEXT))
+    while not asking.store.begun:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallCancelled]
+    assert asking.provider.sent == []
+
+
+async def test_an_answer_that_was_paid_for_is_recorded_though_the_caller_left() -> None:
+    asking = Asking()
+    task = asyncio.create_task(asking.ask(Question(prompt="?"), CONTEXT))
+    while not asking.provider.sent:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallAnswered]
+
+
 async def test_a_late_answer_lands_after_the_doubt() -> None:
     asking = Asking()
     send = asking.provider.send

@@ -55,8 +55,10 @@ class ListStore:
         self.payloads: dict[tuple[UUID, int, str], Payload] = {}
         self.claims: dict[str, Claim] = {}
         self.unavailable = False
+        self.begun = 0  # appends that were asked for, done or not
 
     async def append(self, append: Append) -> int:
+        self.begun += 1
         await asyncio.sleep(0)
         if self.unavailable:
             raise Unavailable("The event store can't be written: it is switched off")

@@ -115,6 +115,19 @@ async def test_callers_wait_while_the_queue_is_full(store: PostgresEventStore, m
     assert sorted(positions) == list(range(1, 201))
 
 
+async def test_callers_that_leave_while_they_wait_hold_up_nobody(
+    store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "QUEUE_APPENDS", 4)
+    tasks = [asyncio.create_task(store.append(append_of())) for _ in range(200)]
+    await asyncio.sleep(0.001)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(task.exception() is None for task in tasks[1::2])
+    await asyncio.wait_for(store.append(append_of()), timeout=5)
+
+
 async def test_a_refused_event_fails_alone(store: PostgresEventStore) -> None:
     nul = append_of(fact=SweepFailed(reason="fine"), take=Claim(key="a\0b", holder=ONE))
     results = await asyncio.gather(
