@@ -1,6 +1,7 @@
 """Asking models, and looking at what was asked."""
 
 import os
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ def _read_prompts(file: Path, options: dict[str, Any], place: "GroupPlace | None
     from infrastructure.table_files import read_bounded
 
     questions: dict[int, Question] = {}
-    for number, line in enumerate(read_bounded(file).split(b"\n"), start=1):
+    for number, line in enumerate(read_bounded(file).removeprefix(BOM_UTF8).split(b"\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -8,8 +8,23 @@ from interfaces.cli import asking, datasets, quickstart, sweeps, upkeep
 from interfaces.cli.command import refusing_in_words
 
 
+def show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """Print the version and end; a checkout that is not installed has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not wanted or context.resilient_parsing:
+        return
+    try:
+        click.echo(f"study, version {version('study-query-llm')}")
+    except PackageNotFoundError:
+        click.echo("study, not installed: run from a checkout")
+    context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="study-query-llm", prog_name="study")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show the version."
+)
 def study() -> None:
     """The lab notebook for research with language models.
 

@@ -29,168 +29,208 @@ def csv(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_question_is_answered_recorded_and_found_again(study: Study) -> None:
-    asked = study("ask", "Rome is in Italy. Where is Rome?", "--json", "--group", "batch/cities")
+def test_a_question_is_answered_recorded_and_found_again(study_here: Study) -> None:
+    asked = study_here("ask", "Rome is in Italy. Where is Rome?", "--json", "--group", "batch/cities")
     assert asked.code == 0
     answer = asked.document
     assert answer["status"] == "success"
     assert set(answer["tokens"]) == {"prompt", "completion", "total", "cached"}
-    listed = study("calls", "--json", "--group", "batch/cities").document
+    listed = study_here("calls", "--json", "--group", "batch/cities").document
     assert [call["call_id"] for call in listed["items"]] == [answer["call_id"]]
-    assert study("call", answer["call_id"], "--json").document["text"] == answer["text"]
-    history = study("history", "call", answer["call_id"], "--json").document["items"]
+    assert study_here("call", answer["call_id"], "--json").document["text"] == answer["text"]
+    history = study_here("history", "call", answer["call_id"], "--json").document["items"]
     assert [event["event"] for event in history] == ["call.requested.v1", "call.answered.v1"]
-    assert study("calls", "--as-of", "0", "--json").document["items"] == []
-    assert answer["text"] in study("ask", "Rome is in Italy. Where is Rome?").out
+    assert study_here("calls", "--as-of", "0", "--json").document["items"] == []
+    assert answer["text"] in study_here("ask", "Rome is in Italy. Where is Rome?").out
 
 
-def test_a_failure_is_recorded_and_exits_with_1(study: Study) -> None:
+def test_a_failure_is_recorded_and_exits_with_1(study: Study, study_here: Study) -> None:
     with MisbehavingServer() as server:
         server.behave_always("unauthorized")
         settings = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-planted-secret-42"}
         failed = study("ask", "?", "--json", "--log-level", "debug", **settings)
         assert failed.code == 1
         assert failed.document["title"] == "Provider failed"
-        call = study("call", failed.document["call_id"], "--json", **settings)
+        call = study_here("call", failed.document["call_id"], "--json", **settings)
     assert call.document["status"] == "failed"
     assert call.document["error"]["kind"] == "authentication"
     assert call.document["response"] is None
     assert "planted" not in failed.out + failed.err + call.out
 
 
-def test_an_openai_compatible_endpoint_is_asked_through_its_retries(study: Study) -> None:
+def test_an_openai_compatible_endpoint_is_asked_through_its_retries(study_here: Study) -> None:
     with MisbehavingServer() as server:
         server.behave("rate_limited", "ok")
-        answer = study("ask", "hello", "--json", OPENAI_BASE_URL=server.url).document
+        answer = study_here("ask", "hello", "--json", OPENAI_BASE_URL=server.url).document
     assert (answer["provider"], answer["text"], answer["attempts"]) == ("openai", "echo: hello", 2)
 
 
-def test_a_file_of_prompts_keeps_its_order_and_its_failures(study: Study, tmp_path: Path) -> None:
+def test_a_file_of_prompts_keeps_its_order_and_its_failures(study_here: Study, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text("\n".join(json.dumps({"prompt": f"prompt {number}"}) for number in range(30)))
+    prompts.write_text("\n".join(json.dumps({"prompt": f"prompt {number}"}) for number in range(1, 31)))
     with MisbehavingServer() as server:
         server.behave_by(lambda request, _number: "bad_request" if b"prompt 7" in request.body else "ok")
-        done = study("ask", "--file", str(prompts), "--json", OPENAI_BASE_URL=server.url)
+        done = study_here("ask", "--file", str(prompts), "--json", OPENAI_BASE_URL=server.url)
     assert done.code == 1
     items = done.document["items"]
-    assert [item["line"] for item in items] == list(range(30))
+    assert [item["line"] for item in items] == list(range(1, 31))
     assert [item["line"] for item in items if item["status"] == "failed"] == [7]
-    assert items[3]["text"] == "echo: prompt 3"
+    assert items[2]["text"] == "echo: prompt 3"
+    assert items[6]["call_id"] is not None
+
+
+def test_a_line_of_a_file_overrides_the_options(study_here: Study, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "Rome", "n": 2, "group": "batch/lines"}\n\n{"prompt": ""}\n', encoding="utf-8-sig")
+    done = study_here("ask", "--file", str(prompts), "--provider", "local", "--group", "batch/all")
+    items = [json.loads(line) for line in done.out.splitlines()]
+    # The empty line is none of the questions, and yet it counts: people look for what failed in their editor.
+    assert [(item["line"], item["status"]) for item in items] == [(1, "success"), (1, "success"), (3, "rejected")]
+    assert (done.code, "1 of 3 failed" in done.err) == (1, True)
+    found = study_here("calls", "--group", "batch/lines", "--json").document["items"]
+    assert {call["call_id"] for call in found} == {items[0]["call_id"], items[1]["call_id"]}
+
+
+def test_an_unknown_key_of_a_line_is_named(study_here_without_store: Study, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "Rome"}\n{"prompt": "Rome", "temprature": 1}\n')
+    done = study_here_without_store("ask", "--file", str(prompts))
+    assert (done.code, "line 2: unknown key temprature" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         (("ask",), 2, "Give either a PROMPT or --file"),
-        (("ask", "?", "--provider", "gemini"), 2, "azure, openai, hyperbolic, local"),
-        (("ask", "?", "--provider", "azure"), 2, "AZURE_OPENAI_API_KEY"),
         (("ask", "?", "--group", "nameless"), 2, "TYPE/NAME"),
-        (("ask", "?", "--temperature", "9"), 2, "between 0 and 2"),
-        (("call", "nonsense"), 3, "is no id"),
-        (("call", "0195512a-7c00-7000-8000-000000000001"), 3, "There is no call"),
-        (("calls", "--as-of", "yesterday"), 2, "neither a position nor a time"),
         (("calls", "--since", "soon"), 2, "is no time"),
-        (("dataset", "show", "nowhere"), 3, "nowhere"),
         (("sweep", "run"), 2, "DATASET or --vectors"),
         (("sweep", "run", "x", "--rank", "2"), 2, "belongs to k-subspaces"),
         (("sweep", "run", "x", "--k-min", "5", "--k-max", "4"), 2, "K runs"),
-        (("report", "0195512a-7c00-7000-8000-000000000001"), 3, "There is no sweep"),
-        (("projections", "rebuild", "nothing"), 3, "nothing"),
+        (("report", "0195512a-7c00-7000-8000-000000000001", "--out", "nowhere/report.html"), 2, "no folder nowhere"),
+        (("quickstart", "--out", "."), 2, "is a folder"),
+        (("quickstart", "--out", "/"), 2, "is a folder"),
         (("db", "stop"), 2, "DATABASE_URL is set"),
-        (("serve", "--host", "0.0.0.0"), 2, "other machines"),
     ],
 )
-def test_wrong_input_is_answered_in_words(study: Study, words: tuple[str, ...], code: int, says: str) -> None:
-    done = study(*words)
+def test_wrong_input_is_refused_before_the_store_is_opened(
+    study_here_without_store: Study, words: tuple[str, ...], code: int, says: str
+) -> None:
+    done = study_here_without_store(*words)
     assert (done.code, says in done.err) == (code, True), done
     assert "Traceback" not in done.err
 
 
-def test_a_store_that_is_not_there_exits_with_4(study: Study) -> None:
-    done = study("calls", "--json", DATABASE_URL="postgresql://nobody:secret-password@127.0.0.1:1/none")
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("ask", "?", "--provider", "gemini"), 2, "azure, openai, hyperbolic, local"),
+        (("ask", "?", "--provider", "azure"), 2, "AZURE_OPENAI_API_KEY"),
+        (("ask", "?", "--temperature", "9"), 2, "between 0 and 2"),
+        (("call", "nonsense"), 3, "is no id"),
+        (("call", "0195512a-7c00-7000-8000-000000000001"), 3, "There is no call"),
+        (("calls", "--as-of", "yesterday"), 2, "neither a position nor a time"),
+        (("dataset", "show", "nowhere"), 3, "nowhere"),
+        (("report", "0195512a-7c00-7000-8000-000000000001"), 3, "There is no sweep"),
+        (("projections", "rebuild", "nothing"), 3, "nothing"),
+    ],
+)
+def test_wrong_input_is_answered_in_words(study_here: Study, words: tuple[str, ...], code: int, says: str) -> None:
+    done = study_here(*words)
+    assert (done.code, says in done.err) == (code, True), done
+    assert "Traceback" not in done.err
+
+
+def test_serving_other_machines_is_refused(study_without_store: Study) -> None:
+    done = study_without_store("serve", "--host", "0.0.0.0")
+    assert (done.code, "other machines" in done.err) == (2, True), done
+
+
+def test_a_store_that_is_not_there_exits_with_4(study_here_without_store: Study) -> None:
+    done = study_here_without_store("calls", "--json")
     assert done.code == 4
     assert done.document["title"] == "Store unavailable"
     assert "secret-password" not in done.out + done.err
 
 
-def test_a_wrong_setting_is_named(study: Study) -> None:
-    done = study("calls", STUDY_CHAT_ATTEMPTS="many")
+def test_a_wrong_setting_is_named(study_here_without_store: Study) -> None:
+    done = study_here_without_store("calls", STUDY_CHAT_ATTEMPTS="many")
     assert done.code == 2
     assert "STUDY_CHAT_ATTEMPTS" in done.err
 
 
-def test_a_bad_row_is_named_by_its_line(study: Study, tmp_path: Path) -> None:
+def test_a_bad_row_is_named_by_its_line(study_here_without_store: Study, tmp_path: Path) -> None:
     file = tmp_path / "bad.csv"
     file.write_text("text,label\nfine,a\nbroken\n")
-    done = study("dataset", "import", str(file), "--name", "bad")
+    done = study_here_without_store("dataset", "import", str(file), "--name", "bad")
     assert done.code == 2
     assert "line 3" in done.err
 
 
-def test_the_same_content_is_the_same_dataset_and_another_needs_another_name(study: Study, csv: Path) -> None:
+def test_the_same_content_is_the_same_dataset_and_another_needs_another_name(study_here: Study, csv: Path) -> None:
     words = ("dataset", "import", str(csv), "--name", "mine", "--label-column", "topic", "--json")
-    assert study(*words).document["imported"] is True
-    assert study(*words).document["imported"] is False
+    assert study_here(*words).document["imported"] is True
+    assert study_here(*words).document["imported"] is False
     csv.write_text("text,topic\nother,x\n")
-    assert study(*words).code == 2
+    assert study_here(*words).code == 2
 
 
-def test_a_sweep_runs_is_found_again_and_reports(study: Study, csv: Path, tmp_path: Path) -> None:
-    study("dataset", "import", str(csv), "--name", "mine", "--label-column", "topic")
+def test_a_sweep_runs_is_found_again_and_reports(study_here: Study, csv: Path, tmp_path: Path) -> None:
+    study_here("dataset", "import", str(csv), "--name", "mine", "--label-column", "topic")
     words = ("sweep", "run", "mine", "--k-max", "4", "--restarts", "3", "--pca-dim", "4", "--json")
-    first = study(*words, "--summarise", "local/local-extract").document
-    again = study(*words, "--summarise", "local/local-extract").document
+    first = study_here(*words, "--summarise", "local/local-extract").document
+    again = study_here(*words, "--summarise", "local/local-extract").document
     assert first == again
     assert first["status"] == "finished"
     assert [step["k"] for step in first["steps"]] == [2, 3, 4]
     assert sum(cluster["size"] for cluster in first["clusters"]) == 12
     assert all(cluster["named_by_call_id"] for cluster in first["clusters"])
-    forced = study(*words, "--summarise", "local/local-extract", "--force").document
+    forced = study_here(*words, "--summarise", "local/local-extract", "--force").document
     assert forced["sweep_id"] != first["sweep_id"]
     assert [step["labels_sha256"] for step in forced["steps"]] == [step["labels_sha256"] for step in first["steps"]]
-    done = study("report", first["sweep_id"], "--out", "r.html", "--json")
+    done = study_here("report", first["sweep_id"], "--out", "r.html", "--json")
     assert "night train" in Path(done.document["report"]).read_text()
-    assert "Chosen: K" in study("sweep", "show", first["sweep_id"]).out
+    assert "Chosen: K" in study_here("sweep", "show", first["sweep_id"]).out
 
 
-def test_vectors_made_elsewhere_are_swept_with_their_texts(study: Study, csv: Path, tmp_path: Path) -> None:
+def test_vectors_made_elsewhere_are_swept_with_their_texts(study_here: Study, csv: Path, tmp_path: Path) -> None:
     vectors = np.repeat(np.eye(3, 8, dtype=np.float32), 4, axis=0)
     np.save(tmp_path / "v.npy", vectors + np.random.default_rng(0).normal(0, 0.01, vectors.shape).astype(np.float32))
     words = ("sweep", "run", "--vectors", "v.npy", "--k-max", "4", "--restarts", "2", "--pca-dim", "0", "--json")
-    sweep = study(*words, "--texts", f"{csv}:text", "--labels", str(csv)).document
+    sweep = study_here(*words, "--texts", f"{csv}:text", "--labels", str(csv)).document
     assert sweep["chosen_k"] == 3
     step = next(step for step in sweep["steps"] if step["k"] == 3)
     assert (step["acc"], step["nmi"], step["ari"]) == (1.0, 1.0, 1.0)
     assert "kitten" in " ".join(text for cluster in sweep["clusters"] for text in cluster["representatives"])
-    assert study("sweep", "run", "--vectors", "v.npy", "--labels", "missing.csv").code == 3
+    assert study_here("sweep", "run", "--vectors", "v.npy", "--labels", "missing.csv").code == 3
 
 
-def test_a_row_changed_by_hand_is_named(study: Study, database: Database) -> None:
-    call_id = study("ask", "Rome is in Italy.", "--json").document["call_id"]
-    assert study("projections", "rebuild").code == 0
-    assert study("projections", "verify").code == 0
+def test_a_row_changed_by_hand_is_named(study_here: Study, database: Database) -> None:
+    call_id = study_here("ask", "Rome is in Italy.", "--json").document["call_id"]
+    assert study_here("projections", "rebuild").code == 0
+    assert study_here("projections", "verify").code == 0
     with psycopg.connect(database.owner_uri, autocommit=True) as owner:
         row = owner.execute(
             "SELECT generation FROM projections.generations WHERE name = 'raw_calls' AND state = 'live'"
         )
         (generation,) = row.fetchone() or (0,)
         owner.execute(f"UPDATE raw_calls_g{generation}.calls SET model = 'forged'".encode())
-    verified = study("projections", "verify")
+    verified = study_here("projections", "verify")
     assert verified.code == 1
     assert call_id in verified.out
     assert "calls" in verified.out
-    assert study("projections", "rebuild", "raw_calls").code == 0
-    assert study("projections", "verify").code == 0
+    assert study_here("projections", "rebuild", "raw_calls").code == 0
+    assert study_here("projections", "verify").code == 0
 
 
-def test_the_doctor_says_that_all_is_well(study: Study) -> None:
-    done = study("doctor", "--json")
+def test_the_doctor_says_that_all_is_well(study_here: Study) -> None:
+    done = study_here("doctor", "--json")
     assert done.code == 0
     assert {item["check"] for item in done.document["items"]} >= {"store", "home", "providers", "read model raw_calls"}
 
 
-def test_providers_are_listed_with_their_models(study: Study) -> None:
+def test_providers_are_listed_with_their_models(study_here: Study) -> None:
     with MisbehavingServer() as server:
-        done = study("providers", "--models", "--json", OPENAI_BASE_URL=server.url)
+        done = study_here("providers", "--models", "--json", OPENAI_BASE_URL=server.url)
     assert [item["provider"] for item in done.document["items"]] == ["openai", "local"]
     assert "gpt-4o-mini" in done.document["items"][0]["models"]

@@ -8,7 +8,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from domain.clustering.methods import METHODS
 from interfaces.cli.main import study
+from interfaces.cli.sweeps import METHODS as OFFERED
 from tests.interfaces.cli.conftest import ROOT
 
 
@@ -35,3 +37,13 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_methods_offered_are_those_there_are() -> None:
+    # They are written down twice, since the registry loads the compiler and `--help` must not.
+    assert tuple(METHODS) == OFFERED
+
+
+def test_the_version_is_told_from_a_checkout_too() -> None:
+    shown = CliRunner().invoke(study, ["--version"])
+    assert (shown.exit_code, shown.output.startswith("study, ")) == (0, True)
