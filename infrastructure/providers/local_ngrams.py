@@ -34,43 +34,52 @@ FUNCTION_WORD_SHARE, GENERIC_WORD_SHARE = 0.02, 0.3
 
 # Words that build sentences and say nothing of their topic.
 FUNCTION_WORDS = frozenset(
-    WORD.findall("""a about above after again against ago all almost along already also although always am among an and another any
-    anybody anyone anything anyway are aren't around as at away be became because become been before behind being below
-    between both but by can can't cannot could couldn't did didn't do does doesn't doing don't done down during each
-    either else enough even ever every everybody everyone everything except far few for from further had hadn't has
-    hasn't have haven't having he he'd he'll he's her here hers herself him himself his how however i i'd i'll i'm i've
-    if in inside instead into is isn't it it'd it'll it's its itself just least less let let's like lot many may maybe
-    me might mine more most much must my myself near nearly neither never no nobody none nor not nothing now of off
-    often on once one only onto or other others otherwise our ours ourselves out outside over own per perhaps please
-    quite rather really same shall she she'd she'll she's should shouldn't since so some somebody someone something
-    sometimes soon still such than thank thanks that that's the their theirs them themselves then there there's these
-    they they'd they'll they're they've this those though through till to together too toward towards under unless until
-    up upon us very via was wasn't we we'd we'll we're we've well were weren't what what's when whenever where where's
-    whether which while who who's whoever whole whom whose why will with within without won't would wouldn't yet you
-    you'd you'll you're you've your yours yourself""")
+    WORD.findall(
+        """
+        a about above after again against ago all almost along already also although always am among an and another
+        any anybody anyone anything anyway are aren't around as at away be became because become been before behind
+        being below between both but by can can't cannot could couldn't did didn't do does doesn't doing don't done
+        down during each either else enough even ever every everybody everyone everything except far few for from
+        further had hadn't has hasn't have haven't having he he'd he'll he's her here hers herself him himself his how
+        however i i'd i'll i'm i've if in inside instead into is isn't it it'd it'll it's its itself just least less
+        let let's like lot many may maybe me might mine more most much must my myself near nearly neither never no
+        nobody none nor not nothing now of off often on once one only onto or other others otherwise our ours
+        ourselves out outside over own per perhaps please quite rather really same shall she she'd she'll she's should
+        shouldn't since so some somebody someone something sometimes soon still such than thank thanks that that's the
+        their theirs them themselves then there there's these they they'd they'll they're they've this those though
+        through till to together too toward towards under unless until up upon us very via was wasn't we we'd we'll
+        we're we've well were weren't what what's when whenever where where's whether which while who who's whoever
+        whole whom whose why will with within without won't would wouldn't yet you you'd you'll you're you've your
+        yours yourself
+        """
+    )
 )
 
 # Words that occur in texts on anything: they count for little and never name a topic.
 GENERIC_WORDS = frozenset(
-    WORD.findall("""able actually add afternoon allow answer anywhere appear ask available bad back bag begin believe best better
-    big bit bottom break bring brought busy buy call came care careful case change chance check choose clear close
-    come common complete correct couple day days decide deep different difficult do early easily easy effort end ended
-    entire evening exactly expect explain extra fact fail fairly fall fast feel felt fill final finally find fine
-    finish first fix five fold follow forget forgot forward found four friend front full gave get getting give given go
-    goes going gone good got great guess half hand handle happen happy hard hardly heard help here high hold home hope
-    hour hours idea important includes instead issue item job keep kept kind knew know large last late later lately
-    learn leave left length let life likely list little local long longer look looking lose lost low made main make
-    makes making mean means mention middle mind minute minutes miss moment month months morning move name need needed
-    needs neighbour new next nice night note number obvious odd ok okay old open order ordinary page part particular
-    pass past pay people person piece place plan point possible prefer pretty price probably problem properly put
-    question quick quickly quiet quietly read ready real reason recent recently recommend remember reply rest right
-    rule run said sat save say says second see seem seems seen send set several share short show shows side simple
-    simply single sit sitting six size slow slowly small sort sound speak special spend spent stand start started stay
-    stayed step stop stopped straight strange suddenly suggest suppose sure take taken takes taking talk tell ten thing
-    things think third thought three time times tiny today told tomorrow tonight took top total tried true try trying
-    turn turned twice two type understand unusual use used useful using usual usually wait waited waiting want wanted
-    way week weekend weeks went wish wonder word words work worked working works worse worst worth wrong year years
-    yesterday young""")
+    WORD.findall(
+        """
+        able actually add afternoon allow answer anywhere appear ask available bad back bag begin believe best better
+        big bit bottom break bring brought busy buy call came care careful case change chance check choose clear close
+        come common complete correct couple day days decide deep different difficult do early easily easy effort end
+        ended entire evening exactly expect explain extra fact fail fairly fall fast feel felt fill final finally find
+        fine finish first fix five fold follow forget forgot forward found four friend front full gave get getting
+        give given go goes going gone good got great guess half hand handle happen happy hard hardly heard help here
+        high hold home hope hour hours idea important includes instead issue item job keep kept kind knew know large
+        last late later lately learn leave left length let life likely list little local long longer look looking lose
+        lost low made main make makes making mean means mention middle mind minute minutes miss moment month months
+        morning move name need needed needs neighbour new next nice night note number obvious odd ok okay old open
+        order ordinary page part particular pass past pay people person piece place plan point possible prefer pretty
+        price probably problem properly put question quick quickly quiet quietly read ready real reason recent
+        recently recommend remember reply rest right rule run said sat save say says second see seem seems seen send
+        set several share short show shows side simple simply single sit sitting six size slow slowly small sort sound
+        speak special spend spent stand start started stay stayed step stop stopped straight strange suddenly suggest
+        suppose sure take taken takes taking talk tell ten thing things think third thought three time times tiny
+        today told tomorrow tonight took top total tried true try trying turn turned twice two type understand unusual
+        use used useful using usual usually wait waited waiting want wanted way week weekend weeks went wish wonder
+        word words work worked working works worse worst worth wrong year years yesterday young
+        """
+    )
 )
 
 
