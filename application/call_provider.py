@@ -128,14 +128,8 @@ class _Call:
             metadata=intent.metadata,
         )
         entry = self.notebook.entry(self.context, self.call_id, 1, requested, body)
-        writing = asyncio.ensure_future(self.notebook.write(entry, *companions))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await writing  # it lands all the same; what was requested must then be seen to end
-            self.version = 1
-            raise
-        self.version = 1
+        self.version = 1  # also if the caller leaves now: what was requested must be seen to end
+        await self.notebook.write_whoever_leaves(entry, *companions)
 
     async def attempt_until_answered(self) -> CompletedCall:
         try:
@@ -172,7 +166,7 @@ class _Call:
             ) from failure
 
     async def cancelled(self, reason: str) -> None:
-        if self.version and not self.ended:
+        if not self.ended:
             await self._record(CallCancelled(attempts=self.attempts, reason=reason, total_ms=self._elapsed_ms()))
 
     async def _attempt(self) -> ProviderAnswer:
@@ -216,7 +210,7 @@ class _Call:
         last_attempt, payloads = self._failure_fact(failure, waits_seconds=None)
         failed = CallFailed(attempts=self.attempts, error=failure.error, total_ms=self._elapsed_ms())
         self.ended = True
-        await asyncio.shield(self._record_all((last_attempt, payloads), (failed, ())))
+        await self._record_all((last_attempt, payloads), (failed, ()))
 
     async def _answered(self, answer: ProviderAnswer) -> CompletedCall:
         total_ms = self._elapsed_ms()
@@ -242,7 +236,7 @@ class _Call:
             vectors=None if vectors is None else _vector_block(vectors),
         )
         self.ended = True
-        position = await asyncio.shield(self._record(fact, response))  # it was paid for, whoever still waits for it
+        position = await self._record(fact, response)
         return CompletedCall(
             call_id=self.call_id, answer=answer, attempts=self.attempts, total_ms=total_ms, position=position
         )
@@ -258,7 +252,7 @@ class _Call:
                 for step, (fact, payloads) in enumerate(facts, start=1)
             ]
             try:
-                position = await self.notebook.write(*entries)
+                position = await self.notebook.write_whoever_leaves(*entries)
             except AppendConflict:
                 newer = await self.notebook.store.read_stream(self.call_id, after_version=self.version)
                 self.version += len(newer)

@@ -1,5 +1,6 @@
 """Where use cases write facts down: each gets its envelope here, and lands together with its companions."""
 
+import asyncio
 from datetime import datetime
 from uuid import UUID
 
@@ -49,3 +50,14 @@ class Notebook:
     async def write(self, *entries: NewEvent, take: Claim | None = None, free: tuple[Claim, ...] = ()) -> int:
         """Make entries durable together and return the last one's position; see EventStore.append."""
         return await self.store.append(Append(events=entries, take=take, free=free))
+
+    async def write_whoever_leaves(self, *entries: NewEvent) -> int:
+        """The same, and they land even if the caller is cancelled meanwhile.
+
+        The very same bytes again are recognised by the store, so they land once, however far the first append had come.
+        """
+        try:
+            return await self.write(*entries)
+        except asyncio.CancelledError:
+            await asyncio.shield(self.write(*entries))
+            raise

@@ -12,14 +12,14 @@ import pytest
 
 from domain.events import FACT_TYPES
 from tests.conftest import Database
-from tests.interfaces.cli.conftest import Study, study
+from tests.interfaces.cli.conftest import Study, environment, storeless, study
 from tests.support import facts
 
 ROOT = Path(__file__).parents[1]
 EVENTS = ROOT / "docs" / "events.md"
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
-__all__ = ["study"]
+__all__ = ["environment", "storeless", "study"]
 
 
 def events_document() -> str:
