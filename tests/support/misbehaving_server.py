@@ -12,7 +12,6 @@ import json
 import random
 import socket
 import struct
-import sys
 import threading
 import time
 from collections import deque
@@ -41,6 +40,12 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "conflict": (409, "conflict", "Try again"),
     "unprocessable": (422, "unprocessable", "Can't process that"),
 }
+BEHAVIOURS = {
+    *ERRORS,
+    *"ok hang slow slow_stream moved error_in_success bad_gateway unauthorized malformed_json empty_body".split(),
+    *"truncated reset_mid_body no_usage null_content extra_fields".split(),
+    *"shuffled_vectors wrong_count repeated_index nan_vector wrong_dimension float_list".split(),
+}
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,16 @@ class Received:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What to do with a request."""
+    """What to do with a request: one of BEHAVIOURS, or ValueError, as a misspelt one would pass for "ok"."""
 
     name: str
     retry_after: float | None = 0.01
     as_date: bool = False
     delay_seconds: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.name not in BEHAVIOURS:
+            raise ValueError(f"No behaviour is named {self.name!r}; there are {', '.join(sorted(BEHAVIOURS))}")
 
 
 Rule = Callable[[Received, int], "str | Behaviour"]
@@ -102,16 +111,22 @@ class MisbehavingServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
+        self.stop()
+
+    def stop(self) -> None:
+        """Listen no more and drop every open connection; a second time does nothing."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=5)
 
     def behave(self, *behaviours: str | Behaviour) -> None:
         """What to do with the next requests, one after the other; after that the rule holds again."""
-        self._queue.extend(each if isinstance(each, Behaviour) else Behaviour(each) for each in behaviours)
+        self._queue.extend([_named(each) for each in behaviours])
 
-    def behave_always(self, behaviour: str) -> None:
+    def behave_always(self, behaviour: str | Behaviour) -> None:
         """What to do with every request that nothing else is said about."""
-        self._rule = lambda _request, _number: behaviour
+        always = _named(behaviour)
+        self._rule = lambda _request, _number: always
 
     def behave_by(self, rule: Rule) -> None:
         """Decide by the request and its number, counted from 0."""
@@ -155,8 +170,11 @@ class MisbehavingServer:
                 line = {"sha256": request.sha256, "path": request.path, "at": request.at}
                 self._log.write(json.dumps(line) + "\n")
                 self._log.flush()
-            wanted = self._queue.popleft() if self._queue else self._rule(request, number)
-            return Behaviour(wanted) if isinstance(wanted, str) else wanted
+            return self._queue.popleft() if self._queue else _named(self._rule(request, number))
+
+
+def _named(behaviour: str | Behaviour) -> Behaviour:
+    return Behaviour(behaviour) if isinstance(behaviour, str) else behaviour
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Received | None:
@@ -195,8 +213,6 @@ async def _answer(
             status, code, message = ERRORS[name]
             return _send(writer, status, _error(code, message), extra=_retry_after(behaviour) if status == 429 else "")
     asked = json.loads(request.body) if request.body else {}
-    if asked.get("stream"):
-        return await _stream(writer, asked, behaviour)
     status, content = _content(request, asked, behaviour.name)
     body = json.dumps(content).encode()
     if behaviour.name == "truncated":
@@ -207,6 +223,8 @@ async def _answer(
         connection = writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False
+    if asked.get("stream") and "choices" in content:
+        return await _stream(writer, content, behaviour)
     return _send(writer, status, body)
 
 
@@ -229,10 +247,18 @@ def _send(
     return claimed_length is None
 
 
-async def _stream(writer: asyncio.StreamWriter, asked: dict[str, Any], behaviour: Behaviour) -> bool:
+async def _stream(writer: asyncio.StreamWriter, answer: dict[str, Any], behaviour: Behaviour) -> bool:
+    """The first choice of this answer, a word to a chunk."""
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-    for word in _said(asked).split(" "):
-        chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": word + " "}}]}
+    words = (answer["choices"][0]["message"]["content"] or "").split(" ")
+    for number, word in enumerate(words):
+        delta = {"content": f" {word}" if number else word}
+        chunk = {
+            "id": answer["id"],
+            "object": "chat.completion.chunk",
+            "model": answer["model"],
+            "choices": [{"index": 0, "delta": delta}],
+        }
         writer.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
         await writer.drain()
         if behaviour.name == "slow_stream":
@@ -246,14 +272,22 @@ def _content(request: Received, asked: dict[str, Any], behaviour: str) -> tuple[
     path = request.path.partition("?")[0]
     if path.endswith("/models"):
         return 200, {"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]}
-    if "/deployments/" in path and path.split("/deployments/")[1].split("/")[0] not in DEPLOYMENTS:
+    _, is_azure, deployed = path.partition("/deployments/")
+    model = deployed.partition("/")[0] if is_azure else asked.get("model")
+    if is_azure and model not in DEPLOYMENTS:
         message = "The API deployment for this resource does not exist."
         return 404, {"error": {"code": "DeploymentNotFound", "message": message}}
     if path.endswith("/chat/completions"):
-        return 200, _chat(request, asked, behaviour)
+        return 200, _changed({**_chat(request, asked, behaviour), "model": model}, behaviour)
     if path.endswith("/embeddings"):
-        return 200, _embeddings(asked, behaviour)
+        return 200, _changed({**_embeddings(asked, behaviour), "model": model}, behaviour)
     return 404, {"error": {"code": "not_found", "message": f"No route {path}"}}
+
+
+def _changed(answer: dict[str, Any], behaviour: str) -> dict[str, Any]:
+    if behaviour == "no_usage":
+        del answer["usage"]
+    return {**answer, "surprise": {"deep": [1]}} if behaviour == "extra_fields" else answer
 
 
 def _said(asked: dict[str, Any]) -> str:
@@ -267,11 +301,11 @@ def _chat(request: Received, asked: dict[str, Any], behaviour: str) -> dict[str,
         {"index": index, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
         for index in range(asked.get("n") or 1)
     ]
-    prompt, completion = len(request.body.split()), len((said or "").split())
-    answer = {
+    prompt = sum(len(str(message.get("content") or "").split()) for message in asked["messages"])
+    completion = len((said or "").split()) * len(choices)
+    return {
         "id": f"chatcmpl-{request.sha256[:12]}",
         "object": "chat.completion",
-        "model": asked["model"],
         "choices": choices,
         "usage": {
             "prompt_tokens": prompt,
@@ -280,9 +314,6 @@ def _chat(request: Received, asked: dict[str, Any], behaviour: str) -> dict[str,
             "prompt_tokens_details": {"cached_tokens": 0},
         },
     }
-    if behaviour == "no_usage":
-        del answer["usage"]
-    return {**answer, "surprise": {"deep": [1]}} if behaviour == "extra_fields" else answer
 
 
 def _embeddings(asked: dict[str, Any], behaviour: str) -> dict[str, Any]:
@@ -307,7 +338,7 @@ def _embeddings(asked: dict[str, Any], behaviour: str) -> dict[str, Any]:
         data.append(data[0])
     tokens = sum(len(text.split()) for text in texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "model": asked.get("model", "embed-deploy"), "data": data, "usage": usage}
+    return {"object": "list", "data": data, "usage": usage}
 
 
 def _error(code: str, message: str) -> bytes:
@@ -347,4 +378,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
