@@ -8,25 +8,25 @@ from psycopg.rows import tuple_row
 
 from domain.errors import Unavailable
 
-LATEST = 1
-
 
 def migrate(uri: str) -> None:
     """Bring the log's schema up to date; several openers at once wait for the first. Never changes an event.
 
     Raises Unavailable when the store was written by a newer version.
     """
+    steps = _steps()
+    latest = steps[-1][0]
     with Connection.connect(uri, autocommit=True, row_factory=tuple_row) as connection:
-        if _version(connection) == LATEST:
+        if _version(connection) == latest:
             return
         connection.execute("SELECT pg_advisory_lock(7453, 2)")
         version = _version(connection)
-        if version > LATEST:
+        if version > latest:
             raise Unavailable(
-                f"The store is at schema version {version}, and this version of study-query-llm knows {LATEST}; "
+                f"The store is at schema version {version}, and this version of study-query-llm knows {latest}; "
                 "install the version that wrote it, or a later one"
             )
-        for number, sql in _steps():
+        for number, sql in steps:
             if number > version:
                 with connection.transaction():
                     connection.execute(sql.encode())
