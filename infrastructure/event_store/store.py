@@ -43,6 +43,10 @@ class PostgresEventStore:
         """One body beside an event; None if there is none of that name."""
         return await asyncio.to_thread(self._read_payload, stream_id, version, part)
 
+    async def identity(self) -> UUID:
+        """Which store this is, wherever it is moved to."""
+        return await asyncio.to_thread(self._identity)
+
     async def position_at(self, moment: datetime) -> int:
         """The last position recorded at or before a moment."""
         return await asyncio.to_thread(self._position_at, moment)
@@ -104,6 +108,9 @@ class PostgresEventStore:
             return None
         body, vectors = rows[0]
         return Payload(part=part, body=body, vectors=vectors)  # type: ignore[arg-type]
+
+    def _identity(self) -> UUID:
+        return self._query("SELECT store_id FROM events.store", ())[0][0]  # type: ignore[return-value]
 
     def _position_at(self, moment: datetime) -> int:
         return int(str(self._query("SELECT events.position_at(%s)", (moment,))[0][0]))

@@ -208,6 +208,14 @@ async def test_the_librarys_own_way_in_keeps_the_order_and_finds_conflicts(store
     assert [n.id for n in store.recorder.select_notifications(start=None, limit=10)] == [1]
 
 
+async def test_a_store_knows_which_one_it_is(database: Database, store: PostgresEventStore) -> None:
+    with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+        assert owner.execute("SELECT store_id FROM events.store").fetchall() == [(await store.identity(),)]
+        for statement in ("UPDATE events.store SET store_id = gen_random_uuid()", "DELETE FROM events.store"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+                owner.execute(statement)
+
+
 def test_migrating_again_changes_nothing_and_a_newer_schema_is_refused(database: Database) -> None:
     migrate(database.owner_uri)
     with psycopg.connect(database.owner_uri, autocommit=True) as owner:
