@@ -4,6 +4,7 @@ A fact is stored under an explicit short name with its version (`call.requested.
 may move, history may not.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
@@ -22,6 +23,16 @@ class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that happened, in the past tense. Subclasses are registered by `stored_as`."""
 
     stored_name: ClassVar[str]
+
+
+class RetiredFact(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An earlier version of a fact, read for ever and never written. Subclasses are registered by `retired_as`."""
+
+    stored_name: ClassVar[str]
+
+    def upcast(self) -> "Fact | RetiredFact":
+        """The same as the next version would have said it: a pure function of the fields."""
+        raise NotImplementedError
 
 
 class Envelope(Struct, frozen=True, array_like=True):
@@ -55,38 +66,94 @@ class RecordedEvent(Struct, frozen=True, kw_only=True):
     fact: Fact
 
 
-FACT_TYPES: dict[str, type[Fact]] = {}
-
 F = TypeVar("F", bound=type[Fact])
+R = TypeVar("R", bound=type[RetiredFact])
+
+NUMBERED = re.compile(r"(.+\.v)([1-9][0-9]*)")
 
 
-def stored_as(name: str) -> Callable[[F], F]:
-    """Register a fact under its stored name; a name is given once and for ever."""
+class FactRegistry:
+    """What every stored name means: a fact as it is written now, or an earlier version of one.
 
-    def register(fact_type: F) -> F:
-        if name in FACT_TYPES:
-            raise ValueError(f"{name} already names {FACT_TYPES[name].__qualname__}")
-        fact_type.stored_name = name
-        FACT_TYPES[name] = fact_type
-        return fact_type
+    Of each fact one version is written, and the earlier ones lead to it, each to the next. That holds at every
+    registration, so that a chain with a gap or a circle fails at import.
+    """
 
-    return register
+    def __init__(self) -> None:
+        self.current: dict[str, type[Fact]] = {}
+        self.retired: dict[str, type[RetiredFact]] = {}
+
+    def stored_as(self, name: str) -> Callable[[F], F]:
+        """Register a fact under its stored name; a name is given once and for ever."""
+        self._check_free(name)
+        thing, _ = _numbered(name)
+        for other in self.current:
+            if _numbered(other)[0] == thing:
+                raise ValueError(f"{name}: {other} is current already; register the older of the two by `retired_as`")
+
+        def register(fact_type: F) -> F:
+            fact_type.stored_name = name
+            self.current[name] = fact_type
+            return fact_type
+
+        return register
+
+    def retired_as(self, name: str) -> Callable[[R], R]:
+        """Register an earlier version, below the next one, which its `upcast` returns."""
+        self._check_free(name)
+        if self._next(name) not in {*self.current, *self.retired}:
+            raise ValueError(f"{name}: register {self._next(name)}, to which it leads, first")
+
+        def register(retired_type: R) -> R:
+            retired_type.stored_name = name
+            self.retired[name] = retired_type
+            return retired_type
+
+        return register
+
+    def upcasts(self, name: str) -> tuple[type[RetiredFact], ...]:
+        """The earlier versions that lead from a stored name to the newest, oldest first; none for a current one."""
+        chain: list[type[RetiredFact]] = []
+        while name in self.retired:
+            chain.append(self.retired[name])
+            name = self._next(name)
+        return tuple(chain)
+
+    def stored_names(self, *fact_types: type[Fact]) -> tuple[str, ...]:
+        """Every name under which facts of these types may be stored, for selecting them."""
+        things = {_numbered(each.stored_name)[0] for each in fact_types}
+        return tuple(sorted(name for name in {*self.current, *self.retired} if _numbered(name)[0] in things))
+
+    def decoded_as(self, name: str) -> type[Fact] | type[RetiredFact]:
+        """The type whose bytes are stored under a name. Raises UnknownStoredName."""
+        found = self.current.get(name) or self.retired.get(name)
+        if found is None:
+            raise UnknownStoredName(
+                f"The store holds an event named {name!r}, which this version does not know; "
+                "open it with the version that wrote it, or a later one"
+            )
+        return found
+
+    def _check_free(self, name: str) -> None:
+        if name in self.current or name in self.retired:
+            raise ValueError(f"{name} already names {self.decoded_as(name).__qualname__}")
+
+    def _next(self, name: str) -> str:
+        thing, number = _numbered(name)
+        return f"{thing}{number + 1}"
 
 
-def fact_type(stored_name: str) -> type[Fact]:
-    """The type stored under a name. Raises UnknownStoredName."""
-    try:
-        return FACT_TYPES[stored_name]
-    except KeyError:
-        raise UnknownStoredName(
-            f"The store holds an event named {stored_name!r}, which this version does not know; "
-            "open it with the version that wrote it, or a later one"
-        ) from None
+def _numbered(name: str) -> tuple[str, int]:
+    """`call.requested.v1` as `call.requested.v` and 1."""
+    parts = NUMBERED.fullmatch(name)
+    if parts is None:
+        raise ValueError(f"{name!r} is no stored name; write thing.happened.v1")
+    return parts[1], int(parts[2])
 
 
-def stored_names(*fact_types: type[Fact]) -> tuple[str, ...]:
-    """The stored names of some fact types, for selecting them."""
-    return tuple(each.stored_name for each in fact_types)
+FACTS = FactRegistry()
+stored_as = FACTS.stored_as
+retired_as = FACTS.retired_as
 
 
 Metadata = dict[str, Any]

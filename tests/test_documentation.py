@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from domain.events import FACT_TYPES
+from domain.events import FACTS, Fact, FactRegistry, RetiredFact
 from tests.conftest import Database
 from tests.interfaces.cli.conftest import Study, environment, storeless, study
-from tests.support import facts
+from tests.support import facts, thermometers
 
 ROOT = Path(__file__).parents[1]
 EVENTS = ROOT / "docs" / "events.md"
@@ -22,7 +22,7 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs
 __all__ = ["environment", "storeless", "study"]
 
 
-def events_document() -> str:
+def events_document(registry: FactRegistry = FACTS) -> str:
     """Every event with its meaning and its fields."""
     lines = [
         "# Events",
@@ -33,19 +33,21 @@ def events_document() -> str:
         "in old events.",
     ]
     assert facts.EXAMPLES
-    for name, fact_type in sorted(FACT_TYPES.items()):
-        lines += [
-            "",
-            f"## {name}",
-            "",
-            " ".join((fact_type.__doc__ or "").split()),
-            "",
-            "| field | type |",
-            "|---|---|",
-        ]
-        for field in msgspec.structs.fields(fact_type):
-            lines.append(f"| {field.name}{'' if field.required else ' (optional)'} | `{_type_name(field.type)}` |")
+    for name, fact_type in sorted(registry.current.items()):
+        lines += _described(f"## {name}", fact_type)
+    if registry.retired:
+        lines += ["", "# Retired versions", "", "No longer written. Stored ones are read as the newest version."]
+    for name, retired_type in sorted(registry.retired.items()):
+        lines += _described(f"## {name}", retired_type)
     return "\n".join(lines) + "\n"
+
+
+def _described(title: str, stored: type[Fact] | type[RetiredFact]) -> list[str]:
+    fields = [
+        f"| {field.name}{'' if field.required else ' (optional)'} | `{_type_name(field.type)}` |"
+        for field in msgspec.structs.fields(stored)
+    ]
+    return ["", title, "", " ".join((stored.__doc__ or "").split()), "", "| field | type |", "|---|---|", *fields]
 
 
 def _type_name(annotation: object) -> str:
@@ -57,6 +59,15 @@ def _type_name(annotation: object) -> str:
 
 def test_the_list_of_events_is_up_to_date() -> None:
     assert EVENTS.read_text() == events_document()
+
+
+def test_retired_versions_are_listed_when_there_are_some() -> None:
+    document = events_document(thermometers.today())
+    newest, retired = document.split("# Retired versions")
+    assert "## temperature.measured.v3" in newest
+    assert "## temperature.measured.v1" in retired
+    assert "| fahrenheit | `float` |" in retired
+    assert "Retired" not in events_document()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -1,5 +1,6 @@
 """Between facts and stored bytes: MessagePack under an explicit stored name."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,16 +9,22 @@ import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from application.ports import NewEvent
-from domain.events import Envelope, Fact, RecordedEvent, fact_type
+from domain.events import FACTS, Envelope, Fact, FactRegistry, RecordedEvent
+
+Decode = Callable[[bytes], tuple[Envelope, Fact]]
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 
 
 class FactMapper(Mapper[UUID]):
-    """The library's mapper, with our names in place of module paths and one struct decoder a name."""
+    """The library's mapper, with our names in place of module paths and one struct decoder a name.
 
-    def __init__(self) -> None:
-        self._decoders: dict[str, msgspec.msgpack.Decoder[tuple[Envelope, Any]]] = {}
+    Who reads sees the newest version of every fact; only the bytes of earlier ones pay for that.
+    """
+
+    def __init__(self, facts: FactRegistry = FACTS) -> None:
+        self._facts = facts
+        self._decoders: dict[str, Decode] = {}
 
     def to_stored_event(self, domain_event: NewEvent) -> StoredEvent:  # type: ignore[override]
         """Encode an event: the state is the pair of its envelope and its fact."""
@@ -30,13 +37,13 @@ class FactMapper(Mapper[UUID]):
 
     def to_domain_event(self, stored_event: StoredEvent) -> Fact:  # type: ignore[override]
         """Decode the fact alone. Raises UnknownStoredName."""
-        return self._decode(stored_event.topic, stored_event.state)[1]
+        return self.decode(stored_event.topic, stored_event.state)[1]
 
     def to_recorded_event(
         self, stream_id: UUID, version: int, topic: str, state: bytes, position: int, recorded_at: datetime
     ) -> RecordedEvent:
         """Decode one row of the log. Raises UnknownStoredName."""
-        envelope, fact = self._decode(topic, state)
+        envelope, fact = self.decode(topic, state)
         return RecordedEvent(
             position=position,
             stream_id=stream_id,
@@ -46,9 +53,24 @@ class FactMapper(Mapper[UUID]):
             fact=fact,
         )
 
-    def _decode(self, topic: str, state: bytes) -> tuple[Envelope, Fact]:
-        decoder = self._decoders.get(topic)
-        if decoder is None:
-            decoder = msgspec.msgpack.Decoder(tuple[Envelope, fact_type(topic)])  # type: ignore[misc]
-            self._decoders[topic] = decoder
-        return decoder.decode(state)
+    def decode(self, topic: str, state: bytes) -> tuple[Envelope, Fact]:
+        """Decode stored bytes. Raises UnknownStoredName."""
+        decode = self._decoders.get(topic)
+        if decode is None:
+            decode = self._decoders[topic] = self._decoder(topic)
+        return decode(state)
+
+    def _decoder(self, topic: str) -> Decode:
+        decoder: msgspec.msgpack.Decoder[tuple[Envelope, Any]]
+        decoder = msgspec.msgpack.Decoder(tuple[Envelope, self._facts.decoded_as(topic)])  # type: ignore[misc]
+        upcasts = [retired.upcast for retired in self._facts.upcasts(topic)]
+        if not upcasts:
+            return decoder.decode
+
+        def decode_and_upcast(state: bytes) -> tuple[Envelope, Fact]:
+            envelope, fact = decoder.decode(state)
+            for upcast in upcasts:
+                fact = upcast(fact)
+            return envelope, fact
+
+        return decode_and_upcast

@@ -16,7 +16,7 @@ from domain.calls import (
     Tokens,
     VectorBlock,
 )
-from domain.events import Envelope, Fact, RecordedEvent
+from domain.events import FACTS, Envelope, Fact, FactRegistry, RecordedEvent
 from infrastructure.event_store.datastore import Datastore
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.recorder import Recorder
@@ -41,8 +41,8 @@ SERVER_ERROR = AttemptError(kind="server_error", message="try later", transient=
 class Log:
     """Appends facts to the next versions of their streams; implements EventPages."""
 
-    def __init__(self, uri: str) -> None:
-        self.recorder = Recorder(Datastore(uri, pool_size=3), FactMapper())
+    def __init__(self, uri: str, facts: FactRegistry = FACTS) -> None:
+        self.recorder = Recorder(Datastore(uri, pool_size=3), FactMapper(facts))
         self.connection = psycopg.connect(uri, autocommit=True)
         self.versions: dict[UUID, int] = {}
         self.at = NOON

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from application.ports import NewEvent
-from domain.events import FACT_TYPES, Fact
+from domain.events import FACTS, Fact
 from infrastructure.event_store.mapper import FactMapper
 from tests.support.facts import ENVELOPE, EXAMPLES
 
@@ -25,13 +25,25 @@ def encoded(fact: Fact) -> bytes:
 
 
 def test_every_event_has_golden_bytes() -> None:
-    assert set(json.loads(GOLDEN.read_text())) == set(FACT_TYPES)
+    assert set(json.loads(GOLDEN.read_text())) == {*FACTS.current, *FACTS.retired}
+
+
+@pytest.mark.parametrize("name", json.loads(GOLDEN.read_text()))
+def test_bytes_of_every_version_are_read_as_todays_fact(name: str) -> None:
+    _, fact = FactMapper().decode(name, base64.b64decode(json.loads(GOLDEN.read_text())[name]))
+    assert FACTS.current[fact.stored_name] is type(fact)
+
+
+@pytest.mark.parametrize("name", sorted(FACTS.current))
+def test_no_version_is_left_out(name: str) -> None:
+    thing, _, number = name.rpartition(".v")
+    assert set(FACTS.stored_names(FACTS.current[name])) == {f"{thing}.v{n}" for n in range(1, int(number) + 1)}
 
 
 @pytest.mark.parametrize("fact", EXAMPLES, ids=lambda fact: fact.stored_name)
 def test_golden_bytes_decode_to_the_same_fact(fact: Fact) -> None:
     state = base64.b64decode(json.loads(GOLDEN.read_text())[fact.stored_name])
-    assert FactMapper()._decode(fact.stored_name, state) == (ENVELOPE, fact)
+    assert FactMapper().decode(fact.stored_name, state) == (ENVELOPE, fact)
 
 
 @pytest.mark.parametrize("fact", EXAMPLES, ids=lambda fact: fact.stored_name)
