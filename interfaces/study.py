@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -28,7 +28,9 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
+from interfaces.as_of import AsOf, position_or_moment
 from projections.follow import Follower
+from projections.paging import as_of_in
 from projections.queries import Queries
 from projections.rebuild import VerifyReport, rebuild, status, verify
 
@@ -110,13 +112,21 @@ class Study:
         await self.wait_until(await asyncio.to_thread(self.store.last_position))
         return dataset
 
-    async def dataset(self, name: str) -> Json:
+    async def dataset(self, name: str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """A dataset by name. Raises NotFound."""
-        return await self.queries.dataset(name)
+        return await self.queries.dataset(name, as_of=await self.shown(as_of, at_least))
 
-    async def datasets(self, *, limit: int = 50, cursor: str | None = None) -> Json:
+    async def datasets(
+        self,
+        *,
+        as_of: AsOf | None = None,
+        at_least: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
         """The datasets, newest first."""
-        return await self.queries.datasets(limit=limit, cursor=cursor)
+        position = await self.shown(as_of, at_least, cursor)
+        return await self.queries.datasets(as_of=position, limit=limit, cursor=cursor)
 
     async def embed_dataset(
         self,
@@ -210,13 +220,21 @@ class Study:
             raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
         return {k: await self._array(step.artifact_ids["sweep_labels"]) for k, step in sorted(state.steps.items())}
 
-    async def sweep(self, sweep_id: UUID | str) -> Json:
+    async def sweep(self, sweep_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """A sweep with its steps and clusters. Raises NotFound."""
-        return await self.queries.sweep(_id(sweep_id))
+        return await self.queries.sweep(_id(sweep_id), as_of=await self.shown(as_of, at_least))
 
-    async def sweeps(self, *, limit: int = 50, cursor: str | None = None) -> Json:
+    async def sweeps(
+        self,
+        *,
+        as_of: AsOf | None = None,
+        at_least: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
         """The sweeps, newest first."""
-        return await self.queries.sweeps(limit=limit, cursor=cursor)
+        position = await self.shown(as_of, at_least, cursor)
+        return await self.queries.sweeps(as_of=position, limit=limit, cursor=cursor)
 
     async def report(self, sweep_id: UUID | str) -> "ReportData":
         """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
@@ -260,17 +278,15 @@ class Study:
         since: datetime | None = None,
         until: datetime | None = None,
         search: str | None = None,
-        as_of: str | None = None,
+        as_of: AsOf | None = None,
         at_least: int | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Json:
-        """Calls, newest first, as they stood at `as_of` (a time or a position)."""
+        """Calls, newest first."""
         if group is not None:
             group_type, _, name = group.partition("/")
             group_id = group_id_of(group_type, name)
-        if at_least is not None:
-            await self.wait_until(at_least)
         return await self.queries.list_calls(
             provider=provider,
             model=model,
@@ -280,20 +296,18 @@ class Study:
             since=since,
             until=until,
             search=search,
-            as_of=await self.position_of(as_of),
+            as_of=await self.shown(as_of, at_least, cursor),
             limit=limit,
             cursor=cursor,
         )
 
-    async def call(self, call_id: UUID | str, *, as_of: str | None = None, at_least: int | None = None) -> Json:
+    async def call(self, call_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """One call with its request, answer and attempts. Raises NotFound."""
-        if at_least is not None:
-            await self.wait_until(at_least)
-        return await self.queries.call(_id(call_id), as_of=await self.position_of(as_of))
+        return await self.queries.call(_id(call_id), as_of=await self.shown(as_of, at_least))
 
-    async def attempts(self, call_id: UUID | str) -> Json:
+    async def attempts(self, call_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """The attempts of one call, in order. Raises NotFound."""
-        return await self.queries.attempts(_id(call_id))
+        return await self.queries.attempts(_id(call_id), as_of=await self.shown(as_of, at_least))
 
     async def history(self, kind: str, entity_id: UUID | str) -> Json:
         """Every event of one thing, in order, with its decoded fact. Raises NotFound."""
@@ -307,19 +321,37 @@ class Study:
 
     # The state of the house
 
-    async def position_of(self, as_of: str | None) -> int | None:
-        """A moment or a position as a position. Raises Rejected for what is neither."""
-        if as_of is None:
-            return None
-        if as_of.isdecimal():
-            return int(as_of)
-        try:
-            moment = datetime.fromisoformat(as_of)
-        except ValueError:
+    async def shown(self, as_of: AsOf | None, at_least: int | None = None, cursor: str | None = None) -> int | None:
+        """The position that a query is to answer as of, None for now, once the read models show what was asked for.
+
+        A cursor goes on at the position where its list began: a time that was still to come then leads further now.
+        Raises Rejected, Unavailable when the read models don't get there in time.
+        """
+        began = None if cursor is None else as_of_in(cursor)
+        asked = began if as_of is None else position_or_moment(as_of)
+        position = None if asked is None else await self.position_of(asked)
+        if began is not None and position is not None and isinstance(asked, datetime):
+            position = min(position, began)
+        if position is not None or at_least is not None:
+            await self.wait_until(max(position or 0, at_least or 0))
+        return position
+
+    async def position_of(self, as_of: AsOf) -> int:
+        """The last position at a time, or a position that there is. A time that is still to come means the log's end.
+
+        Raises Rejected for what is neither, and for a position after the end.
+        """
+        asked = position_or_moment(as_of)
+        if isinstance(asked, datetime):
+            return await self.store.position_at(asked)
+        last = await asyncio.to_thread(self.store.last_position)
+        if asked > last:
             raise Rejected(
-                f"{as_of!r} is neither a position nor a time such as 2026-03-01T12:00:00Z", fields=("as_of",)
-            ) from None
-        return await self.store.position_at(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+                f"as_of: {str(asked)[:60]} is after the end of the log, which is at position {last}; "
+                "a day is written 2026-03-01",
+                fields=("as_of",),
+            )
+        return asked
 
     async def wait_until(self, position: int, timeout_seconds: float = READ_YOUR_WRITES_SECONDS) -> None:
         """Until the read models show a position. Raises Unavailable when they don't in time."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from application.recover_calls import OpenCall
 from domain.calls import Modality
 from domain.errors import NotFound, Rejected
-from projections.paging import Page, checked_limit, cursor_after, key_of, last_counted
+from projections.paging import Page, at_position, checked_limit, key_of, last_counted, page_of
 from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
 from projections.reading import Reader, Row
 
@@ -87,7 +87,7 @@ class CallQueries:
         """Calls, newest first, as they stood at a position. Raises Rejected for an unknown status or modality."""
         conditions, parameters = _conditions(wanted)
         if cursor is not None:
-            parameters["after_at"], parameters["after_position"] = key_of(cursor, tuple[datetime, int])
+            parameters["after_at"], parameters["after_position"] = key_of(cursor, tuple[datetime, int], as_of)
             conditions.append("(c.created_at, c.requested_position) < (%(after_at)s, %(after_position)s)")
         rows = await self._reader.rows(
             f"SELECT {ITEM} FROM {_calls(as_of)} c {BODIES if wanted.search else ''} "  # noqa: S608 - our own names
@@ -99,9 +99,7 @@ class CallQueries:
                 "position": last_counted(as_of),
             },
         )
-        more = len(rows) > limit
-        items = rows[:limit]
-        return Page(items, cursor_after(items[-1]["created_at"], items[-1]["position"]) if more else None)
+        return page_of(rows, limit, as_of, lambda row: (row["created_at"], row["position"]))
 
     async def call(self, call_id: UUID, *, as_of: int | None = None) -> Row:
         """One call with `request`, `response`, `text`, `prompt` and `attempts_made`. Raises NotFound."""
@@ -112,7 +110,7 @@ class CallQueries:
             {"call_id": call_id, "as_of": as_of},
         )
         if row is None:
-            raise NotFound(f"There is no call {call_id}{'' if as_of is None else f' at position {as_of}'}")
+            raise NotFound(f"There is no call {call_id}{at_position(as_of)}")
         request, response = _json(row.pop("request")), _json(row.pop("response"))
         text_path = row.pop("text_path")
         row |= {"request": request, "response": response, "prompt": prompt_preview(request)}

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import NotFound
-from projections.paging import LATEST, Page, checked_limit, cursor_after, key_of, last_counted
+from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
 from projections.reading import Reader, Row
 
 # A dataset goes by the names of its groups; the same content under two names is one dataset in two groups.
@@ -35,7 +35,9 @@ class CatalogueQueries:
             f"{DATASETS} AND g.name = %(name)s", {"name": name, "position": last_counted(as_of)}
         )
         if row is None:
-            raise NotFound(f"There is no dataset {name!r}; `study dataset list` shows the ones there are")
+            raise NotFound(
+                f"There is no dataset {name!r}{at_position(as_of)}; `study dataset list` shows the ones there are"
+            )
         return row
 
     async def datasets(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Page[Row]:
@@ -81,14 +83,16 @@ class CatalogueQueries:
             {"wanted": wanted, "position": last_counted(as_of)},
         )
         if row is None:
-            raise NotFound(f"There is no artifact {str(wanted)[:100]}; `study artifact list` shows the ones there are")
+            raise NotFound(
+                f"There is no artifact {str(wanted)[:100]}{at_position(as_of)}; "
+                "`study artifact list` shows the ones there are"
+            )
         return row
 
     async def _page(
         self, sql: str, parameters: dict[str, Any], as_of: int | None, limit: int, cursor: str | None
     ) -> Page[Row]:
-        before = LATEST if cursor is None else key_of(cursor, tuple[int])[0]
+        before = LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0]
         paged = {**parameters, "position": last_counted(as_of), "before": before, "limit": checked_limit(limit) + 1}
         rows = await self._reader.rows(f"{sql} LIMIT %(limit)s", paged)
-        items = rows[:limit]
-        return Page(items, cursor_after(items[-1]["position"]) if len(rows) > limit else None)
+        return page_of(rows, limit, as_of, lambda row: (row["position"],))

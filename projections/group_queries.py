@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import NotFound
-from projections.paging import LATEST, Page, checked_limit, cursor_after, key_of, last_counted
+from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
 from projections.reading import Reader, Row
 
 UNPLACED = 2**31 - 1  # sorts after every place
@@ -22,7 +22,7 @@ class GroupQueries:
         self, *, group_type: str | None = None, as_of: int | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page[Row]:
         """Groups, of one type or of all, newest first."""
-        before = LATEST if cursor is None else key_of(cursor, tuple[int])[0]
+        before = LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0]
         rows = await self._reader.rows(
             f"SELECT {GROUP} FROM projections.groups g WHERE g.position <= %(position)s "  # noqa: S608 - our own names
             "AND g.position < %(before)s AND (%(group_type)s::text IS NULL OR g.group_type = %(group_type)s) "
@@ -34,8 +34,7 @@ class GroupQueries:
                 "limit": checked_limit(limit) + 1,
             },
         )
-        items = rows[:limit]
-        return Page(items, cursor_after(items[-1]["position"]) if len(rows) > limit else None)
+        return page_of(rows, limit, as_of, lambda row: (row["position"],))
 
     async def group(self, group_id: UUID, *, as_of: int | None = None) -> Row:
         """One group with its `member_count`. Raises NotFound."""
@@ -46,7 +45,7 @@ class GroupQueries:
             {"group_id": group_id, "position": last_counted(as_of)},
         )
         if row is None:
-            raise NotFound(f"There is no group {group_id}{'' if as_of is None else f' at position {as_of}'}")
+            raise NotFound(f"There is no group {group_id}{at_position(as_of)}")
         return row
 
     async def group_named(self, group_type: str, name: str, *, as_of: int | None = None) -> Row:
@@ -57,7 +56,10 @@ class GroupQueries:
             {"group_type": group_type, "name": name, "position": last_counted(as_of)},
         )
         if row is None:
-            raise NotFound(f"There is no group {group_type}/{name}; `study group list` shows the ones there are")
+            raise NotFound(
+                f"There is no group {group_type}/{name}{at_position(as_of)}; "
+                "`study group list` shows the ones there are"
+            )
         return await self.group(row["group_id"], as_of=as_of)
 
     async def members(
@@ -65,7 +67,7 @@ class GroupQueries:
     ) -> Page[Row]:
         """A group's calls: by their place, those without one last, in the order they were added. Raises NotFound."""
         await self.group(group_id, as_of=as_of)
-        after = (-UNPLACED, 0, 0) if cursor is None else key_of(cursor, tuple[int, int, int])
+        after = (-UNPLACED, 0, 0) if cursor is None else key_of(cursor, tuple[int, int, int], as_of)
         rows = await self._reader.rows(
             "SELECT m.group_id, m.call_id, m.role, m.place AS position, m.added_at, m.added_position, m.ordinal "  # noqa: S608
             f"FROM projections.group_members m WHERE m.group_id = %(group_id)s AND {STANDING.format('m')} "
@@ -80,12 +82,10 @@ class GroupQueries:
                 "limit": checked_limit(limit) + 1,
             },
         )
-        items = rows[:limit]
-        keys = [
-            (UNPLACED if row["position"] is None else row["position"], row["added_position"], row.pop("ordinal"))
-            for row in items
-        ]
-        return Page(items, cursor_after(*keys[-1]) if len(rows) > limit else None)
+        page = page_of(rows, limit, as_of, _member_key)
+        for row in page.items:
+            del row["ordinal"]
+        return page
 
     async def children(self, group_id: UUID, *, link_type: str | None = None, as_of: int | None = None) -> list[Row]:
         """The groups that this one links to, each with its link, in their order. Raises NotFound."""
@@ -123,3 +123,8 @@ class GroupQueries:
             "ORDER BY l.place NULLS LAST, l.added_position",
             parameters,
         )
+
+
+def _member_key(row: Row) -> tuple[int, int, int]:
+    place = row["position"]
+    return (UNPLACED if place is None else place, row["added_position"], row["ordinal"])

@@ -1,7 +1,12 @@
-"""Pages of a long list, and the opaque cursors that lead from one to the next."""
+"""Pages of a long list, and the opaque cursors that lead from one to the next.
+
+Lists are ordered by what never changes, so however many items come meanwhile, paging on skips none that was there at
+the first page, and repeats none. The cursor of a list as of a position carries that position: all pages stand at it.
+"""
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -35,16 +40,41 @@ def checked_limit(limit: int) -> int:
     return limit
 
 
-def cursor_after(*key: Any) -> str:
-    """An opaque cursor that says: go on after this key."""
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(key)).decode().rstrip("=")
+def at_position(as_of: int | None) -> str:
+    """What an error adds about when something was looked for."""
+    return "" if as_of is None else f" at position {as_of}"
 
 
-def key_of(cursor: str, kind: type[K]) -> K:
-    """The key inside a cursor. Raises Rejected for one that is not of this list."""
+def page_of(rows: list[T], limit: int, as_of: int | None, key: Callable[[T], tuple[Any, ...]]) -> Page[T]:
+    """A page of `limit` rows, of which one more was asked for; the next one goes on after the last one's key."""
+    items = rows[:limit]
+    if len(rows) <= limit:
+        return Page(items)
+    packed = msgspec.msgpack.encode((as_of, key(items[-1])))
+    return Page(items, base64.urlsafe_b64encode(packed).decode().rstrip("="))
+
+
+def key_of(cursor: str, kind: type[K], as_of: int | None) -> K:
+    """The key inside a cursor. Raises Rejected for one that is not of this list, or of another moment."""
+    pinned, key = _unpacked(cursor, kind)
+    if pinned != as_of:
+        raise Rejected(
+            f"This cursor goes on with a list {'of now' if pinned is None else f'as of position {pinned}'}; "
+            "pass the as_of of the page before, or none",
+            fields=("cursor", "as_of"),
+        )
+    return key
+
+
+def as_of_in(cursor: str) -> int | None:
+    """The position at which a cursor's list stands; None for now. Raises Rejected for what is no cursor."""
+    return _unpacked(cursor, list[Any])[0]
+
+
+def _unpacked(cursor: str, kind: type[K]) -> tuple[int | None, K]:
     try:
         packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.msgpack.decode(packed, type=kind)
+        return msgspec.msgpack.decode(packed, type=tuple[int | None, kind])  # type: ignore[valid-type]
     except (binascii.Error, ValueError, msgspec.DecodeError):
         raise Rejected(
             f"{cursor[:40]!r} is no cursor of this list; pass next_cursor of the page before, unchanged",

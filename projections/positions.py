@@ -42,7 +42,7 @@ class PositionWaits:
             behind = {name: at for name, at in (await asyncio.to_thread(self.positions)).items() if at < at_least}
             if behind:
                 raise Unavailable(
-                    f"What you wrote at position {at_least} is stored, but not to be read after {timeout_seconds:g} s: "
+                    f"Position {at_least} is stored, but not to be read after {timeout_seconds:g} s: "
                     f"{', '.join(f'{name} is at {at}' for name, at in behind.items())}; "
                     "try again later, or see `study projections status`"
                 ) from None
@@ -78,7 +78,7 @@ class PositionWaits:
             elif failed is not None:
                 waiter.set_exception(
                     Unavailable(
-                        f"What you wrote at position {at_least} is stored, but the read model {failed[0]} stopped at "
+                        f"Position {at_least} is stored, but the read model {failed[0]} stopped at "
                         f"event {failed[2]}: {failed[3]}; see `study projections status`"
                     )
                 )

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import NotFound
-from projections.paging import LATEST, Page, checked_limit, cursor_after, key_of, last_counted
+from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
 from projections.reading import Reader, Row
 
 SWEEPS = """
@@ -47,21 +47,23 @@ class SweepQueries:
             f"{SWEEPS} AND s.sweep_id = %(sweep_id)s", {"sweep_id": sweep_id, "position": last_counted(as_of)}
         )
         if not found:
-            raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
+            raise NotFound(
+                f"There is no sweep {sweep_id}{at_position(as_of)}; `study sweep list` shows the ones there are"
+            )
         return (await self._with_steps(found, as_of))[0]
 
     async def sweeps(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Page[Row]:
         """Sweeps, newest first, each with its steps and clusters."""
         parameters: dict[str, Any] = {
             "position": last_counted(as_of),
-            "before": LATEST if cursor is None else key_of(cursor, tuple[int])[0],
+            "before": LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0],
             "limit": checked_limit(limit) + 1,
         }
         rows = await self._reader.rows(
             f"{SWEEPS} AND s.started_position < %(before)s ORDER BY s.started_position DESC LIMIT %(limit)s", parameters
         )
-        items = await self._with_steps(rows[:limit], as_of)
-        return Page(items, cursor_after(items[-1]["position"]) if len(rows) > limit else None)
+        page = page_of(rows, limit, as_of, lambda row: (row["position"],))
+        return Page(await self._with_steps(page.items, as_of), page.next_cursor)
 
     async def _with_steps(self, sweeps: list[Row], as_of: int | None) -> list[Row]:
         sweep_ids = [sweep["sweep_id"] for sweep in sweeps]

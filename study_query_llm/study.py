@@ -21,6 +21,7 @@ from domain.errors import Rejected
 from domain.sweeps import SweepConfig
 from infrastructure.settings import read_settings
 from infrastructure.table_files import read_table
+from interfaces.as_of import AsOf
 from interfaces.composition import open_study
 from interfaces.study import Json
 from interfaces.study import Study as Wired
@@ -198,9 +199,17 @@ class AsyncStudy:
         """Calls, newest first; filters are those of `study calls` (provider, status, since, as_of, limit …)."""
         return Rows((await self._wired.calls(**filters))["items"])
 
-    async def call(self, call_id: UUID | str) -> Json:
-        """One call with its request, answer and attempts. Raises NotFound."""
-        return await self._wired.call(call_id)
+    async def call(self, call_id: UUID | str, *, as_of: AsOf | None = None) -> Json:
+        """One call with its request, answer and attempts, as of a time or position. Raises NotFound."""
+        return await self._wired.call(call_id, as_of=as_of)
+
+    async def datasets(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
+        """Datasets, newest first, as of a time or position."""
+        return Rows((await self._wired.datasets(as_of=as_of, limit=limit))["items"])
+
+    async def sweeps(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
+        """Sweeps with their steps and clusters, finished or not, newest first, as of a time or position."""
+        return Rows((await self._wired.sweeps(as_of=as_of, limit=limit))["items"])
 
     async def history(self, kind: str, entity_id: UUID | str) -> Rows:
         """Every event of one thing, in order. Raises NotFound."""
@@ -242,9 +251,17 @@ class Study:
         """See AsyncStudy.calls."""
         return self._portal.call(partial(self._study.calls, **filters))
 
-    def call(self, call_id: UUID | str) -> Json:
+    def call(self, call_id: UUID | str, **options: Any) -> Json:
         """See AsyncStudy.call."""
-        return self._portal.call(self._study.call, call_id)
+        return self._portal.call(partial(self._study.call, call_id, **options))
+
+    def datasets(self, **options: Any) -> Rows:
+        """See AsyncStudy.datasets."""
+        return self._portal.call(partial(self._study.datasets, **options))
+
+    def sweeps(self, **options: Any) -> Rows:
+        """See AsyncStudy.sweeps."""
+        return self._portal.call(partial(self._study.sweeps, **options))
 
     def history(self, kind: str, entity_id: UUID | str) -> Rows:
         """See AsyncStudy.history."""

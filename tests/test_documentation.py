@@ -90,11 +90,14 @@ def test_the_guides_commands_work(study: Study, tmp_path: Path) -> None:
         assert done.code == (2 if command[1:3] == ["db", "stop"] else 0), (command, done)
 
 
-def test_the_readmes_python_works(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "guide.md"], ids=lambda path: path.name)
+def test_the_documents_python_works(
+    document: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", database.application_uri)
     monkeypatch.setenv("STUDY_HOME", str(tmp_path))
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(block, "README.md", "exec"), {})
+    (block,) = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+    exec(compile(block, document.name, "exec"), {})
 
 
 def test_the_readme_names_every_command_that_its_examples_use() -> None:

@@ -18,6 +18,7 @@ from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.recorder import Recorder
 
 IN_DOUBT_AFTER_SECONDS = 15.0
+APPEND_LOCK = (7453, 1)  # as events.append takes it
 
 
 class PostgresEventStore:
@@ -48,7 +49,7 @@ class PostgresEventStore:
         return await asyncio.to_thread(self._identity)
 
     async def position_at(self, moment: datetime) -> int:
-        """The last position recorded at or before a moment."""
+        """The last position recorded at or before a moment: for a moment that has passed, always the same one."""
         return await asyncio.to_thread(self._position_at, moment)
 
     async def processes_in_doubt(
@@ -113,6 +114,8 @@ class PostgresEventStore:
         return self._query("SELECT store_id FROM events.store", ())[0][0]  # type: ignore[return-value]
 
     def _position_at(self, moment: datetime) -> int:
+        # Who writes just now has set the time of recording already: wait until it can be seen.
+        self._query("SELECT pg_advisory_xact_lock_shared(%s, %s)", APPEND_LOCK)
         return int(str(self._query("SELECT events.position_at(%s)", (moment,))[0][0]))
 
     def _processes_in_doubt(self, processes: list[int], after_seconds: float) -> dict[int, datetime]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, moment, study_command
+from interfaces.cli.command import Invocation, as_of_option, moment, study_command
 
 if TYPE_CHECKING:
     from application.ask_model import Answer, Question
@@ -184,7 +184,7 @@ def _show_lines(items: list[dict[str, Any]]) -> None:
 @click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
 @click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
 @click.option("--search", metavar="TEXT", help="Only those whose prompt or answer holds this text.")
-@click.option("--as-of", metavar="WHEN", help="As things stood at a time or log position.")
+@as_of_option
 @click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on after a page: its next_cursor.")
 def calls(invocation: Invocation, **filters: Any) -> None:
@@ -211,7 +211,7 @@ def calls(invocation: Invocation, **filters: Any) -> None:
 
 
 @click.argument("call_id")
-@click.option("--as-of", metavar="WHEN", help="As it stood at a time or log position.")
+@as_of_option
 def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
     """Show one call: request, attempts, answer."""
     from interfaces.cli.tables import table

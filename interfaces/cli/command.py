@@ -130,6 +130,9 @@ def study_command(
     return register
 
 
+as_of_option = click.option(
+    "--as-of", metavar="WHEN", help="As things stood at a time (UTC unless it says), or at a position in the log."
+)
 SHARED_OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout."),
     click.option("--database-url", metavar="URL", help="Use this Postgres instead of the embedded one."),

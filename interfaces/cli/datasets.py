@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, study_command
+from interfaces.cli.command import Invocation, as_of_option, study_command
 
 if TYPE_CHECKING:
     from application.embed_texts import Embedded
@@ -62,12 +62,13 @@ def import_file(
     )
 
 
-def list_all(invocation: Invocation) -> None:
+@as_of_option
+def list_all(invocation: Invocation, as_of: str | None) -> None:
     """List the datasets, newest first."""
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.datasets(limit=1000)
+        return await study.datasets(as_of=as_of, limit=1000)
 
     page = invocation.run(work)
     rows = [
@@ -79,12 +80,13 @@ def list_all(invocation: Invocation) -> None:
 
 
 @click.argument("name")
-def show(invocation: Invocation, name: str) -> None:
+@as_of_option
+def show(invocation: Invocation, name: str, as_of: str | None) -> None:
     """Show one dataset."""
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.dataset(name)
+        return await study.dataset(name, as_of=as_of)
 
     found = invocation.run(work)
     rows = [[key, str(value)] for key, value in found.items() if value not in (None, {}, "")]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from interfaces.cli.command import Invocation, Stages, study_command
+from interfaces.cli.command import Invocation, Stages, as_of_option, study_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -212,12 +212,13 @@ def show_sweep(console: "Console", sweep: dict[str, Any]) -> None:
         console.print(f"Next: study report {sweep['sweep_id']} --out report.html", highlight=False)
 
 
-def list_all(invocation: Invocation) -> None:
+@as_of_option
+def list_all(invocation: Invocation, as_of: str | None) -> None:
     """List the sweeps, newest first."""
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.sweeps(limit=1000)
+        return await study.sweeps(as_of=as_of, limit=1000)
 
     page = invocation.run(work)
     rows = [
@@ -229,11 +230,12 @@ def list_all(invocation: Invocation) -> None:
 
 
 @click.argument("sweep_id")
-def show(invocation: Invocation, sweep_id: str) -> None:
+@as_of_option
+def show(invocation: Invocation, sweep_id: str, as_of: str | None) -> None:
     """Show one sweep: its steps, the chosen K, the clusters."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.sweep(sweep_id)
+        return await study.sweep(sweep_id, as_of=as_of)
 
     sweep = invocation.run(work)
     invocation.answer(sweep, lambda console: show_sweep(console, sweep))

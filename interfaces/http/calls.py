@@ -163,9 +163,9 @@ async def get_call(study: OpenStudy, call_id: FromPath[str], as_of: AsOf = None,
 
 
 @get("/calls/{call_id:str}/attempts", summary="List a call's attempts", responses=problem_responses(400, 404, 503))
-async def list_attempts(study: OpenStudy, call_id: FromPath[str]) -> Json:
+async def list_attempts(study: OpenStudy, call_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
     """Each attempt in order, with what went wrong and how long it took."""
-    return await study.attempts(call_id)
+    return await study.attempts(call_id, as_of=as_of, at_least=at_least)
 
 
 @get("/calls/{call_id:str}/events", summary="Read a call's history", responses=problem_responses(400, 404, 503))

@@ -9,7 +9,7 @@ from litestar.params import Body, FromPath
 from msgspec import Meta, Struct
 
 from application.import_dataset import Table
-from interfaces.http.parameters import Cursor, Json, Limit, OpenStudy, RequestContext
+from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, OpenStudy, RequestContext
 from interfaces.http.problems import problem_responses
 
 Cell: TypeAlias = str | int | float | bool | None
@@ -59,15 +59,17 @@ async def import_dataset(
 
 
 @get("/datasets", summary="List datasets", responses=problem_responses(400, 503))
-async def list_datasets(study: OpenStudy, limit: Limit = 50, cursor: Cursor = None) -> Json:
+async def list_datasets(
+    study: OpenStudy, as_of: AsOf = None, at_least: AtLeast = None, limit: Limit = 50, cursor: Cursor = None
+) -> Json:
     """The datasets, newest first."""
-    return await study.datasets(limit=limit, cursor=cursor)
+    return await study.datasets(as_of=as_of, at_least=at_least, limit=limit, cursor=cursor)
 
 
 @get("/datasets/{name:path}", summary="Look at a dataset", responses=problem_responses(400, 404, 503))
-async def get_dataset(study: OpenStudy, name: FromPath[str]) -> Json:
+async def get_dataset(study: OpenStudy, name: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
     """One dataset by its name."""
-    return await study.dataset(name.removeprefix("/"))
+    return await study.dataset(name.removeprefix("/"), as_of=as_of, at_least=at_least)
 
 
 def _as_text(value: Cell) -> str | None:

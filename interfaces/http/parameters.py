@@ -22,7 +22,12 @@ Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="The most items
 Cursor = Annotated[str | None, QueryParameter(description="next_cursor of the page before.")]
 AsOf = Annotated[
     str | None,
-    QueryParameter(description="Show what stood then: a time such as 2026-03-01T12:00:00Z, or a position in the log."),
+    QueryParameter(
+        description=(
+            "Show what stood then: a time such as 2026-03-01T12:00:00Z, or a position in the log. "
+            "A cursor keeps it for the pages that follow."
+        )
+    ),
 ]
 AtLeast = Annotated[
     int | None,

@@ -188,6 +188,20 @@ async def test_time_leads_to_a_position(store: PostgresEventStore) -> None:
     assert await store.position_at(datetime.now(UTC)) == 37
 
 
+async def test_a_moment_that_has_passed_leads_to_one_position_though_a_writer_has_not_committed(
+    database: Database, store: PostgresEventStore
+) -> None:
+    await store.append(append_of())
+    with psycopg.connect(database.owner_uri) as writer:
+        encoded = store.recorder.encode(append_of())
+        (written,) = store.recorder.insert_appends(writer, [encoded], process=1)
+        moment = datetime.now(UTC)
+        asked = asyncio.create_task(store.position_at(moment))
+        await asyncio.wait([asked], timeout=0.3)
+        writer.commit()
+    assert await asked == written.position == 2
+
+
 async def test_an_unknown_stored_name_is_named(database: Database, store: PostgresEventStore) -> None:
     await store.append(append_of())
     with psycopg.connect(database.owner_uri, autocommit=True) as owner:

@@ -65,6 +65,27 @@ def test_an_openai_compatible_endpoint_is_asked_through_its_retries(study_here: 
     assert (answer["provider"], answer["text"], answer["attempts"]) == ("openai", "echo: hello", 2)
 
 
+def test_every_question_can_be_asked_as_of_a_moment(study_here: Study, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("a cat\na dog\na bus\n")
+    study_here("dataset", "import", str(tmp_path / "lines.txt"), "--name", "lines")
+    swept = study_here("sweep", "run", "lines", "--provider", "local", "--k-max", "2", "--restarts", "1", "--json")
+    sweep_id = swept.document["sweep_id"]
+    call_id = study_here("calls", "--json").document["items"][0]["call_id"]
+    last = study_here("history", "sweep", sweep_id, "--json").document["items"][-1]
+    for words in (("calls",), ("dataset", "list"), ("sweep", "list")):
+        found = [
+            len(study_here(*words, "--as-of", when, "--json").document["items"])
+            for when in ("0", "2020-01-01", str(last["position"]), last["recorded_at"], "2999-01-01")
+        ]
+        assert found == [0, 0, 1, 1, 1], words
+    for words in (("call", call_id), ("dataset", "show", "lines"), ("sweep", "show", sweep_id)):
+        assert study_here(*words, "--as-of", last["recorded_at"]).code == 0
+        before = study_here(*words, "--as-of", "0")
+        assert (before.code, "at position 0" in before.err) == (3, True), words
+        beyond = study_here(*words, "--as-of", "20990301", "--json")
+        assert (beyond.code, beyond.document["fields"]) == (2, ["as_of"]), words
+
+
 def test_a_file_of_prompts_keeps_its_order_and_its_failures(study_here: Study, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(json.dumps({"prompt": f"prompt {number}"}) for number in range(1, 31)))

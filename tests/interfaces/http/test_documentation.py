@@ -4,6 +4,7 @@ import re
 
 import httpx
 
+NO_ID = "0195512a-7c00-7000-8000-000000000001"
 ROUTES = {
     ("/health/live", "get"),
     ("/health/ready", "get"),
@@ -23,6 +24,26 @@ ROUTES = {
     ("/api/providers", "get"),
     ("/api/providers/{name}/models", "get"),
 }
+
+
+# What tells of this moment alone, or of the log itself.
+TIMELESS = ("/health/", "/api/providers", "/api/projections", "/api/calls/{call_id}/events")
+
+
+def test_every_question_about_what_is_recorded_can_be_asked_as_of_a_moment(reader: httpx.Client) -> None:
+    paths = reader.get("/api/openapi.json").json()["paths"]
+    asked = {path: item["get"] for path, item in paths.items() if "get" in item and not path.startswith(TIMELESS)}
+    assert asked
+    for path, operation in asked.items():
+        assert {"as_of", "at_least"} <= {parameter["name"] for parameter in operation["parameters"]}, path
+        address = path.replace("{call_id}", NO_ID).replace("{sweep_id}", NO_ID).replace("{name}", "none")
+        answer = reader.get(address, params={"as_of": "0", "at_least": 0})
+        if "{" in path:
+            assert (answer.status_code, "at position 0" in answer.text) == (404, True), path
+        else:
+            assert answer.json() == {"items": [], "next_cursor": None}, path
+        refused = reader.get(address, params={"as_of": "tomorrow"})
+        assert (refused.status_code, refused.json()["fields"]) == (400, ["as_of"]), path
 
 
 def test_every_route_is_documented_with_its_problems(reader: httpx.Client) -> None:
