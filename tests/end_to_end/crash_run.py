@@ -133,7 +133,7 @@ def _reconcile(database_url: str, answers: Path, seen: Path) -> dict[str, Any]:
         for topic, state in connection.execute(
             "SELECT topic, state FROM events.events WHERE topic = 'call.requested.v1'"
         ).fetchall():
-            fact = mapper._decode(topic, state)[1]
+            fact = mapper.decode(topic, state)[1]
             assert isinstance(fact, CallRequested)
             requested[fact.request.sha256] += 1
         statuses = dict(connection.execute("SELECT status, count(*) FROM study.raw_calls GROUP BY 1").fetchall())
