@@ -51,12 +51,31 @@ class Settings(ProviderSettings, BaseSettings):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text and not str(text).startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://")
+        if text:
+            _check_url(str(text))
         return text or None
 
     @field_validator("study_log_level", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+
+def _check_url(url: str) -> None:
+    """Raise ValueError for what libpq would misread; never shows the URL, since it may hold a password."""
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    except Error:
+        parts = {"port": "unreadable"}
+    ports = parts.get("port", "").replace(",", "")
+    if (not ports.isdecimal() and ports) or "@" in parts.get("host", "") + parts.get("dbname", ""):
+        raise ValueError(
+            "can't be read as a libpq URL; check its parameters, and write special characters of the password "
+            "as %40 for @, %2F for /, %3A for :, %25 for %"
+        )
 
 
 def read_settings(**flags: Any) -> Settings:

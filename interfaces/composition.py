@@ -6,10 +6,10 @@ import os
 import random
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
@@ -25,11 +25,10 @@ from application.keep_artifact import KeepArtifact
 from application.notebook import Notebook
 from application.providers import Provider
 from application.recover_calls import RecoverCalls
-from application.replay_journal import ReplayJournal
 from application.run_sweep import RunSweep
+from application.store_trouble import unavailable
 from application.summarise_texts import SummariseTexts
-from domain.errors import StudyError, Unavailable
-from infrastructure.answer_journal import JOURNALS, AnswerJournal
+from domain.errors import Unavailable
 from infrastructure.artifact_files import FolderArtifacts
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.compute import LocalCompute
@@ -51,11 +50,9 @@ if TYPE_CHECKING:
 READ_CONNECTIONS = 4
 READ_TIMEOUT_SECONDS = 5.0
 RECOVERY_SECONDS = 15.0
-REPLAY_SECONDS = 1.0
 SOFTWARE = ("study-query-llm", "numpy", "scipy", "numba")
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -74,14 +71,10 @@ async def open_study(
         woken = threading.Event()
         connection = await asyncio.to_thread(_connect, settings, woken.set)
         stack.push_async_callback(asyncio.to_thread, connection.close)
-        keeper, uri = connection.keeper, connection.application_uri
+        keeper, uri = connection.keeper, connection.uri
         keeper.start()
-        await asyncio.to_thread(migrate, connection.owner_uri)
         store = PostgresEventStore(uri, process=keeper.number)
         stack.push_async_callback(asyncio.to_thread, store.close)
-        folder = settings.study_home / JOURNALS / str(await store.identity())
-        journal = AnswerJournal(folder, process=keeper.process)
-        stack.callback(journal.close)
 
         def connect() -> psycopg.Connection:
             return psycopg.connect(uri, application_name="study follower")
@@ -90,23 +83,28 @@ async def open_study(
         follower = Follower(store, connect, READ_MODELS)
         stack.push_async_callback(asyncio.to_thread, follower.close)
         following = FollowerThread(follower, woken)
-        pool = AsyncConnectionPool(uri, min_size=1, max_size=READ_CONNECTIONS, open=False, timeout=READ_TIMEOUT_SECONDS)
+        pool = AsyncConnectionPool(
+            uri,
+            min_size=1,
+            max_size=READ_CONNECTIONS,
+            open=False,
+            timeout=READ_TIMEOUT_SECONDS,
+            check=AsyncConnectionPool.check_connection,
+        )
         await pool.open()
         stack.push_async_callback(pool.close)
         compute = LocalCompute()
         stack.callback(compute.close)
         registry = ProviderRegistry(settings.afresh, dict(providers or {}))
         stack.push_async_callback(registry.aclose)
-        study = _wired(settings, keeper, store, journal, registry, follower, Queries(pool), compute, actor)
-        await study.replay()
+        study = _wired(settings, keeper, store, registry, follower, Queries(pool), compute, actor)
         await study.catch_up()
         await study.recover()
         following.start()
         stack.push_async_callback(asyncio.to_thread, following.stop)
-        stack.push_async_callback(_replay_at_last, study, journal)
-        tasks = [_replay_for_ever(study, journal), *([_recover_for_ever(study)] if serving else [])]
-        for task in map(asyncio.create_task, tasks):
-            stack.push_async_callback(_cancelled, task)
+        if serving:
+            recovery = asyncio.create_task(_recover_for_ever(study))
+            stack.push_async_callback(_cancelled, recovery)
         yield study
 
 
@@ -114,14 +112,13 @@ def _wired(
     settings: Settings,
     keeper: Keeper,
     store: PostgresEventStore,
-    journal: AnswerJournal,
     registry: ProviderRegistry,
     follower: Follower,
     queries: Queries,
     compute: LocalCompute,
     actor: str | None,
 ) -> Study:
-    notebook = Notebook(store, journal, clock=SystemClock(), ids=TimeOrderedIds(), process=keeper.process)
+    notebook = Notebook(store, clock=SystemClock(), ids=TimeOrderedIds(), process=keeper.process)
     files = ColumnarFiles()
     groups = GroupCalls(notebook)
     keep = KeepArtifact(notebook, FolderArtifacts(settings.study_home / "artifacts"))
@@ -147,19 +144,15 @@ def _wired(
         run_sweep=RunSweep(notebook, groups, keep, files, summarise, compute, software),
         keep_artifact=keep,
         files=files,
-        replay_journal=ReplayJournal(store, journal),
         recover_calls=RecoverCalls(notebook, queries.calls, store, after_seconds=settings.study_in_doubt_after_s),
     )
 
 
 class _Connection:
-    """The way to the store: its URIs, this process's keeper, and the embedded server if it is ours."""
+    """The way to the store: its URI, this process's keeper, and the embedded server if it is ours."""
 
-    def __init__(
-        self, owner_uri: str, application_uri: str, keeper: Keeper, embedded: "EmbeddedPostgres | None" = None
-    ) -> None:
-        self.owner_uri = owner_uri
-        self.application_uri = application_uri
+    def __init__(self, uri: str, keeper: Keeper, embedded: "EmbeddedPostgres | None") -> None:
+        self.uri = uri
         self.keeper = keeper
         self.embedded = embedded
 
@@ -173,32 +166,33 @@ class _Connection:
 def _connect(settings: Settings, on_event: Callable[[], None]) -> _Connection:
     if settings.database_url is not None:
         uri = settings.database_url.get_secret_value()
-        return _reach(lambda: _Connection(uri, uri, Keeper(uri, on_event=on_event)))
+        return _migrated(uri, uri, on_event)
     # Only here, since it needs what Windows has not: there, DATABASE_URL must name a server.
     from infrastructure.embedded_postgres import EmbeddedPostgres
 
     embedded = EmbeddedPostgres(settings.study_home)
-    return embedded.start(
-        lambda running: _Connection(
-            running.owner_uri,
-            running.application_uri,
-            Keeper(running.application_uri, on_event=on_event),
-            embedded,
-        )
-    )
+    return embedded.start(lambda running: _migrated(running.owner_uri, running.application_uri, on_event, embedded))
 
 
-def _reach(connect: Callable[[], T]) -> T:
-    try:
-        return connect()
-    except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise Unavailable(f"DATABASE_URL can't be reached: {reason}; check the address and that it runs") from None
+def _migrated(
+    owner_uri: str, uri: str, on_event: Callable[[], None], embedded: "EmbeddedPostgres | None" = None
+) -> _Connection:
+    migrate(owner_uri)
+    with _opening():
+        return _Connection(uri, Keeper(uri, on_event=on_event), embedded)
 
 
 def _install(connect: Callable[[], psycopg.Connection]) -> None:
-    with connect() as connection:
+    with _opening(), connect() as connection:
         install(connection, READ_MODELS)
+
+
+@contextmanager
+def _opening() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise unavailable("The store can't be opened", error) from None
 
 
 async def _recover_for_ever(study: Study) -> None:
@@ -208,26 +202,6 @@ async def _recover_for_ever(study: Study) -> None:
             await study.recover()
         except Unavailable as error:
             log.warning("recovery waits for the store", reason=str(error))
-
-
-async def _replay_for_ever(study: Study, journal: AnswerJournal) -> None:
-    while True:
-        await asyncio.sleep(REPLAY_SECONDS)
-        if journal.waits:
-            try:
-                await study.replay()
-            except Unavailable as error:
-                log.debug("the journal waits for the store", reason=str(error))
-            except (StudyError, OSError) as error:
-                log.warning("the journal can't be replayed", reason=str(error))
-
-
-async def _replay_at_last(study: Study, journal: AnswerJournal) -> None:
-    if journal.waits:
-        try:
-            await study.replay()
-        except (StudyError, OSError) as error:
-            log.warning("the journal waits for the next command", reason=str(error))
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

@@ -7,12 +7,12 @@ import psycopg
 from msgspec import Struct
 
 from application.ports import EventPages
+from application.store_trouble import trouble_of
 from domain.events import RecordedEvent
 from projections.generations import Connection, Generation
 from projections.read_model import ReadModel
 
 BATCH_SIZE = 2000
-PROGRAM_LIMIT_EXCEEDED = "54"  # psycopg calls these operational too, but it is the row that is too large
 
 
 class Advance(Struct, frozen=True):
@@ -73,7 +73,7 @@ def advance(
     """Apply the next batch, with its position, in one transaction.
 
     If an event can't be applied, those before it are, and the failure is recorded in the generation's row. Raises
-    psycopg.OperationalError when it is the connection that failed, not the read model.
+    psycopg.Error when the store is in trouble, not the read model.
     """
     limit, moved, suspected = batch_size, 0, 0
     while True:
@@ -113,11 +113,9 @@ def _apply(
             return Advance(outcome="at_end", position=position)
         try:
             write(connection, model, generation, events)
-        except psycopg.OperationalError as error:
-            if (error.sqlstate or "").startswith(PROGRAM_LIMIT_EXCEEDED):
-                raise _NotApplied(events) from error
-            raise
         except Exception as error:  # whatever a read model raises must stop it alone, and be recorded
+            if isinstance(error, psycopg.Error) and trouble_of(error) is not None:
+                raise
             raise _NotApplied(events) from error
         return Advance(outcome="moved", position=events[-1].position, moved=len(events))
 

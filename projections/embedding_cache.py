@@ -20,6 +20,7 @@ from domain.errors import Rejected
 from domain.events import RecordedEvent
 from projections.paging import last_counted
 from projections.read_model import Change, Insert, ReadModel, Table, Update, View
+from projections.reading import connected
 
 CALLS = Table(
     name="embedding_calls",
@@ -138,7 +139,7 @@ class EmbeddedTexts:
 
     async def lookup(self, request_hashes: Sequence[str], *, as_of: int | None = None) -> dict[str, CachedVector]:
         """The first vector paid for under each hash, in one round trip; unknown ones are left out."""
-        async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+        async with connected(self._pool) as connection, connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(LOOKUP, (list(request_hashes), last_counted(as_of)))
             return {
                 request_hash: CachedVector(call_id, version, input_index, dimension)
@@ -161,7 +162,7 @@ class EmbeddedTexts:
             [each.dimension for each in cached],
         )
         async with (
-            self._pool.connection() as connection,
+            connected(self._pool) as connection,
             connection.cursor(binary=True, row_factory=tuple_row) as cursor,
         ):
             await cursor.execute(READ, columns)

@@ -8,6 +8,7 @@ import psycopg
 from msgspec import MsgspecError, Struct
 
 from application.ports import EventPages
+from application.store_trouble import unavailable
 from domain.errors import StudyError, Unavailable
 from projections.advance import BATCH_SIZE, Advance, SharedPages, advance
 from projections.generations import Connect, Connection, Generation, generations, opened
@@ -119,8 +120,8 @@ class Follower:
     def _last_position(self) -> int:
         try:
             return self.pages.last_position()
-        except psycopg.OperationalError as error:
-            raise Unavailable(f"The log can't be read: {str(error).strip()}") from error
+        except psycopg.Error as error:
+            raise unavailable("The log can't be read", error) from error
 
     def _due(self, generation: Generation) -> bool:
         retry = self._retries.get(generation.schema)
@@ -139,9 +140,9 @@ class Follower:
                     done.append((generation, each))
                 elif generation.state == "building" and generation.position >= target:
                     done.append((generation, self._swap(connection, model, generation)))
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             self._disconnect()
-            raise Unavailable(f"The read models can't be brought up to date: {str(error).strip()}") from error
+            raise unavailable("The read models can't be brought up to date", error) from error
         return done
 
     def _swap(self, connection: Connection, model: ReadModel, generation: Generation) -> Advance:

@@ -13,6 +13,7 @@ import psycopg
 from msgspec import Struct
 from psycopg.rows import class_row
 
+from application.store_trouble import unavailable
 from domain.errors import Unavailable
 from projections.read_model import ReadModel
 
@@ -88,12 +89,12 @@ def install(connection: Connection, read_models: Sequence[ReadModel]) -> None:
     """Make sure that every read model has a live generation, and views onto it; several openers may do so at once.
 
     A read model whose shape changed gets a generation beside its live one, which the follower fills and swaps in.
-    Raises Unavailable when a live generation is a newer version's, or the role may not create schemas.
+    Raises Unavailable when a live generation is a newer version's, and for trouble with the store.
     """
-    prepare(connection)
-    if _is_installed(connection, read_models):
-        return
     try:
+        prepare(connection)
+        if _is_installed(connection, read_models):
+            return
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", INSTALL_LOCK)
             for schema in ("projections", "study"):
@@ -103,12 +104,9 @@ def install(connection: Connection, read_models: Sequence[ReadModel]) -> None:
                 connection.execute(GENERATIONS)
             for model in read_models:
                 _install_one(connection, model)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise Unavailable(
-            f"The read models can't be created: {str(error).strip()}; grant this role CREATE on the database, "
-            "or open it with the role that created schema study"
-        ) from error
-    sweep_out(connection)
+        sweep_out(connection)
+    except psycopg.Error as error:
+        raise unavailable("The read models can't be installed", error) from error
 
 
 def _is_installed(connection: Connection, read_models: Sequence[ReadModel]) -> bool:

@@ -5,8 +5,10 @@ import threading
 
 import psycopg
 
+from application.store_trouble import unavailable
 from domain.errors import Unavailable
 from projections.generations import Connect, Connection, opened
+from projections.reading import READING
 
 POLL_SECONDS = 0.01
 
@@ -98,9 +100,8 @@ class PositionWaits:
                 if self._connection is None or self._connection.closed:
                     self._connection = opened(self._connect)
                 return self._connection.execute(LIVE).fetchall()
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 if self._connection is not None:
                     self._connection.close()
                     self._connection = None
-                reason = str(error).strip()
-                raise Unavailable(f"The read models can't be read: {reason}; try again later") from error
+                raise unavailable(READING, error) from error

@@ -1,14 +1,43 @@
 """Reading the live tables, for queries."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from domain.errors import Rejected, Unavailable
+from application.store_trouble import unavailable
+from domain.errors import Rejected
 
 Row = dict[str, Any]
+ASK_SECONDS = 2
+READING = "The read models can't be read"
+
+
+@asynccontextmanager
+async def connected(pool: AsyncConnectionPool[Any]) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """A pooled connection for reading. Raises Unavailable for trouble with the store, Rejected for a NUL."""
+    try:
+        async with pool.connection() as connection:
+            yield connection
+    except PoolTimeout as error:
+        # The pool knows that there is none, not why: the server says it to one who asks.
+        raise unavailable(READING, await _refusal(pool) or error) from error
+    except psycopg.DataError as error:
+        raise Rejected(f"The store can't look for that: {str(error).strip().splitlines()[0]}") from None
+    except psycopg.Error as error:
+        raise unavailable(READING, error) from error
+
+
+async def _refusal(pool: AsyncConnectionPool[Any]) -> psycopg.Error | None:
+    try:
+        connection = await psycopg.AsyncConnection.connect(str(pool.conninfo), connect_timeout=ASK_SECONDS)
+    except psycopg.Error as refused:
+        return refused
+    await connection.close()
+    return None
 
 
 class Reader:
@@ -18,16 +47,11 @@ class Reader:
         self._pool = pool
 
     async def rows(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
-        """All rows, as name → value. Raises Unavailable when the server can't be reached, Rejected for a NUL."""
-        try:
-            async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-                await cursor.execute(sql.encode(), parameters)
-                rows: list[Row] = await cursor.fetchall()
-                return rows
-        except psycopg.DataError as error:
-            raise Rejected(f"The store can't look for that: {str(error).strip().splitlines()[0]}") from None
-        except psycopg.OperationalError as error:
-            raise Unavailable(f"The read models can't be read: {str(error).strip()}; try again later") from error
+        """All rows, as name → value. Raises Unavailable for trouble with the store, Rejected for a NUL."""
+        async with connected(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(sql.encode(), parameters)
+            rows: list[Row] = await cursor.fetchall()
+            return rows
 
     async def row(self, sql: str, parameters: dict[str, Any]) -> Row | None:
         """The only row, or None."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from psycopg.rows import class_row
 
 from application.ports import EventPages
+from application.store_trouble import unavailable
 from domain.errors import NotFound, StudyError, Unavailable
 from projections.advance import BATCH_SIZE, SharedPages, advance
 from projections.compare import Difference, checksum, differences
@@ -250,8 +251,5 @@ def _work(log: Log) -> Iterator[psycopg.Connection[Any]]:
     try:
         with closing(opened(log.connect)) as connection:
             yield connection
-    except psycopg.OperationalError as error:
-        raise Unavailable(
-            f"The server was lost or did not answer: {str(error).strip()}; run the command again, "
-            "a rebuild goes on where it stopped"
-        ) from error
+    except psycopg.Error as error:
+        raise unavailable("The read models can't be replayed; a rebuild goes on where it stopped", error) from error

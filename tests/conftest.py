@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import psycopg
@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store.migrations import migrate
+from infrastructure.event_store.roles import application_grants, database_grant
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     """The URIs (owner, application) of a real server: STUDY_TEST_DATABASE_URL, or an embedded one for this run."""
     given = os.environ.get("STUDY_TEST_DATABASE_URL")
     if given:
-        yield given, given
+        role = f"study_test_{uuid4().hex}"
+        with psycopg.connect(given, autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'".encode())
+            yield given, uri_on(given, user=role, password=role)
+            connection.execute(f"DROP ROLE {role}".encode())
         return
     embedded = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
     running = embedded.start(lambda running: running)
@@ -45,10 +50,10 @@ def template(server: tuple[str, str]) -> Iterator[str]:
     owner, application = server
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"'.encode())
-        role = conninfo_to_dict(application).get("user")
-        if role:
-            connection.execute(f'GRANT CREATE, CONNECT ON DATABASE "{name}" TO "{role}"'.encode())
-    migrate(_on(owner, name))
+    migrate(uri_on(owner, dbname=name))
+    with psycopg.connect(uri_on(owner, dbname=name), autocommit=True) as connection:
+        for statement in application_grants(connection, role_of(application)):
+            connection.execute(statement.encode())
     yield name
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
@@ -56,15 +61,13 @@ def template(server: tuple[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 def database(server: tuple[str, str], template: str) -> Iterator[Database]:
-    """A fresh, migrated database."""
+    """A fresh, migrated database, on which the application's role has the rights that `study db grant` prints."""
     name = f"test_{uuid4().hex}"
     owner, application = server
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
-        role = conninfo_to_dict(application).get("user")
-        if role:
-            connection.execute(f'GRANT CREATE, CONNECT ON DATABASE "{name}" TO "{role}"'.encode())
-    yield Database(_on(owner, name), _on(application, name))
+        connection.execute(database_grant(role_of(application), name).encode())
+    yield Database(uri_on(owner, dbname=name), uri_on(application, dbname=name))
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
@@ -79,7 +82,12 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.chdir(tmp_path)
 
 
-def _on(uri: str, database: str) -> str:
-    """The same server, another database; as a postgresql:// URI."""
-    parts = {**conninfo_to_dict(uri), "dbname": database}
-    return "postgresql:///?" + urlencode({key: str(value) for key, value in parts.items()})
+def role_of(uri: str) -> str:
+    """The role that an address names."""
+    return str(conninfo_to_dict(uri)["user"])
+
+
+def uri_on(uri: str, **others: str) -> str:
+    """The same server, but for another database or role; as a postgresql:// URI."""
+    parts = {**conninfo_to_dict(uri), **others}
+    return "postgresql:///?" + urlencode({key: str(value) for key, value in parts.items()}, quote_via=quote)

@@ -5,8 +5,10 @@ from typing import Any
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
 from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
+from psycopg_pool import PoolTimeout
 
 LOCK_TIMEOUT_SECONDS = 5
+ASK_SECONDS = 2
 
 
 def configure(connection: Connection[Any]) -> None:
@@ -20,6 +22,16 @@ def configure(connection: Connection[Any]) -> None:
         f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; "
         "SET default_transaction_isolation = 'read committed'; SET client_encoding = 'UTF8'"
     )
+
+
+class _Pool(ConnectionPool[Connection[DictRow]]):
+    def getconn(self, timeout: float | None = None) -> Connection[DictRow]:
+        try:
+            return super().getconn(timeout)
+        except PoolTimeout:
+            # The pool knows that there is none, not why: the server says it to one who asks.
+            Connection.connect(str(self.conninfo), connect_timeout=ASK_SECONDS).close()
+            raise
 
 
 class Datastore(PostgresDatastore):
@@ -37,7 +49,7 @@ class Datastore(PostgresDatastore):
         self.db_type_names = set()
         self.psycopg_type_adapters = {}
         self.psycopg_python_types = {}
-        self.pool = ConnectionPool(
+        self.pool = _Pool(
             uri,
             connection_class=Connection[DictRow],
             kwargs={"row_factory": dict_row, "application_name": "study log"},
@@ -45,6 +57,7 @@ class Datastore(PostgresDatastore):
             max_size=pool_size,
             open=False,
             configure=configure,
+            check=_Pool.check_connection,  # one that was lost meanwhile is replaced
             timeout=5.0,
         )
 

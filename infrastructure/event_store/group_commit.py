@@ -15,6 +15,7 @@ import psycopg
 import structlog
 
 from application.ports import Append, AppendConflict, ClaimHeld
+from application.store_trouble import is_inputs_fault, trouble_of, unavailable
 from domain.errors import Rejected, StudyError, Unavailable
 from infrastructure.event_store.datastore import configure
 from infrastructure.event_store.recorder import EncodedAppend, Outcome, Recorder
@@ -117,7 +118,8 @@ class GroupCommit:
     def _commit(self, batch: list[_Waiting]) -> list[int | StudyError | None]:
         """Send a batch; one result an append, None for those to be sent once more.
 
-        The same bytes sent again are recognised by the store, so that a lost acknowledgement is simply retried.
+        The same bytes sent again are recognised by the store, so that a lost acknowledgement is simply retried. So is
+        trouble that passes, for a while; other trouble is told at once.
         """
         deadline = time.monotonic() + RETRY_SECONDS
         pause = 0.05
@@ -126,17 +128,18 @@ class GroupCommit:
                 outcomes = self._recorder.insert_appends(
                     self._connected(), [each.encoded for each in batch], process=self._process
                 )
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except psycopg.Error as error:
+                if is_inputs_fault(error):
+                    if len(batch) == 1:
+                        return [Rejected(f"The store refused the event: {str(error).strip()}")]
+                    return [result for each in batch for result in self._commit([each])]
                 self._disconnect()
-                if time.monotonic() + pause > deadline:
+                trouble = trouble_of(error)
+                if trouble is None or not trouble.passes or time.monotonic() + pause > deadline:
                     log.warning("the store can't be written", reason=str(error).strip(), appends=len(batch))
-                    return [_unavailable(error)] * len(batch)
+                    return [unavailable("The event store can't be written", error)] * len(batch)
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
-            except psycopg.Error as error:
-                if len(batch) == 1:
-                    return [Rejected(f"The store refused the event: {str(error).strip()}")]
-                return [result for each in batch for result in self._commit([each])]
             else:
                 return _results(batch, outcomes)
 
@@ -201,9 +204,3 @@ def _results(batch: list[_Waiting], outcomes: list[Outcome]) -> list[int | Study
         elif outcome != "again" and position is not None:
             results[number] = position
     return results
-
-
-def _unavailable(error: psycopg.Error) -> Unavailable:
-    return Unavailable(
-        f"The event store can't be written: {str(error).strip().splitlines()[0] if str(error) else error!r}"
-    )

@@ -60,6 +60,14 @@ class Keeper:
             keepalives_interval=5,
             keepalives_count=3,
         )
+        try:
+            self._hold(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _hold(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         configure(connection)
         connection.execute(
             "SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), "
@@ -67,10 +75,8 @@ class Keeper:
         )
         taken = connection.execute("SELECT pg_try_advisory_lock(%s)", (self.number,)).fetchone()
         if not (taken and taken[0]):
-            connection.close()
             raise psycopg.OperationalError("the server still holds this process's previous connection")
         connection.execute("LISTEN study_events")
-        return connection
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -8,10 +8,9 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import PersistenceError
 from psycopg.rows import tuple_row
-from psycopg_pool import PoolTimeout
 
 from application.ports import Append, Payload
-from domain.errors import Unavailable
+from application.store_trouble import unavailable
 from domain.events import RecordedEvent
 from infrastructure.event_store.datastore import Datastore
 from infrastructure.event_store.group_commit import GroupCommit
@@ -20,6 +19,7 @@ from infrastructure.event_store.recorder import Recorder
 
 IN_DOUBT_AFTER_SECONDS = 15.0
 APPEND_LOCK = (7453, 1)  # as events.append takes it
+READING = "The event store can't be read"
 
 
 class PostgresEventStore:
@@ -67,15 +67,15 @@ class PostgresEventStore:
         """See the port EventPages."""
         try:
             return self.recorder.page(after=after, limit=limit, until=until)
-        except (PersistenceError, psycopg.OperationalError) as error:
-            raise _unreadable(error) from error
+        except (PersistenceError, psycopg.Error) as error:
+            raise unavailable(READING, error) from error
 
     def last_position(self) -> int:
         """See the port EventPages."""
         try:
             return self.recorder.last_position()
-        except (PersistenceError, psycopg.OperationalError) as error:
-            raise _unreadable(error) from error
+        except (PersistenceError, psycopg.Error) as error:
+            raise unavailable(READING, error) from error
 
     def close(self) -> None:
         """Write what is queued and let go of every connection."""
@@ -84,22 +84,13 @@ class PostgresEventStore:
 
     def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
         try:
-            try:
-                return self._fetch(sql, parameters)
-            except PoolTimeout:
-                raise
-            except psycopg.OperationalError:
-                self.recorder.datastore.pool.check()  # it may have been a connection from before a restart
-                return self._fetch(sql, parameters)
-        except psycopg.OperationalError as error:
-            raise _unreadable(error) from error
-
-    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
-        with (
-            self.recorder.datastore.pool.connection() as connection,
-            connection.cursor(binary=True, row_factory=tuple_row) as cursor,
-        ):
-            return cursor.execute(sql.encode(), parameters).fetchall()
+            with (
+                self.recorder.datastore.pool.connection() as connection,
+                connection.cursor(binary=True, row_factory=tuple_row) as cursor,
+            ):
+                return cursor.execute(sql.encode(), parameters).fetchall()
+        except psycopg.Error as error:
+            raise unavailable(READING, error) from error
 
     def _read_stream(self, stream_id: UUID, after_version: int) -> list[RecordedEvent]:
         rows = self._query(
@@ -139,7 +130,3 @@ class PostgresEventStore:
             (processes, after_seconds),
         )
         return {int(str(process)): since for process, since in rows}  # type: ignore[misc]
-
-
-def _unreadable(error: Exception) -> Unavailable:
-    return Unavailable(f"The event store can't be read: {str(error).strip()}; is Postgres running?")

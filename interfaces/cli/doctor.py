@@ -2,7 +2,6 @@
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,8 @@ if TYPE_CHECKING:
 Check = dict[str, Any]
 
 
-def checks(invocation: Invocation, *, mend: bool) -> list[Check]:
-    """Everything that can be said; when the store can't be opened, that and what needs no store.
-
-    mend: append what waits in the journals, also what came since the store was opened.
-    """
+def checks(invocation: Invocation) -> list[Check]:
+    """Everything that can be said; when the store can't be opened, that and what needs no store."""
     settings = invocation.settings
     store = "DATABASE_URL" if settings.database_url is not None else "embedded Postgres"
     found = [
@@ -27,18 +23,12 @@ def checks(invocation: Invocation, *, mend: bool) -> list[Check]:
         _writable(settings.study_home),
     ]
     try:
-        found += invocation.run(partial(_inside, mend=mend))
+        return found + invocation.run(_inside)
     except StudyError as error:
-        found.append(
-            _check("store", False, f"{store}: {error}", "Mend what the message names, then: study doctor --mend")
-        )
-    return found + _journals(settings.study_home)
+        return [*found, _check("store", False, f"{store}: {error}", "Mend what the message names, then run this again")]
 
 
-async def _inside(study: "Study", *, mend: bool) -> list[Check]:
-    if mend:
-        await study.replay()
-        await study.catch_up()
+async def _inside(study: "Study") -> list[Check]:
     health = await study.health()
     in_doubt = await study.calls(status="in_doubt", limit=1000)
     open_calls = await study.queries.calls.open_calls()
@@ -67,28 +57,6 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
         ),
         _check("providers", bool(providers), ", ".join(providers), None),
     ]
-
-
-def _journals(home: Path) -> list[Check]:
-    """What was paid for while a store was away, and has not been appended to it yet."""
-    from infrastructure.journal_state import waiting_files
-
-    try:
-        files = waiting_files(home)
-    except OSError as error:
-        return [_check("journal", False, f"{error.filename}: {error.strerror}", "Let this user read that folder")]
-    return [
-        _check(
-            "journal",
-            not file.set_aside,
-            f"{file.path}: {file.calls} calls wait since {file.since:%Y-%m-%d %H:%M:%S} UTC"
-            if file.since
-            else f"{file.path}: {file.damaged_bytes} bytes can't be read",
-            "Its entries were appended, but for what is damaged or belongs to calls that this store doesn't know; "
-            "keep the file until you know why, then delete it",
-        )
-        for file in files
-    ] or [_check("journal", True, "nothing waits", None)]
 
 
 def _writable(home: Path) -> Check:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,11 +30,17 @@ def add_to(study: click.Group) -> None:
 
     @study.group()
     def db() -> None:
-        """The embedded Postgres."""
+        """The store's Postgres: the embedded one, and who may do what in it."""
 
     study_command(db, "start")(start)
     study_command(db, "stop")(stop)
     study_command(db, "uri", examples='psql "$(study db uri)" -c "SELECT * FROM study.raw_calls LIMIT 5"')(uri)
+    study_command(db, "migrate", examples="study db migrate --database-url postgresql://owner@host/study")(migrate_log)
+    study_command(
+        db,
+        "grant",
+        examples='study db grant study_app | psql "$OWNER_URL"\nstudy db grant analyst --reader | psql "$OWNER_URL"',
+    )(grant)
     study_command(study, "doctor")(doctor)
     study_command(study, "serve", examples="study serve\nstudy serve --port 9000 --workers 2")(serve)
 
@@ -159,13 +167,50 @@ def uri(invocation: Invocation) -> None:
     invocation.answer({"uri": address}, lambda _console: click.echo(address))
 
 
-@click.option("--mend", is_flag=True, help="Append what waits in the journal now.")
-def doctor(invocation: Invocation, mend: bool) -> None:
+def migrate_log(invocation: Invocation) -> None:
+    """Make the log's tables, or bring them up to date, as the store's owner. Opening a store as its owner does so too.
+
+    A server whose DATABASE_URL names the application's role needs this once, and again when a new version asks for it.
+    """
+    with _as_owner(invocation):
+        pass
+    invocation.answer({"up_to_date": True}, lambda _console: click.echo("The log's tables are up to date."))
+
+
+@click.argument("role", required=False)
+@click.option("--reader", is_flag=True, help="Rights to read the log and the views, and to change nothing.")
+def grant(invocation: Invocation, role: str | None, reader: bool) -> None:
+    """Print the SQL that gives a role what the application needs, and no more. Nothing is granted by this command.
+
+    The store's owner runs it, or a superuser where it hands read models over. ROLE is study_app unless you name
+    another; with DATABASE_URL name one.
+    """
+    import psycopg
+
+    from domain.errors import Rejected
+    from infrastructure.embedded_postgres import APPLICATION
+    from infrastructure.event_store.roles import application_grants, reader_grants, role_exists
+
+    if role is None and (reader or invocation.settings.database_url is not None):
+        raise Rejected("Name the role that is to get the rights: study db grant ROLE", fields=("role",))
+    named = role or APPLICATION
+    with _as_owner(invocation) as address, psycopg.connect(address, autocommit=True) as connection:
+        statements = (reader_grants if reader else application_grants)(connection, named)
+        exists = role_exists(connection, named)
+    if not exists:
+        click.echo(f"There is no role {named} yet. Make it first, with CREATE ROLE … LOGIN PASSWORD …", err=True)
+    invocation.answer(
+        {"role": named, "exists": exists, "sql": statements},
+        lambda _console: click.echo("".join(f"{each};\n" for each in statements), nl=False),
+    )
+
+
+def doctor(invocation: Invocation) -> None:
     """Check what is configured, what works, what doesn't and how to mend it. Exits with 1 if something doesn't."""
     from interfaces.cli.doctor import checks
     from interfaces.cli.tables import table
 
-    found = checks(invocation, mend=mend)
+    found = checks(invocation)
     rows = [["ok" if each["ok"] else "NOT OK", each["check"], each["detail"], each["remedy"] or ""] for each in found]
     invocation.answer(
         {"items": found, "next_cursor": None},
@@ -202,6 +247,25 @@ def _embedded(invocation: Invocation) -> "EmbeddedPostgres":
             "DATABASE_URL is set, so there is no embedded Postgres to start or stop", fields=("DATABASE_URL",)
         )
     return EmbeddedPostgres(invocation.settings.study_home)
+
+
+@contextmanager
+def _as_owner(invocation: Invocation) -> Iterator[str]:
+    """The migrated store's address as its owner, or the one that is configured; the embedded server runs meanwhile."""
+    from infrastructure.embedded_postgres import EmbeddedPostgres
+
+    given = invocation.settings.database_url
+    if given is not None:
+        _migrate(given.get_secret_value())
+        yield given.get_secret_value()
+        return
+    embedded = EmbeddedPostgres(invocation.settings.study_home)
+    address = embedded.start(lambda running: running).owner_uri
+    try:
+        _migrate(address)
+        yield address
+    finally:
+        embedded.stop_if_unused()
 
 
 def _migrate(address: str) -> None:

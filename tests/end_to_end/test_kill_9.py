@@ -5,7 +5,7 @@ from tests.end_to_end.crash_run import run
 
 
 def test_no_call_is_lost_however_often_the_process_is_killed(database: Database, tmp_path: Path) -> None:
-    result = run(database.owner_uri, tmp_path, calls=300, kills=4, seed=7)
+    result = run(database.application_uri, tmp_path, calls=300, kills=4, seed=7)
     assert result["killed"] == 4
     assert result["caller_saw_answers"] == 300
     assert result["server_saw_without_event"] == 0

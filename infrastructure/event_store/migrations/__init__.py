@@ -3,42 +3,75 @@
 import re
 from importlib.resources import files
 
+import psycopg
 from psycopg import Connection
 from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
 
+from application.store_trouble import unavailable
 from domain.errors import Unavailable
+from infrastructure.event_store.roles import Row, grant_again
+from infrastructure.event_store.server import check_server
 
 
 def migrate(uri: str) -> None:
     """Bring the log's schema up to date; several openers at once wait for the first. Never changes an event.
 
-    Raises Unavailable when the store was written by a newer version.
+    The application's role finds it up to date. Raises Unavailable when the store was written by a newer version, when
+    it is behind and the role is not its owner, and when the server is none that can hold it.
     """
+    try:
+        with Connection.connect(uri, autocommit=True, row_factory=tuple_row) as connection:
+            check_server(connection, uri)
+            _migrate(connection)
+    except psycopg.Error as error:
+        raise unavailable("The store can't be opened", error) from None
+
+
+def _migrate(connection: Connection[Row]) -> None:
     steps = _steps()
     latest = steps[-1][0]
-    with Connection.connect(uri, autocommit=True, row_factory=tuple_row) as connection:
-        if _version(connection) == latest:
-            return
-        connection.execute("SELECT pg_advisory_lock(7453, 2)")
-        version = _version(connection)
-        if version > latest:
-            raise Unavailable(
-                f"The store is at schema version {version}, and this version of study-query-llm knows {latest}; "
-                "install the version that wrote it, or a later one"
-            )
-        for number, sql in steps:
-            if number > version:
-                with connection.transaction():
-                    connection.execute(sql.encode())
-                    connection.execute(
-                        "CREATE TABLE IF NOT EXISTS events.schema_version (version int PRIMARY KEY, "
-                        "applied_at timestamptz NOT NULL DEFAULT now())"
-                    )
-                    connection.execute("INSERT INTO events.schema_version (version) VALUES (%s)", (number,))
-                    connection.execute("GRANT SELECT ON events.schema_version TO PUBLIC")
+    if _version(connection) == latest:
+        return
+    connection.execute("SELECT pg_advisory_lock(7453, 2)")
+    version = _version(connection)
+    if version > latest:
+        raise Unavailable(
+            f"The store is at schema version {version}, and this version of study-query-llm knows {latest}; "
+            "install the version that wrote it, or a later one"
+        )
+    _become_owner(connection, version, latest)
+    for number, sql in steps:
+        if number > version:
+            with connection.transaction():
+                connection.execute(sql.encode())
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS events.schema_version (version int PRIMARY KEY, "
+                    "applied_at timestamptz NOT NULL DEFAULT now())"
+                )
+                connection.execute("INSERT INTO events.schema_version (version) VALUES (%s)", (number,))
+                connection.execute("GRANT SELECT ON events.schema_version TO PUBLIC")
+                grant_again(connection)
 
 
-def _version(connection: Connection[tuple[object, ...]]) -> int:
+def _become_owner(connection: Connection[Row], version: int, latest: int) -> None:
+    """What a step makes belongs to the store's owner, whoever runs it. Raises Unavailable for who may not."""
+    row = connection.execute(
+        "SELECT pg_get_userbyid(nspowner), pg_has_role(current_user, nspowner, 'MEMBER') "
+        "FROM pg_namespace WHERE nspname = 'events'"
+    ).fetchone()
+    if row is None:
+        return
+    owner, may = row
+    if not may:
+        raise Unavailable(
+            f"The store is at schema version {version}, and this version of study-query-llm needs {latest}; its owner "
+            f"{owner} brings it up to date: study db migrate --database-url postgresql://{owner}@…"
+        )
+    connection.execute(SQL("SET ROLE {}").format(Identifier(owner)))
+
+
+def _version(connection: Connection[Row]) -> int:
     found = connection.execute("SELECT to_regclass('events.schema_version') IS NOT NULL").fetchone()
     if not (found and found[0]):
         return 0

@@ -15,14 +15,15 @@ import pytest
 import uvicorn
 from psycopg.conninfo import conninfo_to_dict
 
+from infrastructure.event_store.roles import database_grant
 from infrastructure.settings import Settings, read_settings
 from interfaces.http.app import create_app
-from tests.conftest import Database
+from tests.conftest import Database, role_of
 
 
 @pytest.fixture
 def settings(database: Database, tmp_path: Path) -> Settings:
-    return read_settings(database_url=database.owner_uri, study_home=tmp_path / "home", study_chat_attempts=1)
+    return read_settings(database_url=database.application_uri, study_home=tmp_path / "home", study_chat_attempts=1)
 
 
 @pytest.fixture
@@ -35,10 +36,11 @@ def http(settings: Settings) -> Iterator[httpx.Client]:
 def reader(server: tuple[str, str], template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A server that a file's tests share, since they leave nothing behind that would disturb another."""
     name = f"shared_{uuid4().hex}"
-    owner = "postgresql:///?" + urlencode({**conninfo_to_dict(server[0]), "dbname": name})
+    application = "postgresql:///?" + urlencode({**conninfo_to_dict(server[1]), "dbname": name})
     with psycopg.connect(server[0], autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
-    settings = read_settings(database_url=owner, study_home=tmp_path_factory.mktemp("home"))
+        connection.execute(database_grant(role_of(server[1]), name).encode())
+    settings = read_settings(database_url=application, study_home=tmp_path_factory.mktemp("home"))
     with serving(settings) as address, httpx.Client(base_url=address, timeout=20) as client:
         yield client
     with psycopg.connect(server[0], autocommit=True) as connection:

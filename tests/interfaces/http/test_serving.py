@@ -64,7 +64,7 @@ def test_a_terminated_server_finishes_what_it_began_and_ends_well(database: Data
     with MisbehavingServer() as provider:
         provider.behave(Behaviour("slow", delay_seconds=1.0))
         openai = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "sk-x"}
-        with process(*home, DATABASE_URL=database.owner_uri, **openai) as (server, address, lines):
+        with process(*home, DATABASE_URL=database.application_uri, **openai) as (server, address, lines):
             answers: list[httpx.Response] = []
             question = {"prompt": "hello", "provider": "openai", "model": "tiny"}
             client = threading.Thread(
@@ -87,7 +87,7 @@ def test_a_terminated_server_finishes_what_it_began_and_ends_well(database: Data
 
 
 def test_several_workers_serve_one_store(database: Database, tmp_path: Path) -> None:
-    with process("--workers", "2", "--home", str(tmp_path), "--database-url", database.owner_uri) as (
+    with process("--workers", "2", "--home", str(tmp_path), "--database-url", database.application_uri) as (
         server,
         address,
         _,
