@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from application.notebook import Context, Notebook
-from application.ports import AppendConflict, NewEvent, Payload
+from application.ports import NewEvent, Payload
 from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer
 from domain.calls import (
     CallAnswered,
@@ -48,13 +48,13 @@ class CallIntent(Struct, frozen=True, kw_only=True):
 
 
 class CompletedCall(Struct, frozen=True, kw_only=True):
-    """A call with its answer, which is durable at `position`."""
+    """A call with its answer, which is durable: at `position`, or in the journal while that is None."""
 
     call_id: UUID
     answer: ProviderAnswer
     attempts: int
     total_ms: float
-    position: int
+    position: int | None
 
 
 class CallProvider:
@@ -241,24 +241,20 @@ class _Call:
             call_id=self.call_id, answer=answer, attempts=self.attempts, total_ms=total_ms, position=position
         )
 
-    async def _record(self, fact: Fact, *payloads: Payload) -> int:
+    async def _record(self, fact: Fact, *payloads: Payload) -> int | None:
         return await self._record_all((fact, payloads))
 
-    async def _record_all(self, *facts: tuple[Fact, tuple[Payload, ...]]) -> int:
-        """Append at the next versions. If recovery came between, because we were thought dead, append after it."""
-        while True:
-            entries = [
-                self.notebook.entry(self.context, self.call_id, self.version + step, fact, *payloads)
-                for step, (fact, payloads) in enumerate(facts, start=1)
-            ]
-            try:
-                position = await self.notebook.write_whoever_leaves(*entries)
-            except AppendConflict:
-                newer = await self.notebook.store.read_stream(self.call_id, after_version=self.version)
-                self.version += len(newer)
-            else:
-                self.version += len(facts)
-                return position
+    async def _record_all(self, *facts: tuple[Fact, tuple[Payload, ...]]) -> int | None:
+        """Record facts that land together; None if they wait in the journal.
+
+        Recovery may have come between, because we were thought dead: then they stand behind its doubt.
+        """
+        entries = [
+            self.notebook.entry(self.context, self.call_id, self.version + step, fact, *payloads)
+            for step, (fact, payloads) in enumerate(facts, start=1)
+        ]
+        self.version += len(facts)
+        return await self.notebook.write_or_keep(*entries)
 
     def _elapsed_ms(self) -> float:
         return (self.notebook.clock.monotonic() - self.began) * 1000

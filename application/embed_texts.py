@@ -111,13 +111,17 @@ class EmbedTexts:
             )
             for text in texts
         ]
+        if wanted.group is not None:
+            await self._groups.ensure(wanted.group, context, metadata=wanted.metadata)
         known = await self._cache.lookup(list(dict.fromkeys(hashes)))
+        # Read before anything is paid for: from then on the store may go away, and the vectors are still returned.
+        rows = dict(zip(known, await self._cache.read_vectors(list(known.values())), strict=True)) if known else {}
         missing = {key: text for key, text in zip(hashes, texts, strict=True) if key not in known}
         if progress:
             progress(len(texts) - len(missing), len(texts))
         paid = await self._embed_missing(wanted, provider, missing, context, len(texts) - len(missing), progress)
         position = await self._record(wanted, sample, known, hashes, paid, context)
-        return await self._assemble(hashes, known, paid, sample, position)
+        return self._assemble(hashes, known, rows, paid, sample, position)
 
     async def _embed_missing(
         self,
@@ -164,7 +168,7 @@ class EmbedTexts:
         paid: dict[str, tuple[CompletedCall, int]],
         context: Context,
     ) -> int | None:
-        positions = [done.position for done, _ in paid.values()]
+        positions: list[int | None] = [done.position for done, _ in paid.values()]
         if known:
             served = CallServedFromCache(
                 modality="embedding",
@@ -173,36 +177,30 @@ class EmbedTexts:
                 hits=sum(key in known for key in hashes),
                 call_ids=tuple(dict.fromkeys(known[key].call_id for key in hashes if key in known)),
             )
-            positions.append(
-                await self._notebook.write(self._notebook.entry(context, self._notebook.ids.new(), 1, served))
-            )
+            entry = self._notebook.entry(context, self._notebook.ids.new(), 1, served)
+            positions.append(await self._notebook.write_or_keep(entry))
         if wanted.group is not None:
-            await self._groups.ensure(wanted.group, context, metadata=wanted.metadata)
             call_ids = dict.fromkeys(paid[key][0].call_id if key in paid else known[key].call_id for key in hashes)
             members = [
                 Member(call_id=call_id, role=wanted.group.role or "output", position=place)
                 for place, call_id in enumerate(call_ids)
             ]
             positions.append(await self._groups.add(wanted.group.group_id, members, context))
-        return max(positions, default=None)
+        stored = [position for position in positions if position is not None]
+        return max(stored, default=None) if len(stored) == len(positions) else None
 
-    async def _assemble(
+    def _assemble(
         self,
         hashes: list[str],
         known: dict[str, CachedVector],
+        rows: dict[str, NDArray[np.float32]],
         paid: dict[str, tuple[CompletedCall, int]],
         sample: PreparedRequest,
         position: int | None,
     ) -> Embedded:
-        rows: dict[str, NDArray[np.float32]] = {}
         for key, (done, index) in paid.items():
             if done.answer.vectors is not None:
                 rows[key] = done.answer.vectors[index]
-        known_keys = list(known)
-        if known_keys:
-            rows.update(
-                zip(known_keys, await self._cache.read_vectors([known[key] for key in known_keys]), strict=True)
-            )
         return Embedded(
             vectors=np.stack([rows[key] for key in hashes]),
             cached=np.array([key in known for key in hashes]),

@@ -72,13 +72,13 @@ class GroupCalls:
         fact = GroupMembersAdded(group_id=place.group_id, members=(member,))
         return self.notebook.entry(context, self.notebook.ids.new(), 1, fact, because_of=call_id)
 
-    async def add(self, group_id: UUID, members: Sequence[Member], context: Context) -> int:
-        """Add calls, in batches that are streams of their own. Returns the last position."""
-        position = 0
+    async def add(self, group_id: UUID, members: Sequence[Member], context: Context) -> int | None:
+        """Add calls, in batches that are streams of their own. Returns the last position; None if it waits."""
+        position: int | None = 0
         for start in range(0, len(members), MEMBERS_PER_EVENT):
             batch = tuple(members[start : start + MEMBERS_PER_EVENT])
             fact = GroupMembersAdded(group_id=group_id, members=batch)
-            position = await self.notebook.write(self.notebook.entry(context, self.notebook.ids.new(), 1, fact))
+            position = await self.notebook.write_or_keep(self.notebook.entry(context, self.notebook.ids.new(), 1, fact))
         return position
 
     async def link(self, links: Sequence[GroupLinked], context: Context) -> int | None:

@@ -4,9 +4,10 @@ import asyncio
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from application.ports import Append, Claim, Clock, EventStore, Ids, NewEvent, Payload
+from application.ports import Append, AppendConflict, Claim, Clock, EventStore, Ids, Journal, NewEvent, Payload
+from domain.errors import NotFound, Unavailable
 from domain.events import Envelope, Fact
 
 
@@ -20,8 +21,9 @@ class Context(Struct, frozen=True):
 class Notebook:
     """Stamps facts with who, when and why, and appends them."""
 
-    def __init__(self, store: EventStore, *, clock: Clock, ids: Ids, process: str) -> None:
+    def __init__(self, store: EventStore, journal: Journal, *, clock: Clock, ids: Ids, process: str) -> None:
         self.store = store
+        self.journal = journal
         self.clock = clock
         self.ids = ids
         self.process = process
@@ -61,3 +63,45 @@ class Notebook:
         except asyncio.CancelledError:
             await asyncio.shield(self.write(*entries))
             raise
+
+    async def write_or_keep(self, *entries: NewEvent) -> int | None:
+        """Make durable what nobody could tell again: events of one stream, at its end, whoever leaves meanwhile.
+
+        Returns the position, or None for what waits in the journal because the store is away.
+        """
+        try:
+            return await self._write_or_keep(entries)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._write_or_keep(entries))
+            raise
+
+    async def _write_or_keep(self, entries: tuple[NewEvent, ...]) -> int | None:
+        if not self.journal.holds(entries[0].stream_id):
+            try:
+                return await write_at_the_end(self.store, entries)
+            except Unavailable:
+                pass  # it may have landed all the same; the replay looks
+        await self.journal.keep(entries)
+        return None
+
+
+async def write_at_the_end(store: EventStore, entries: tuple[NewEvent, ...], *, look: bool = False) -> int:
+    """Append events of one stream once: those that stand there already, at whatever version, are left.
+
+    They go to the versions they name, or behind what others wrote there meanwhile, such as a doubt.
+    look: read the stream first. Raises NotFound for events that go on a stream of which nothing was ever stored.
+    """
+    while True:
+        if look:
+            standing = await store.read_stream(entries[0].stream_id)
+            for event in standing:
+                if (event.envelope, event.fact) == (entries[-1].envelope, entries[-1].fact):
+                    return event.position
+            if not standing and entries[0].version > 1:
+                raise NotFound(f"Nothing of {entries[0].stream_id} is stored, so that its later events have no place")
+            last = standing[-1].version if standing else 0
+            entries = tuple(structs.replace(entry, version=last + n) for n, entry in enumerate(entries, start=1))
+        try:
+            return await store.append(Append(events=entries))
+        except AppendConflict:
+            look = True

@@ -1,6 +1,6 @@
 """What use cases need from outside: the store, the clock, ids and files. Providers have a port of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -85,6 +85,32 @@ class EventStore(Protocol):
 
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         """One body. `media_type` and `is_json` are the event's to tell."""
+
+
+class JournalFile(Protocol):
+    """What one process could not store, in the order in which it happened."""
+
+    def entries(self) -> Iterator[tuple[NewEvent, ...]]:
+        """Events of one stream that land together; what can't be read is left out."""
+
+    def close(self, *, unplaced: int) -> bool:
+        """Forget what was read: all of it is durable in the store now, but for `unplaced` entries.
+
+        Returns whether something was left over; such a file is set aside whole, for a person to look at.
+        """
+
+
+class Journal(Protocol):
+    """Where facts that nobody could tell again wait, durable on this machine, while the store is away."""
+
+    async def keep(self, entries: tuple[NewEvent, ...]) -> None:
+        """Make events of one stream durable. Raises Unavailable naming the stream."""
+
+    def holds(self, stream_id: UUID) -> bool:
+        """Whether this process's entries for a stream still wait: later ones must wait behind them."""
+
+    def files(self) -> Iterator[JournalFile]:
+        """This process's file and those of dead processes, each in nobody else's hands while it is looked at."""
 
 
 class Clock(Protocol):

@@ -32,6 +32,7 @@ from application.group_calls import GroupCalls
 from application.notebook import Context, Notebook
 from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
 from domain.calls import Tokens
+from infrastructure.answer_journal import AnswerJournal
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store.keeper import new_process_number
@@ -106,7 +107,8 @@ async def captured(uri: str, tasks: int, seconds: float) -> dict[str, Any]:
     """Ask with so many tasks at once for a while; each asks anew when its answer is durable."""
     number = new_process_number()
     store = PostgresEventStore(uri, process=number)
-    notebook = Notebook(store, clock=SystemClock(), ids=TimeOrderedIds(), process=f"{number:016x}")
+    journal = AnswerJournal(Path(tempfile.gettempdir()) / "study-benchmark", process=f"{number:016x}")
+    notebook = Notebook(store, journal, clock=SystemClock(), ids=TimeOrderedIds(), process=f"{number:016x}")
     policy = AttemptPolicy(attempts=1)
     calls = CallProvider(notebook, chance=random.Random(0))
     ask = AskModel(calls, OneProvider(), GroupCalls(notebook), lambda: policy)

@@ -25,10 +25,12 @@ from application.keep_artifact import KeepArtifact
 from application.notebook import Notebook
 from application.providers import Provider
 from application.recover_calls import RecoverCalls
+from application.replay_journal import ReplayJournal
 from application.run_sweep import RunSweep
 from application.store_trouble import unavailable
 from application.summarise_texts import SummariseTexts
-from domain.errors import Unavailable
+from domain.errors import StudyError, Unavailable
+from infrastructure.answer_journal import JOURNALS, AnswerJournal
 from infrastructure.artifact_files import FolderArtifacts
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.compute import LocalCompute
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 READ_CONNECTIONS = 4
 READ_TIMEOUT_SECONDS = 5.0
 RECOVERY_SECONDS = 15.0
+REPLAY_SECONDS = 1.0
 SOFTWARE = ("study-query-llm", "numpy", "scipy", "numba")
 
 log = structlog.get_logger(__name__)
@@ -75,6 +78,9 @@ async def open_study(
         keeper.start()
         store = PostgresEventStore(uri, process=keeper.number)
         stack.push_async_callback(asyncio.to_thread, store.close)
+        folder = settings.study_home / JOURNALS / str(await store.identity())
+        journal = AnswerJournal(folder, process=keeper.process)
+        stack.callback(journal.close)
 
         def connect() -> psycopg.Connection:
             return psycopg.connect(uri, application_name="study follower")
@@ -97,14 +103,16 @@ async def open_study(
         stack.callback(compute.close)
         registry = ProviderRegistry(settings.afresh, dict(providers or {}))
         stack.push_async_callback(registry.aclose)
-        study = _wired(settings, keeper, store, registry, follower, Queries(pool), compute, actor)
+        study = _wired(settings, keeper, store, journal, registry, follower, Queries(pool), compute, actor)
+        await study.replay()
         await study.catch_up()
         await study.recover()
         following.start()
         stack.push_async_callback(asyncio.to_thread, following.stop)
-        if serving:
-            recovery = asyncio.create_task(_recover_for_ever(study))
-            stack.push_async_callback(_cancelled, recovery)
+        stack.push_async_callback(_replay_at_last, study, journal)
+        tasks = [_replay_for_ever(study, journal), *([_recover_for_ever(study)] if serving else [])]
+        for task in map(asyncio.create_task, tasks):
+            stack.push_async_callback(_cancelled, task)
         yield study
 
 
@@ -112,13 +120,14 @@ def _wired(
     settings: Settings,
     keeper: Keeper,
     store: PostgresEventStore,
+    journal: AnswerJournal,
     registry: ProviderRegistry,
     follower: Follower,
     queries: Queries,
     compute: LocalCompute,
     actor: str | None,
 ) -> Study:
-    notebook = Notebook(store, clock=SystemClock(), ids=TimeOrderedIds(), process=keeper.process)
+    notebook = Notebook(store, journal, clock=SystemClock(), ids=TimeOrderedIds(), process=keeper.process)
     files = ColumnarFiles()
     groups = GroupCalls(notebook)
     keep = KeepArtifact(notebook, FolderArtifacts(settings.study_home / "artifacts"))
@@ -144,6 +153,7 @@ def _wired(
         run_sweep=RunSweep(notebook, groups, keep, files, summarise, compute, software),
         keep_artifact=keep,
         files=files,
+        replay_journal=ReplayJournal(store, journal),
         recover_calls=RecoverCalls(notebook, queries.calls, store, after_seconds=settings.study_in_doubt_after_s),
     )
 
@@ -202,6 +212,26 @@ async def _recover_for_ever(study: Study) -> None:
             await study.recover()
         except Unavailable as error:
             log.warning("recovery waits for the store", reason=str(error))
+
+
+async def _replay_for_ever(study: Study, journal: AnswerJournal) -> None:
+    while True:
+        await asyncio.sleep(REPLAY_SECONDS)
+        if journal.waits:
+            try:
+                await study.replay()
+            except Unavailable as error:
+                log.debug("the journal waits for the store", reason=str(error))
+            except (StudyError, OSError) as error:
+                log.warning("the journal can't be replayed", reason=str(error))
+
+
+async def _replay_at_last(study: Study, journal: AnswerJournal) -> None:
+    if journal.waits:
+        try:
+            await study.replay()
+        except (StudyError, OSError) as error:
+            log.warning("the journal waits for the next command", reason=str(error))
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

@@ -19,6 +19,7 @@ from application.import_dataset import Dataset, ImportDataset, Table
 from application.keep_artifact import KeepArtifact
 from application.notebook import Context, Notebook
 from application.recover_calls import RecoverCalls
+from application.replay_journal import ReplayJournal
 from application.run_sweep import Progress, RunSweep, SweepRequest
 from domain.errors import NotFound, Rejected, Unavailable
 from domain.events import RecordedEvent
@@ -64,6 +65,7 @@ class Study:
     run_sweep: RunSweep
     keep_artifact: KeepArtifact
     files: ColumnarFiles
+    replay_journal: ReplayJournal
     recover_calls: RecoverCalls
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
@@ -363,8 +365,16 @@ class Study:
         for failure in caught_up.failures:
             log.warning("a read model has stopped; see `study projections status`", **msgspec.to_builtins(failure))
 
+    async def replay(self) -> int:
+        """Append what waits in this process's journal and in those of dead ones; returns how many entries."""
+        replayed = await self.replay_journal()
+        if replayed.set_aside:
+            log.warning("something in a journal can't be appended; see `study doctor`", files=replayed.set_aside)
+        return replayed.entries
+
     async def recover(self) -> int:
-        """Mark the calls that dead processes left open; returns how many were marked now."""
+        """Mark the calls that dead processes left open, but for what they could still write down."""
+        await self.replay()
         marked = await self.recover_calls(replace_actor(self.context(), "recovery"))
         if marked:
             await self.catch_up()

@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import PersistenceError
 from psycopg.rows import tuple_row
+from psycopg_pool import PoolTimeout
 
 from application.ports import Append, Payload
 from application.store_trouble import unavailable
@@ -84,13 +85,22 @@ class PostgresEventStore:
 
     def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
         try:
-            with (
-                self.recorder.datastore.pool.connection() as connection,
-                connection.cursor(binary=True, row_factory=tuple_row) as cursor,
-            ):
-                return cursor.execute(sql.encode(), parameters).fetchall()
+            try:
+                return self._fetch(sql, parameters)
+            except PoolTimeout:
+                raise
+            except psycopg.OperationalError:
+                self.recorder.datastore.pool.check()  # it may have been a connection from before a restart
+                return self._fetch(sql, parameters)
         except psycopg.Error as error:
             raise unavailable(READING, error) from error
+
+    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+        with (
+            self.recorder.datastore.pool.connection() as connection,
+            connection.cursor(binary=True, row_factory=tuple_row) as cursor,
+        ):
+            return cursor.execute(sql.encode(), parameters).fetchall()
 
     def _read_stream(self, stream_id: UUID, after_version: int) -> list[RecordedEvent]:
         rows = self._query(

@@ -91,7 +91,12 @@ def _show_answers(answers: list[dict[str, Any]]) -> None:
         click.echo(answer["text"] or "(the answer has no text)")
         tokens = answer["tokens"]["total"]
         about = f"{answer['provider']}/{answer['model']}, {answer['latency_ms']:.0f} ms, {tokens or '?'} tokens"
-        told = click.style(f"— {about}; study call {answer['call_id']}", dim=True)
+        where = (
+            f"study call {answer['call_id']}"
+            if answer["position"] is not None
+            else f"call {answer['call_id']} waits in the journal, since the store is away: study doctor --mend"
+        )
+        told = click.style(f"— {about}; {where}", dim=True)
         click.echo(told, err=True, color=False if os.environ.get("NO_COLOR") else None)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 Check = dict[str, Any]
 
 
-def checks(invocation: Invocation) -> list[Check]:
-    """Everything that can be said; when the store can't be opened, that and what needs no store."""
+def checks(invocation: Invocation, *, mend: bool) -> list[Check]:
+    """Everything that can be said; when the store can't be opened, that and what needs no store.
+
+    mend: append what waits in the journals, also what came since the store was opened.
+    """
     settings = invocation.settings
     store = "DATABASE_URL" if settings.database_url is not None else "embedded Postgres"
     found = [
@@ -23,12 +27,18 @@ def checks(invocation: Invocation) -> list[Check]:
         _writable(settings.study_home),
     ]
     try:
-        return found + invocation.run(_inside)
+        found += invocation.run(partial(_inside, mend=mend))
     except StudyError as error:
-        return [*found, _check("store", False, f"{store}: {error}", "Mend what the message names, then run this again")]
+        found.append(
+            _check("store", False, f"{store}: {error}", "Mend what the message names, then: study doctor --mend")
+        )
+    return found + _journals(settings.study_home)
 
 
-async def _inside(study: "Study") -> list[Check]:
+async def _inside(study: "Study", *, mend: bool) -> list[Check]:
+    if mend:
+        await study.replay()
+        await study.catch_up()
     health = await study.health()
     in_doubt = await study.calls(status="in_doubt", limit=1000)
     open_calls = await study.queries.calls.open_calls()
@@ -57,6 +67,28 @@ async def _inside(study: "Study") -> list[Check]:
         ),
         _check("providers", bool(providers), ", ".join(providers), None),
     ]
+
+
+def _journals(home: Path) -> list[Check]:
+    """What was paid for while a store was away, and has not been appended to it yet."""
+    from infrastructure.journal_state import waiting_files
+
+    try:
+        files = waiting_files(home)
+    except OSError as error:
+        return [_check("journal", False, f"{error.filename}: {error.strerror}", "Let this user read that folder")]
+    return [
+        _check(
+            "journal",
+            not file.set_aside,
+            f"{file.path}: {file.calls} calls wait since {file.since:%Y-%m-%d %H:%M:%S} UTC"
+            if file.since
+            else f"{file.path}: {file.damaged_bytes} bytes can't be read",
+            "Its entries were appended, but for what is damaged or belongs to calls that this store doesn't know; "
+            "keep the file until you know why, then delete it",
+        )
+        for file in files
+    ] or [_check("journal", True, "nothing waits", None)]
 
 
 def _writable(home: Path) -> Check:

@@ -205,12 +205,13 @@ def grant(invocation: Invocation, role: str | None, reader: bool) -> None:
     )
 
 
-def doctor(invocation: Invocation) -> None:
+@click.option("--mend", is_flag=True, help="Append what waits in the journal now.")
+def doctor(invocation: Invocation, mend: bool) -> None:
     """Check what is configured, what works, what doesn't and how to mend it. Exits with 1 if something doesn't."""
     from interfaces.cli.doctor import checks
     from interfaces.cli.tables import table
 
-    found = checks(invocation)
+    found = checks(invocation, mend=mend)
     rows = [["ok" if each["ok"] else "NOT OK", each["check"], each["detail"], each["remedy"] or ""] for each in found]
     invocation.answer(
         {"items": found, "next_cursor": None},

@@ -21,7 +21,8 @@ POLICY = (
 DESCRIPTION = """
 The lab notebook for research with language models: every call an event, every number provable.
 
-Commands return a `position`; give it to a query as `at_least` and the query shows what the command did.
+Commands return a `position`; give it to a query as `at_least` and the query shows what the command did. It is null
+for an answer that came while the store was away, which waits in a journal and is appended when the store is back.
 Errors are problem details (RFC 9457). `x-request-id` comes back as it was sent; a UUID becomes the correlation id of
 every event the request causes.
 """

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from application.call_provider import AttemptPolicy, CallProvider
 from application.embed_texts import CachedVector, EmbedTexts, TextsToEmbed
 from application.group_calls import GroupCalls, GroupPlace
+from application.providers import PreparedRequest, ProviderAnswer
+from application.replay_journal import ReplayJournal
 from domain.calls import CallAnswered, CallRequested, CallServedFromCache
 from domain.errors import ProviderFailed, Rejected
 from domain.groups import GroupMembersAdded
 from domain.request_identity import normalised_text
-from tests.support.given_when_then import CONTEXT, ListStore, notebook
+from tests.support.given_when_then import CONTEXT, ListJournal, ListStore, notebook
 from tests.support.scripted_provider import Directory, ScriptedProvider, failure, vector_of
 
 
@@ -51,7 +53,8 @@ class Embedding:
     def __init__(self, provider: ScriptedProvider | None = None) -> None:
         self.store = ListStore()
         self.provider = provider or ScriptedProvider()
-        book = notebook(self.store)
+        self.journal = ListJournal()
+        book = notebook(self.store, journal=self.journal)
         self.embed = EmbedTexts(
             book,
             CallProvider(book, chance=random.Random(0)),
@@ -119,6 +122,29 @@ async def test_a_group_gets_every_call_once_cached_or_not() -> None:
     assert isinstance(added, GroupMembersAdded)
     assert [member.call_id for member in added.members] == list(dict.fromkeys(embedded.call_ids))
     assert added.group_id == place.group_id
+
+
+async def test_vectors_that_were_paid_for_are_returned_though_the_store_went_away() -> None:
+    embedding = Embedding()
+    await embedding.embed(TextsToEmbed(texts=("a", "bb")), CONTEXT)
+    send = embedding.provider.send
+
+    async def losing(prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        embedding.store.unavailable = True
+        return await send(prepared, timeout_seconds=timeout_seconds)
+
+    embedding.provider.send = losing  # type: ignore[method-assign]
+    place = GroupPlace(group_type="embedding_batch", name="study")
+    embedded = await embedding.embed(TextsToEmbed(texts=("a", "ccc", "bb"), group=place), CONTEXT)
+    assert embedded.position is None
+    assert np.array_equal(embedded.vectors, expected(["a", "ccc", "bb"]))
+    embedding.store.unavailable = False
+    await ReplayJournal(embedding.store, embedding.journal)()
+    assert [len(embedding.store.facts(kind)) for kind in (CallAnswered, CallServedFromCache, GroupMembersAdded)] == [
+        2,
+        1,
+        1,
+    ]
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,12 +4,12 @@ The store here is the in-memory reference of the port: the same contract test ru
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from application.notebook import Context, Notebook
-from application.ports import Append, AppendConflict, Claim, ClaimHeld, NewEvent, Payload
+from application.ports import Append, AppendConflict, Claim, ClaimHeld, JournalFile, NewEvent, Payload
 from domain.errors import Unavailable
 from domain.events import Envelope, Fact, RecordedEvent
 
@@ -84,6 +84,8 @@ class ListStore:
         return len(self.events)
 
     async def read_stream(self, stream_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:
+        if self.unavailable:
+            raise Unavailable("The event store can't be read: it is switched off")
         return [event for event in self.events if event.stream_id == stream_id and event.version > after_version]
 
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
@@ -122,6 +124,37 @@ class ListStore:
         )
 
 
-def notebook(store: ListStore, clock: SteppingClock | None = None) -> Notebook:
+class ListJournal:
+    """The port Journal over a list, with its one file."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[NewEvent, ...]] = []
+        self.set_aside = 0
+        self.full = False
+
+    async def keep(self, entries: tuple[NewEvent, ...]) -> None:
+        await asyncio.sleep(0)
+        if self.full:
+            raise Unavailable(f"What happened to call {entries[0].stream_id} can't be recorded")
+        self.kept.append(entries)
+
+    def holds(self, stream_id: UUID) -> bool:
+        return any(entries[0].stream_id == stream_id for entries in self.kept)
+
+    def files(self) -> Iterator[JournalFile]:
+        yield self
+
+    def entries(self) -> Iterator[tuple[NewEvent, ...]]:
+        return iter(list(self.kept))
+
+    def close(self, *, unplaced: int) -> bool:
+        self.kept.clear()
+        self.set_aside += unplaced
+        return unplaced > 0
+
+
+def notebook(store: ListStore, clock: SteppingClock | None = None, journal: ListJournal | None = None) -> Notebook:
     """A notebook over a list."""
-    return Notebook(store, clock=clock or SteppingClock(), ids=CountingIds(), process="00000000000000a1")
+    return Notebook(
+        store, journal or ListJournal(), clock=clock or SteppingClock(), ids=CountingIds(), process="00000000000000a1"
+    )
