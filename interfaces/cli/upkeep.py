@@ -182,8 +182,8 @@ def migrate_log(invocation: Invocation) -> None:
 def grant(invocation: Invocation, role: str | None, reader: bool) -> None:
     """Print the SQL that gives a role what the application needs, and no more. Nothing is granted by this command.
 
-    The store's owner runs it, or a superuser where it hands read models over. ROLE is study_app unless you name
-    another; with DATABASE_URL name one.
+    The store's owner runs it, or a superuser where it concerns read models, which belong to the application. ROLE is
+    study_app unless you name another; with DATABASE_URL name one.
     """
     import psycopg
 

@@ -110,6 +110,18 @@ def test_catching_up_says_who_holds_it_up(log, connect, tallying):
     holder.close()
 
 
+def test_trouble_with_the_store_is_not_the_read_models_failure(log, database, tallying, sql):
+    follower = tallying()
+    log.write(STREAM, happened())
+    sql("REVOKE INSERT, UPDATE ON tally_g1.tallies FROM CURRENT_USER")
+    with pytest.raises(Unavailable, match="lacks a right"):
+        follower.catch_up()
+    assert sql(POSITION, "tally") == [(0, None, None)]
+    sql("GRANT INSERT, UPDATE ON tally_g1.tallies TO CURRENT_USER")
+    assert follower.catch_up().failures == ()
+    assert sql(SEEN) == [(1,)]
+
+
 def test_a_follower_connects_anew_when_its_connection_was_lost(log, connect, database, tallying, sql):
     follower = tallying()
     follower.catch_up()

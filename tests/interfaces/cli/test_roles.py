@@ -1,6 +1,7 @@
 """Rights printed by `study db grant`, run by the owner, used by the application."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -8,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from infrastructure.embedded_postgres import EmbeddedPostgres
 from tests.conftest import Database, role_of, uri_on
 from tests.interfaces.cli.conftest import Study
 
@@ -67,6 +69,20 @@ def test_rights_for_nobody_and_for_the_owner_are_refused(study_here: Study, data
     unread = study_here("db", "grant", "analyst", "--reader", "--database-url", database.owner_uri)
     assert unread.code == 2
     assert "open the store once" in unread.err
+
+
+def test_the_embedded_servers_application_has_the_printed_rights_already(study_here: Study, tmp_path: Path) -> None:
+    home = tmp_path / "embedded"
+    try:
+        done = study_here("db", "grant", "--json", "--home", str(home), DATABASE_URL="")
+        assert done.code == 0
+        assert (done.document["role"], done.document["exists"]) == ("study_app", True)
+        assert study_here("ask", "Rome is in Italy.", "--home", str(home), DATABASE_URL="").code == 0
+        assert not EmbeddedPostgres(home).status().running
+    finally:
+        embedded = EmbeddedPostgres(home)
+        embedded.stop()
+        shutil.rmtree(embedded.status().data_folder.parent)
 
 
 def test_a_store_in_trouble_ends_a_command_with_4(study: Study, database: Database) -> None:

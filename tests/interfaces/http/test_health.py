@@ -66,3 +66,19 @@ def test_a_server_whose_database_is_cut_off_says_so_in_time(settings: Settings, 
             assert http.post("/api/calls", json={"prompt": "hello", "provider": "local"}).status_code == 503
         finally:
             admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+
+def test_a_store_that_takes_no_writes_is_read_and_refuses_calls(settings: Settings, database: Database) -> None:
+    with serving(settings) as address, httpx.Client(base_url=address, timeout=15) as http:
+        with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+            name = owner.info.dbname
+            owner.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+            owner.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = %s AND pid <> pg_backend_pid()",
+                (name,),
+            )
+        assert http.get("/api/calls").json()["items"] == []
+        refused = http.post("/api/calls", json={"prompt": "hello", "provider": "local"})
+        assert refused.status_code == 503
+        assert "takes no writes" in refused.json()["detail"]
