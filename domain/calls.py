@@ -30,7 +30,7 @@ ErrorKind = Literal[
 ]
 
 
-class Tokens(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Tokens(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Token counts as the provider reported them; None where it did not."""
 
     prompt: int | None = None
@@ -39,7 +39,7 @@ class Tokens(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cached: int | None = None
 
 
-class AttemptError(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AttemptError(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Why an attempt failed. `transient` says whether the same request may succeed later."""
 
     kind: ErrorKind
@@ -80,7 +80,7 @@ class CallAttemptFailed(Fact, frozen=True, kw_only=True):
     response: PayloadRef | None = None
 
 
-class VectorBlock(Struct, frozen=True, kw_only=True):
+class VectorBlock(Struct, frozen=True, kw_only=True, gc=False):
     """The shape of an embedding answer's float32 block and the Euclidean norm of each row."""
 
     count: int

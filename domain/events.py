@@ -19,8 +19,12 @@ class UnknownStoredName(StudyError):
     """An event is stored under a name this version does not know."""
 
 
-class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that happened, in the past tense. Subclasses are registered by `stored_as`."""
+class Fact(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Something that happened, in the past tense. Subclasses are registered by `stored_as`.
+
+    Facts and what they are made of hold no cycles, so the garbage collector, which would take half the time of a
+    replay to find that out, is told not to look (`gc=False`).
+    """
 
     stored_name: ClassVar[str]
 
@@ -35,7 +39,7 @@ class RetiredFact(Struct, frozen=True, kw_only=True, omit_defaults=True):
         raise NotImplementedError
 
 
-class Envelope(Struct, frozen=True, array_like=True):
+class Envelope(Struct, frozen=True, array_like=True, gc=False):
     """Who, when and why. Part of every event's stored bytes since the first version."""
 
     occurred_at: datetime  # UTC; imports keep the original time
@@ -45,7 +49,7 @@ class Envelope(Struct, frozen=True, array_like=True):
     causation_id: UUID | None = None  # the stream whose event led to this one
 
 
-class PayloadRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PayloadRef(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where a body lies (beside the event, under `part`) and what it must hash to."""
 
     part: str
@@ -55,7 +59,7 @@ class PayloadRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_json: bool = False
 
 
-class RecordedEvent(Struct, frozen=True, kw_only=True):
+class RecordedEvent(Struct, frozen=True, kw_only=True, gc=False):
     """An event as read back from the store."""
 
     position: int

@@ -25,7 +25,7 @@ class GroupCreated(Fact, frozen=True, kw_only=True):
     metadata: Metadata = {}
 
 
-class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Member(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A call's place in a group."""
 
     call_id: UUID

@@ -1,18 +1,15 @@
 """One batch of events applied to one generation: the only way in which a read model's rows are written."""
 
-import bisect
 from typing import Literal
 
 import psycopg
 from msgspec import Struct
 
-from application.ports import EventPages
 from application.store_trouble import trouble_of
 from domain.events import RecordedEvent
 from projections.generations import Connection, Generation
+from projections.pages import SharedPages, without_collecting
 from projections.read_model import ReadModel
-
-BATCH_SIZE = 2000
 
 
 class Advance(Struct, frozen=True):
@@ -29,30 +26,6 @@ class Advance(Struct, frozen=True):
     reason: str | None = None
 
 
-class SharedPages:
-    """Pages that several read models at about the same place read and decode once."""
-
-    def __init__(self, pages: EventPages) -> None:
-        self._pages = pages
-        self.forget()
-
-    def forget(self) -> None:
-        """Read afresh: there may be new events."""
-        self._after: int | None = None
-        self._until: int | None = None
-        self._events: list[RecordedEvent] = []
-
-    def page(self, *, after: int, limit: int, until: int | None) -> list[RecordedEvent]:
-        """Events in order with a position in (after, until]; fewer than `limit` does not mean the end."""
-        if self._after is not None and until == self._until and self._after <= after:
-            start = bisect.bisect_right(self._events, after, key=lambda event: event.position)
-            if start < len(self._events) or after == self._after:
-                return self._events[start : start + limit]
-        self._events = self._pages.page(after=after, limit=limit, until=until)
-        self._after, self._until = after, until
-        return self._events
-
-
 class _NotApplied(Exception):
     """A read model could not apply these events; the cause says why."""
 
@@ -67,8 +40,8 @@ def advance(
     model: ReadModel,
     generation: Generation,
     *,
+    batch_size: int,
     until: int | None = None,
-    batch_size: int = BATCH_SIZE,
 ) -> Advance:
     """Apply the next batch, with its position, in one transaction.
 
@@ -99,7 +72,7 @@ def _apply(
     limit: int,
     until: int | None,
 ) -> Advance:
-    with connection.transaction():
+    with connection.transaction(), without_collecting():
         row = connection.execute(
             "SELECT position FROM projections.generations "
             "WHERE name = %s AND generation = %s AND state <> 'retired' FOR UPDATE SKIP LOCKED",
@@ -125,7 +98,7 @@ def write(connection: Connection, model: ReadModel, generation: Generation, even
     read = set(model.reads)
     with connection.cursor() as cursor:
         for change in model.changes([event for event in events if type(event.fact) in read]):
-            cursor.execute(change.sql.replace("{schema}", generation.schema).encode(), change.columns)
+            change.apply(cursor, generation.schema)
         # The position moves even for events we ignore, or a restart replays them.
         cursor.execute(
             "UPDATE projections.generations SET position = %s, failed_position = NULL, failed_reason = NULL "

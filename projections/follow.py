@@ -10,8 +10,9 @@ from msgspec import MsgspecError, Struct
 from application.ports import EventPages
 from application.store_trouble import unavailable
 from domain.errors import StudyError, Unavailable
-from projections.advance import BATCH_SIZE, Advance, SharedPages, advance
-from projections.generations import Connect, Connection, Generation, generations, opened
+from projections.advance import Advance, advance
+from projections.generations import Connect, Connection, Generation, create_indexes, generations, opened
+from projections.pages import LARGEST_BATCH, BatchSize, SharedPages
 from projections.positions import PositionWaits
 from projections.read_model import ReadModel
 from projections.swap import swap
@@ -58,12 +59,12 @@ class Follower:
         connect: Connect,
         read_models: Sequence[ReadModel],
         *,
-        batch_size: int = BATCH_SIZE,
+        largest_batch: int = LARGEST_BATCH,
     ) -> None:
         self.pages = pages
         self.connect = connect
         self.read_models = tuple(read_models)
-        self.batch_size = batch_size
+        self._batch = BatchSize(largest_batch)
         self._shared = SharedPages(pages)
         self._turn = threading.Lock()
         self._connection: Connection | None = None
@@ -75,9 +76,10 @@ class Follower:
         with self._turn:
             return sum(each.moved for _, each in self._round(self._last_position(), self._due))
 
-    def catch_up(self, until: int | None = None, *, patience_seconds: float = 30.0) -> CaughtUp:
+    def catch_up(self, until: int | None = None, *, backfill: bool = True, patience_seconds: float = 30.0) -> CaughtUp:
         """Bring every read model to `until`, or to where the log ends now; failed ones are tried once more.
 
+        backfill: also those that are only being built, which may take minutes on a long log
         Raises Unavailable when others hold a read model, or its views, and it doesn't move for `patience_seconds`.
         """
         with self._turn:
@@ -86,7 +88,12 @@ class Follower:
             moved_at = time.monotonic()
             positions: dict[str, int] = {}
             while True:
-                done = self._round(target, lambda generation: generation.schema not in failures)
+                done = self._round(
+                    target,
+                    lambda generation: (
+                        generation.schema not in failures and (backfill or generation.state != "building")
+                    ),
+                )
                 for generation, each in done:
                     if each.outcome == "failed":
                         failures[generation.schema] = _failure(generation, each)
@@ -115,6 +122,7 @@ class Follower:
         """Let go of the connections."""
         with self._turn:
             self._disconnect()
+            self._shared.close()
         self._waits.close()
 
     def _last_position(self) -> int:
@@ -131,23 +139,28 @@ class Follower:
         """One batch for each generation that is behind the target and wanted."""
         self._shared.forget()
         done: list[tuple[Generation, Advance]] = []
+        batch_size, began = self._batch.events, time.monotonic()
         try:
             connection = self._connected()
             for model, generation in self._followed(connection):
                 if generation.position < target and wanted(generation):
-                    each = advance(connection, self._shared, model, generation, batch_size=self.batch_size)
+                    each = advance(connection, self._shared, model, generation, batch_size=batch_size)
                     self._remember(generation, each)
                     done.append((generation, each))
-                elif generation.state == "building" and generation.position >= target:
+                elif generation.state == "building" and generation.position >= target and wanted(generation):
                     done.append((generation, self._swap(connection, model, generation)))
         except psycopg.Error as error:
             self._disconnect()
             raise unavailable("The read models can't be brought up to date", error) from error
+        if any(each.moved >= batch_size for _, each in done):
+            self._batch.took(time.monotonic() - began)
         return done
 
     def _swap(self, connection: Connection, model: ReadModel, generation: Generation) -> Advance:
         try:
-            swap(connection, self._shared, model, generation)
+            # Indexes take their time, and events arrive meanwhile: only when they are there and those are read, swap.
+            if not create_indexes(connection, model, generation):
+                swap(connection, self._shared, model, generation)
         except psycopg.errors.LockNotAvailable:
             return Advance(outcome="held", position=generation.position)
         return Advance(outcome="moved", position=generation.position)

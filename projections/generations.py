@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 
 from application.store_trouble import unavailable
 from domain.errors import Unavailable
-from projections.read_model import ReadModel
+from projections.read_model import JsonText, ReadModel
 
 State = Literal["building", "live", "retired", "verifying"]
 Connection = psycopg.Connection[Any]
@@ -23,6 +23,8 @@ Connect = Callable[[], Connection]
 
 INSTALL_LOCK = (7453, 3)
 LOCK_TIMEOUT_SECONDS = 10
+LEASE_SECONDS = 30  # for how long a process that stands still in the middle of a batch keeps others from it
+LONGEST_LOG_READ_AT_ONCE = 20_000
 BRIEFLY = "SET LOCAL lock_timeout = '300ms'"  # whoever waits for a view or table holds up all its new readers
 
 GENERATIONS = """
@@ -76,19 +78,23 @@ def prepare(connection: Connection) -> None:
     """Put a connection in the state that generations rely on.
 
     A batch may be lost with its position when the server crashes, since it is then read again: no need to wait for
-    the disk.
+    the disk. Whoever is suspended, or gone without a word, in the middle of a batch loses its lease.
     """
     connection.autocommit = True
+    connection.adapters.register_dumper(None, JsonText)
     connection.execute(
         f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; SET timezone = 'UTC'; SET client_encoding = 'UTF8'; "
-        "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off"
+        "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off; "
+        f"SET idle_in_transaction_session_timeout = '{LEASE_SECONDS}s'; "
+        "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
     )
 
 
 def install(connection: Connection, read_models: Sequence[ReadModel]) -> None:
-    """Make sure that every read model has a live generation, and views onto it; several openers may do so at once.
+    """Make sure that every read model has a generation, and views onto a live one; several openers may do so at once.
 
-    A read model whose shape changed gets a generation beside its live one, which the follower fills and swaps in.
+    A read model whose shape changed gets a generation beside its live one, which the follower fills and swaps in. So
+    does one that is new to a long log, and until then it can't be asked.
     Raises Unavailable when a live generation is a newer version's, and for trouble with the store.
     """
     try:
@@ -122,7 +128,9 @@ def _is_installed(connection: Connection, read_models: Sequence[ReadModel]) -> b
 
 def _install_one(connection: Connection, model: ReadModel) -> None:
     live = next((each for each in generations(connection, "live") if each.name == model.name), None)
-    if live is None:
+    if live is None and _is_long(connection):
+        building(connection, model)
+    elif live is None:
         put_views(connection, model, create(connection, model, "live"))
     elif live.version > model.version:
         raise Unavailable(
@@ -133,6 +141,11 @@ def _install_one(connection: Connection, model: ReadModel) -> None:
         building(connection, model)
     elif live.views_shape != model.views_shape:
         put_views(connection, model, live)
+
+
+def _is_long(connection: Connection) -> bool:
+    last = _scalar(connection, "SELECT max(notification_id) FROM events.events")
+    return last is not None and last > LONGEST_LOG_READ_AT_ONCE
 
 
 def building(connection: Connection, model: ReadModel) -> Generation:
@@ -165,9 +178,29 @@ def create(connection: Connection, model: ReadModel, state: State) -> Generation
         assert created is not None  # noqa: S101 - INSERT … SELECT of an aggregate returns one row
         connection.execute(f"CREATE SCHEMA {created.schema}".encode())
         for table in model.tables:
-            for statement in table.statements(created.schema):
-                connection.execute(statement.encode())
+            connection.execute(table.statement(created.schema).encode())
+        if state == "live":
+            create_indexes(connection, model, created)
         return created
+
+
+def create_indexes(connection: Connection, model: ReadModel, generation: Generation) -> bool:
+    """Make the indexes that queries need; says whether some were missing.
+
+    A replay is spared their upkeep if they are made at its end. Holds the generation's lease meanwhile.
+    """
+    wanted = [statement for table in model.tables for statement in table.index_statements(generation.schema)]
+    with connection.transaction():
+        row = connection.execute(
+            "SELECT (SELECT count(*) FROM pg_indexes WHERE schemaname = %s) FROM projections.generations "
+            "WHERE name = %s AND generation = %s AND state <> 'retired' FOR UPDATE",
+            (generation.schema, generation.name, generation.generation),
+        ).fetchone()
+        if row is None or row[0] == len(wanted) + len(model.tables):
+            return False
+        for statement in wanted:
+            connection.execute(statement.encode())
+        return True
 
 
 def drop(connection: Connection, generation: Generation) -> None:

@@ -44,7 +44,7 @@ CALLS = Table(
         "tokens_cached": "bigint",
         "error": "jsonb",
         "finish_reason": "text",
-        "text_path": "text[]",
+        "text_path": "jsonb",
         "served_model": "text",
         "http_status": "int",
         "response_is_json": "boolean",

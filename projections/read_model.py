@@ -4,24 +4,44 @@ Rows depend on events alone: no clock, no chance, no body of a payload. So a reb
 log was cut into batches.
 """
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import psycopg
 from msgspec import Struct
+from psycopg.adapt import Dumper
+from psycopg.postgres import types
+from psycopg.pq import Format
 
 from domain.events import Fact, RecordedEvent
 from domain.identity import canonical_json, sha256_hex
 
-Encoder = Callable[[Any], Any]
+Rows = Sequence[tuple[Any, ...]]
+
+FEWEST_ROWS_TO_COPY = 50
 
 
 class Change(NamedTuple):
-    """One set-based statement and the columns it unnests; `{schema}` stands for the generation's schema."""
+    """One set-based statement and its columns; `{schema}` stands for the generation's schema.
+
+    kinds: the columns' types when the rows travel by COPY; none when the statement unnests them.
+    """
 
     sql: str
     columns: list[list[Any]]
+    kinds: tuple[str, ...] = ()
+
+    def apply(self, cursor: psycopg.Cursor[Any], schema: str) -> None:
+        """Write the rows into a generation's tables."""
+        sql = self.sql.replace("{schema}", schema).encode()
+        if not self.kinds:
+            cursor.execute(sql, self.columns)
+            return
+        with cursor.copy(sql) as copy:
+            copy.set_types(self.kinds)
+            for row in zip(*self.columns, strict=True):
+                copy.write_row(row)
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -32,12 +52,16 @@ class Table(Struct, frozen=True, kw_only=True):
     key: tuple[str, ...]
     indexes: tuple[str, ...] = ()  # what follows ON table: "(provider, model)", "(position) WHERE ended IS NULL"
 
-    def statements(self, schema: str) -> list[str]:
-        """What creates the table in a schema."""
+    def statement(self, schema: str) -> str:
+        """What creates the table, with its key, in a schema."""
         columns = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
+        return f"CREATE TABLE {schema}.{self.name} ({columns}, PRIMARY KEY ({', '.join(self.key)}))"
+
+    def index_statements(self, schema: str) -> list[str]:
+        """What creates the other indexes, unless they are there."""
         return [
-            f"CREATE TABLE {schema}.{self.name} ({columns}, PRIMARY KEY ({', '.join(self.key)}))",
-            *(f"CREATE INDEX ON {schema}.{self.name} {index}" for index in self.indexes),
+            f"CREATE INDEX IF NOT EXISTS {self.name}_{number} ON {schema}.{self.name} {index}"
+            for number, index in enumerate(self.indexes, start=1)
         ]
 
 
@@ -70,35 +94,40 @@ class ReadModel(Struct, frozen=True, kw_only=True):
 
 
 class Insert:
-    """Inserts rows, given as tuples in the order of the table's columns."""
+    """Inserts rows, given as tuples in the order of the table's columns; many go by COPY, which knows no conflicts."""
 
     def __init__(self, table: Table, *, on_conflict: str = "") -> None:
         names = list(table.columns)
-        self._encoders, source, selected = _unnested(table, names)
-        self._sql = (
-            f"INSERT INTO {{schema}}.{table.name} ({', '.join(names)}) "  # noqa: S608 - our own names
-            f"SELECT {', '.join(selected)} FROM {source} {on_conflict}"
-        )
+        self._kinds, source, selected = _unnested(table, names)
+        self._copied = tuple("int4" if kind == "int" else kind for kind in self._kinds)
+        into = f"{{schema}}.{table.name} ({', '.join(names)})"
+        self._sql = f"INSERT INTO {into} SELECT {', '.join(selected)} FROM {source} {on_conflict}"  # noqa: S608
+        self._copy = None if on_conflict else f"COPY {into} FROM STDIN (FORMAT BINARY)"
 
-    def __call__(self, rows: Sequence[tuple[Any, ...]]) -> list[Change]:
+    def __call__(self, rows: Rows) -> list[Change]:
         """No change for no rows."""
-        return [Change(self._sql, _columns(rows, self._encoders))] if rows else []
+        if not rows:
+            return []
+        columns = _columns(rows, self._kinds)
+        if self._copy is not None and len(rows) >= FEWEST_ROWS_TO_COPY:
+            return [Change(self._copy, columns, self._copied)]
+        return [Change(self._sql, columns)]
 
 
 class Update:
     """Sets some columns of rows that are there already, given as tuples: the key first, then those columns."""
 
     def __init__(self, table: Table, *columns: str) -> None:
-        self._encoders, source, selected = _unnested(table, [*table.key, *columns])
+        self._kinds, source, selected = _unnested(table, [*table.key, *columns])
         settings = zip(columns, selected[len(table.key) :], strict=True)
         self._sql = (
             f"UPDATE {{schema}}.{table.name} AS kept SET {', '.join(f'{name} = {value}' for name, value in settings)} "  # noqa: S608
             f"FROM {source} WHERE {' AND '.join(f'kept.{name} = fresh.{name}' for name in table.key)}"
         )
 
-    def __call__(self, rows: Sequence[tuple[Any, ...]]) -> list[Change]:
+    def __call__(self, rows: Rows) -> list[Change]:
         """No change for no rows."""
-        return [Change(self._sql, _columns(rows, self._encoders))] if rows else []
+        return [Change(self._sql, _columns(rows, self._kinds))] if rows else []
 
 
 def text_value(text: str) -> str:
@@ -116,16 +145,6 @@ def json_value(value: Any) -> str:
     ).decode()
 
 
-@lru_cache(maxsize=1024)
-def array_value(items: tuple[str, ...]) -> str:
-    """A text array as its literal: arrays of arrays can't be unnested."""
-    return "{" + ",".join('"' + _quoted(text_value(item)) + '"' for item in items) + "}"
-
-
-def _quoted(item: str) -> str:
-    return item.replace("\\", "\\\\").replace('"', '\\"')
-
-
 def _without_nul(value: Any) -> Any:
     if isinstance(value, str):
         return text_value(value)
@@ -136,23 +155,41 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-ENCODERS: dict[str, Encoder] = {"text": text_value, "jsonb": json_value, "text[]": array_value}
-SENT_AS_TEXT = {"jsonb", "text[]"}
+class JsonText(Dumper):
+    """Sends JSON that is text already as `jsonb` in COPY's binary format, whose version comes first."""
+
+    format = Format.BINARY
+    oid = types["jsonb"].oid
+
+    def dump(self, obj: str) -> bytes:
+        """The version, then the text."""
+        return b"\x01" + obj.encode()
 
 
-def _unnested(table: Table, names: list[str]) -> tuple[list[Encoder | None], str, list[str]]:
-    """How to encode, unnest (as `fresh`) and cast the named columns."""
-    kinds = [table.columns[name].removesuffix(" NOT NULL") for name in names]
-    sent = ", ".join(f"%b::{'text' if kind in SENT_AS_TEXT else kind}[]" for kind in kinds)
+def _texts(values: list[Any]) -> list[Any]:
+    """A column of texts; looking at all of them at once is cheaper than at each."""
+    if "\x00" in "".join(value for value in values if value is not None):
+        return [None if value is None else text_value(value) for value in values]
+    return values
+
+
+def _jsons(values: list[Any]) -> list[Any]:
+    return [None if value is None else json_value(value) for value in values]
+
+
+ENCODERS: dict[str, Callable[[list[Any]], list[Any]]] = {"text": _texts, "jsonb": _jsons}
+
+
+def _unnested(table: Table, names: list[str]) -> tuple[tuple[str, ...], str, list[str]]:
+    """The types of the named columns, and how to unnest them (as `fresh`) and cast them."""
+    kinds = tuple(table.columns[name].removesuffix(" NOT NULL") for name in names)
+    sent = ", ".join(f"%b::{'text' if kind == 'jsonb' else kind}[]" for kind in kinds)
     selected = [
-        f"fresh.{name}::{kind}" if kind in SENT_AS_TEXT else f"fresh.{name}"
-        for name, kind in zip(names, kinds, strict=True)
+        f"fresh.{name}::jsonb" if kind == "jsonb" else f"fresh.{name}" for name, kind in zip(names, kinds, strict=True)
     ]
-    return [ENCODERS.get(kind) for kind in kinds], f"unnest({sent}) AS fresh ({', '.join(names)})", selected
+    return kinds, f"unnest({sent}) AS fresh ({', '.join(names)})", selected
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], encoders: list[Encoder | None]) -> list[list[Any]]:
-    return [
-        list(values) if encode is None else [None if value is None else encode(value) for value in values]
-        for encode, values in zip(encoders, zip(*rows, strict=True), strict=True)
-    ]
+def _columns(rows: Rows, kinds: Iterable[str]) -> list[list[Any]]:
+    columns = map(list, zip(*rows, strict=True))
+    return [ENCODERS[kind](values) if kind in ENCODERS else values for kind, values in zip(kinds, columns, strict=True)]

@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.store_trouble import unavailable
-from domain.errors import Rejected
+from domain.errors import Rejected, Unavailable
 
 Row = dict[str, Any]
 ASK_SECONDS = 2
@@ -27,6 +27,11 @@ async def connected(pool: AsyncConnectionPool[Any]) -> AsyncIterator[psycopg.Asy
         raise unavailable(READING, await _refusal(pool) or error) from error
     except psycopg.DataError as error:
         raise Rejected(f"The store can't look for that: {str(error).strip().splitlines()[0]}") from None
+    except psycopg.errors.UndefinedTable as error:
+        raise Unavailable(
+            f"A read model is still being built ({str(error).splitlines()[0]}); "
+            "try again when `study projections status` shows it live"
+        ) from error
     except psycopg.Error as error:
         raise unavailable(READING, error) from error
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Protocol
 
 import psycopg
@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from application.ports import EventPages
 from application.store_trouble import unavailable
 from domain.errors import NotFound, StudyError, Unavailable
-from projections.advance import BATCH_SIZE, SharedPages, advance
+from projections.advance import advance
 from projections.compare import Difference, checksum, differences
 from projections.generations import (
     Connect,
@@ -21,12 +21,14 @@ from projections.generations import (
     State,
     building,
     create,
+    create_indexes,
     drop,
     generations,
     opened,
     sweep_out,
     verifier_lock,
 )
+from projections.pages import BatchSize, SharedPages
 from projections.read_model import ReadModel, Table
 from projections.swap import swap
 
@@ -101,17 +103,20 @@ def status(log: Log) -> list[ReadModelStatus]:
 
 
 def rebuild(log: Log, name: str | None = None, progress: Progress | None = None) -> None:
-    """Replay one read model, or all, beside the live ones, and swap; an interrupted rebuild goes on.
+    """Replay one read model, or all in one go, beside the live ones, and swap; an interrupted rebuild goes on.
 
-    Raises NotFound for an unknown name, ProjectionFailed, Unavailable.
+    Raises NotFound for an unknown name, ProjectionFailed when the others are rebuilt, Unavailable.
     """
     models = _named(log, name)
-    with _work(log) as connection:
+    with _work(log) as connection, closing(SharedPages(log.pages)) as pages:
         sweep_out(connection)
-        for model in models:
-            generation, pages = building(connection, model), SharedPages(log.pages)
-            _replay(connection, pages, model, generation, log.pages.last_position(), progress)
-            _swap_patiently(connection, pages, model, generation)
+        replays = [_Replay(model, building(connection, model), log.pages.last_position()) for model in models]
+        _replay(connection, pages, replays, progress)
+        for each in replays:
+            if each.failure is None:
+                _index(connection, pages, each, log.pages.last_position, progress)
+                _swap_patiently(connection, pages, each.model, each.generation)
+    _raise_failures(replays)
 
 
 def verify(log: Log, name: str | None = None, progress: Progress | None = None) -> VerifyReport:
@@ -120,31 +125,43 @@ def verify(log: Log, name: str | None = None, progress: Progress | None = None) 
     Raises NotFound for an unknown name, ProjectionFailed, Unavailable.
     """
     models = _named(log, name)
-    tables: list[TableReport] = []
-    highest = 0
-    with _work(log) as connection:
+    with (
+        _work(log) as connection,
+        _work(log) as snapshot,
+        closing(SharedPages(log.pages)) as pages,
+        snapshot.transaction(),
+        ExitStack() as stack,
+    ):
         sweep_out(connection)
-        for model in models:
-            with _work(log) as snapshot:
-                position, reports = _verify_one(connection, snapshot, SharedPages(log.pages), model, progress)
-            tables += reports
-            highest = max(highest, position)
-    return VerifyReport(tables=tuple(tables), equal=all(table.equal for table in tables), position=highest)
-
-
-def _verify_one(
-    connection: Connection, snapshot: Connection, pages: SharedPages, model: ReadModel, progress: Progress | None
-) -> tuple[int, list[TableReport]]:
-    with snapshot.transaction(), _verifying(connection, model) as fresh:
         snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        live = next((each for each in generations(snapshot, "live") if each.name == model.name), None)
-        if live is None or live.shape != model.shape:
-            raise Unavailable(f"The read model {model.name} is still being built; follow it to the end, then verify")
-        for table in model.tables:
-            # A swap meanwhile must not drop what this snapshot is to read.
-            snapshot.execute(f"LOCK TABLE {live.schema}.{table.name} IN ACCESS SHARE MODE".encode())
-        _replay(connection, pages, model, fresh, live.position, progress)
-        return live.position, [_compare(snapshot, live, connection, fresh, table) for table in model.tables]
+        snapshot.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        live = {model.name: _live(snapshot, model) for model in models}
+        replays = [
+            _Replay(model, stack.enter_context(_verifying(connection, model)), live[model.name].position)
+            for model in models
+        ]
+        _replay(connection, pages, replays, progress)
+        _raise_failures(replays)
+        tables = tuple(
+            _compare(snapshot, live[each.model.name], connection, each.generation, table)
+            for each in replays
+            for table in each.model.tables
+        )
+    return VerifyReport(
+        tables=tables,
+        equal=all(table.equal for table in tables),
+        position=max(generation.position for generation in live.values()),
+    )
+
+
+def _live(snapshot: Connection, model: ReadModel) -> Generation:
+    """The live generation, with its tables locked: a swap meanwhile must not drop what this snapshot is to read."""
+    live = next((each for each in generations(snapshot, "live") if each.name == model.name), None)
+    if live is None or live.shape != model.shape:
+        raise Unavailable(f"The read model {model.name} is still being built; follow it to the end, then verify")
+    for table in model.tables:
+        snapshot.execute(f"LOCK TABLE {live.schema}.{table.name} IN ACCESS SHARE MODE".encode())
+    return live
 
 
 @contextmanager
@@ -177,38 +194,82 @@ def _compare(
     )
 
 
-def _replay(
+class _Replay:
+    """A generation on its way to a position."""
+
+    def __init__(self, model: ReadModel, generation: Generation, until: int) -> None:
+        self.model = model
+        self.generation = generation
+        self.until = until
+        self.position = generation.position
+        self.moved_at = time.monotonic()
+        self.failure: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.failure is not None or self.position >= self.until
+
+
+def _replay(connection: Connection, pages: SharedPages, replays: list[_Replay], progress: Progress | None) -> None:
+    """The same path as following, each up to exactly its `until`; those at the same place share what is read."""
+    size = BatchSize()
+    while under_way := [each for each in replays if not each.ended]:
+        lowest, batch_size, began = min(each.position for each in under_way), size.events, time.monotonic()
+        moved = [
+            _advance(connection, pages, each, batch_size, progress) for each in under_way if each.position == lowest
+        ]
+        if max(moved) >= batch_size:
+            size.took(time.monotonic() - began)
+        elif not any(moved):
+            time.sleep(0.02)
+
+
+def _advance(
+    connection: Connection, pages: SharedPages, replay: _Replay, batch_size: int, progress: Progress | None
+) -> int:
+    """One batch; returns how many events this process applied."""
+    generation = replay.generation
+    done = advance(connection, pages, replay.model, generation, until=replay.until, batch_size=batch_size)
+    if done.outcome == "failed":
+        replay.failure = f"{replay.model.name} can't be replayed past event {done.failed_position}: {done.reason}"
+        return 0
+    position = done.position
+    if done.outcome == "at_end":
+        position = replay.until
+    elif done.outcome == "held":
+        # Another process is building the same generation: its work is ours, while it does any.
+        position = _still_there(connection, generation).position
+        if position == replay.position and time.monotonic() - replay.moved_at > HELD_PATIENCE_SECONDS:
+            raise Unavailable(
+                f"Another process holds {generation.schema} at position {position} and does not move it; "
+                "end that process, then run the command again"
+            )
+    if position > replay.position:
+        replay.position, replay.moved_at = position, time.monotonic()
+    if progress:
+        progress(replay.model.name, replay.position, replay.until)
+    return done.moved
+
+
+def _index(
     connection: Connection,
     pages: SharedPages,
-    model: ReadModel,
-    generation: Generation,
-    until: int,
+    replay: _Replay,
+    last_position: Callable[[], int],
     progress: Progress | None,
 ) -> None:
-    """The same path as following, up to exactly `until`."""
-    position, moved_at = -1, time.monotonic()
-    while True:
-        done = advance(connection, pages, model, generation, until=until, batch_size=BATCH_SIZE)
-        if progress:
-            progress(model.name, done.position, until)
-        if done.outcome == "at_end":
-            return
-        if done.outcome == "held":
-            # Another process is building the same generation: its work is ours, while it does any.
-            now = _still_there(connection, generation)
-            if now.position > position:
-                position, moved_at = now.position, time.monotonic()
-            elif time.monotonic() - moved_at > HELD_PATIENCE_SECONDS:
-                raise Unavailable(
-                    f"Another process holds {generation.schema} at position {position} and does not move it; "
-                    "end that process, then run the command again"
-                )
-            time.sleep(0.02)
-        if done.outcome == "failed":
-            raise ProjectionFailed(
-                f"The read model {model.name} can't be replayed past event {done.failed_position}: {done.reason}; "
-                "the live one is as it was"
-            )
+    """Make the indexes, and read what came meanwhile, so that little is left to read while the swap locks."""
+    while create_indexes(connection, replay.model, replay.generation):
+        replay.until = last_position()
+        _replay(connection, pages, [replay], progress)
+
+
+def _raise_failures(replays: list[_Replay]) -> None:
+    failures = [each.failure for each in replays if each.failure is not None]
+    if failures:
+        raise ProjectionFailed(
+            f"The read model{'s' if len(failures) > 1 else ''} {'; '.join(failures)}; what is live is as it was"
+        )
 
 
 def _still_there(connection: Connection, generation: Generation) -> Generation:

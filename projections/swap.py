@@ -1,7 +1,8 @@
 """Put a generation that has caught up in the place of the live one."""
 
-from projections.advance import SharedPages, write
+from projections.advance import write
 from projections.generations import BRIEFLY, Connection, Generation, drop_if_unread, generations, put_views
+from projections.pages import SharedPages
 from projections.read_model import ReadModel
 
 DRAINED_PAGE = 2000

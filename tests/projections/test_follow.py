@@ -25,11 +25,11 @@ def tallying(log, connect):
     """Makes followers of the tally model and of calls; all are closed at the end."""
     made = []
 
-    def make(changes=None, *, batch_size=2000):
+    def make(changes=None, *, largest_batch=2000):
         models = (tally_model(changes), RAW_CALLS)
         with connect() as connection:
             install(connection, models)
-        made.append(Follower(log, connect, models, batch_size=batch_size))
+        made.append(Follower(log, connect, models, largest_batch=largest_batch))
         return made[-1]
 
     yield make
@@ -54,7 +54,7 @@ def test_the_position_moves_even_for_ignored_events(log, tallying, sql):
 
 def test_two_followers_never_count_an_event_twice(log, tallying, sql):
     log.write(STREAM, *(happened() for _ in range(2000)))
-    followers = [tallying(batch_size=37) for _ in range(2)]
+    followers = [tallying(largest_batch=37) for _ in range(2)]
     threads = [threading.Thread(target=follower.catch_up) for follower in followers]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]

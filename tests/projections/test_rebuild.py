@@ -8,9 +8,10 @@ import pytest
 
 from domain.calls import CallFoundInDoubt
 from domain.errors import NotFound, Unavailable
-from projections.advance import SharedPages, advance
+from projections.advance import advance
 from projections.follow import Follower
 from projections.generations import building, drop, generations, install, opened, prepare, sweep_out
+from projections.pages import SharedPages
 from projections.read_models import READ_MODELS
 from projections.rebuild import ProjectionFailed, rebuild, status, verify
 from projections.swap import swap
@@ -63,7 +64,7 @@ def test_rows_do_not_depend_on_how_the_log_was_cut(full_log, follower, connect, 
     sql("UPDATE projections.generations SET state = 'retired'")
     with connect() as connection:
         install(connection, READ_MODELS)
-    one_by_one = Follower(full_log, connect, READ_MODELS, batch_size=1)
+    one_by_one = Follower(full_log, connect, READ_MODELS, largest_batch=1)
     one_by_one.catch_up()
     one_by_one.close()
     assert all_rows(sql) == whole
@@ -114,7 +115,7 @@ def test_an_interrupted_rebuild_goes_on_where_it_stopped(log, connect, tally, sq
     connection = opened(connect)
     model = follower.read_models[0]
     half_built = building(connection, model)
-    advance(connection, SharedPages(log), model, half_built, until=12)
+    advance(connection, SharedPages(log), model, half_built, batch_size=2000, until=12)
     connection.close()
     seen = []
     rebuild(follower, "tally", lambda name, position, of: seen.append((name, position, of)))
@@ -160,7 +161,7 @@ def test_a_swap_waits_for_the_batch_under_way_and_reads_what_it_read(log, connec
         with holder.transaction():
             log.write(STREAM, *(happened() for _ in range(3)))
             (live,) = generations(holder, "live")
-            advance(holder, SharedPages(log), model, live)
+            advance(holder, SharedPages(log), model, live, batch_size=2000)
             swapping = thread.submit(swap, connection, SharedPages(log), model, half_built)
             with pytest.raises(TimeoutError):
                 swapping.result(timeout=0.3)
