@@ -57,6 +57,7 @@ UNKNOWN = Trouble(
 BY_SQLSTATE = {
     "08": AWAY,
     "25006": READ_ONLY,
+    "25P03": ENDED,
     "28": REFUSED,
     "3D": NO_DATABASE,
     "40": IN_THE_WAY,

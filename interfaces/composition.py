@@ -68,7 +68,8 @@ async def open_study(
 ) -> AsyncIterator[Study]:
     """Open the store, follow it, mark what dead processes left, and hand out the wired study.
 
-    serving: keep looking for dead processes for as long as the study is open. Raises Rejected, Unavailable.
+    serving: keep looking for dead processes for as long as the study is open, and don't wait for read models that are
+    only being built. Raises Rejected, Unavailable.
     """
     async with AsyncExitStack() as stack:
         woken = threading.Event()
@@ -105,8 +106,8 @@ async def open_study(
         stack.push_async_callback(registry.aclose)
         study = _wired(settings, keeper, store, journal, registry, follower, Queries(pool), compute, actor)
         await study.replay()
-        await study.catch_up()
-        await study.recover()
+        await study.catch_up(backfill=not serving)
+        await _recover(study)
         following.start()
         stack.push_async_callback(asyncio.to_thread, following.stop)
         stack.push_async_callback(_replay_at_last, study, journal)
@@ -208,10 +209,14 @@ def _opening() -> Iterator[None]:
 async def _recover_for_ever(study: Study) -> None:
     while True:
         await asyncio.sleep(RECOVERY_SECONDS)
-        try:
-            await study.recover()
-        except Unavailable as error:
-            log.warning("recovery waits for the store", reason=str(error))
+        await _recover(study)
+
+
+async def _recover(study: Study) -> None:
+    try:
+        await study.recover()
+    except Unavailable as error:
+        log.warning("recovery waits for the store", reason=str(error))
 
 
 async def _replay_for_ever(study: Study, journal: AnswerJournal) -> None:

@@ -359,9 +359,12 @@ class Study:
         """Until the read models show a position. Raises Unavailable when they don't in time."""
         await self.follower.wait_until(position, timeout_seconds)
 
-    async def catch_up(self) -> None:
-        """Bring every read model to the end of the log; one that fails stops alone, and the log says why."""
-        caught_up = await asyncio.to_thread(self.follower.catch_up)
+    async def catch_up(self, *, backfill: bool = True) -> None:
+        """Bring every read model to the end of the log; one that fails stops alone, and the log says why.
+
+        backfill: also those that are only being built, which may take minutes on a long log
+        """
+        caught_up = await asyncio.to_thread(self.follower.catch_up, backfill=backfill)
         for failure in caught_up.failures:
             log.warning("a read model has stopped; see `study projections status`", **msgspec.to_builtins(failure))
 
@@ -377,7 +380,7 @@ class Study:
         await self.replay()
         marked = await self.recover_calls(replace_actor(self.context(), "recovery"))
         if marked:
-            await self.catch_up()
+            await self.catch_up(backfill=False)
         return marked
 
     async def projection_status(self) -> Json:

@@ -1,6 +1,8 @@
 """Following the log: together, in turns, past failures, and in the background."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from uuid import UUID
@@ -9,6 +11,7 @@ import psycopg
 import pytest
 
 from domain.errors import Unavailable
+from projections import generations
 from projections.follow import Follower, FollowerThread
 from projections.generations import install, opened
 from projections.raw_calls import RAW_CALLS
@@ -16,6 +19,14 @@ from projections.read_models import READ_MODELS
 from tests.projections.log import answered, chat, requested
 from tests.projections.tallies import STREAM, Stumbles, happened, tally_model
 
+HOLDS_THE_LEASE = """
+import sys, time
+import psycopg
+with psycopg.connect(sys.argv[1]) as connection:
+    connection.execute("SELECT FROM projections.generations WHERE name = 'tally' FOR UPDATE")
+    print("held", flush=True)
+    time.sleep(60)
+"""
 SEEN = "SELECT seen FROM study.tallies"
 POSITION = "SELECT position, failed_position, failed_reason FROM projections.generations WHERE name = %s"
 
@@ -96,6 +107,68 @@ def test_a_failed_read_model_is_not_tried_at_every_step(log, tallying):
     log.pages_read = 0
     assert follower.step() == 0
     assert log.pages_read == 0
+
+
+def test_a_follower_that_dies_in_the_middle_of_a_batch_is_followed_by_another_within_seconds(
+    database, log, tallying, sql
+):
+    log.write(STREAM, *(happened() for _ in range(50)))
+    follower = tallying()
+    dying = subprocess.Popen(
+        [sys.executable, "-c", HOLDS_THE_LEASE, database.application_uri], stdout=subprocess.PIPE, text=True
+    )
+    assert dying.stdout is not None
+    assert dying.stdout.readline() == "held\n"
+    follower.step()
+    assert sql(POSITION, "tally") == [(0, None, None)]
+    dying.kill()
+    dying.communicate()
+    began = time.monotonic()
+    follower.catch_up()
+    assert time.monotonic() - began < 5
+    assert sql(SEEN) == [(50,)]
+
+
+def test_a_follower_that_is_suspended_in_the_middle_of_a_batch_loses_its_lease(
+    log, connect, tallying, sql, monkeypatch
+):
+    monkeypatch.setattr(generations, "LEASE_SECONDS", 1)
+    log.write(STREAM, happened())
+    follower = tallying()
+    suspended = generations.opened(connect)
+    with pytest.raises(psycopg.Error), suspended.transaction():  # noqa: PT012
+        suspended.execute("SELECT FROM projections.generations WHERE name = 'tally' FOR UPDATE")
+        follower.catch_up(patience_seconds=10)
+        assert sql(SEEN) == [(1,)]
+        suspended.execute("UPDATE projections.generations SET position = 0")  # it wakes up, too late
+    assert sql(POSITION, "tally") == [(1, None, None)]
+
+
+def test_a_read_model_that_is_new_to_a_long_log_is_filled_while_the_others_serve(
+    log, connect, follower, sql, monkeypatch
+):
+    monkeypatch.setattr(generations, "LONGEST_LOG_READ_AT_ONCE", 20)
+    log.write(STREAM, *(happened() for _ in range(30)))
+    follower.catch_up()
+    models = (*READ_MODELS, tally_model())
+    with connect() as connection:
+        install(connection, models)
+    newer = Follower(log, connect, models, largest_batch=7)
+    chat(log, 1, answered())
+    newer.catch_up(backfill=False)
+    assert sql("SELECT status FROM study.raw_calls") == [("success",)]
+    assert sql(POSITION, "tally") == [(0, None, None)]
+    assert sql("SELECT to_regclass('study.tallies') IS NULL") == [(True,)]
+    while newer.step():
+        assert sql("SELECT status FROM study.raw_calls") == [("success",)]
+    assert sql(SEEN) == [(30,)]
+    newer.close()
+
+
+async def test_a_read_model_that_is_being_built_says_so_when_asked(log, queries, sql):
+    sql("DROP VIEW projections.sweeps CASCADE")
+    with pytest.raises(Unavailable, match="still being built"):
+        await queries.sweeps()
 
 
 def test_catching_up_says_who_holds_it_up(log, connect, tallying):

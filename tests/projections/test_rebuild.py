@@ -1,7 +1,11 @@
 """Rebuilding gives the same rows, verifying finds the ones that were changed by hand."""
 
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -12,13 +16,28 @@ from projections.advance import advance
 from projections.follow import Follower
 from projections.generations import building, drop, generations, install, opened, prepare, sweep_out
 from projections.pages import SharedPages
+from projections.read_model import FEWEST_ROWS_TO_COPY
 from projections.read_models import READ_MODELS
 from projections.rebuild import ProjectionFailed, rebuild, status, verify
 from projections.swap import swap
-from tests.projections.log import NOON, PROCESS, answered, attempt_failed, chat, failed
+from tests.projections.log import NOON, PROCESS, answered, attempt_failed, chat, failed, requested
 from tests.projections.tallies import STREAM, Stumbles, happened, tally_model
 from tests.support.facts import EXAMPLES
 
+ROOT = Path(__file__).parents[2]
+REBUILDS = """
+import sys
+import psycopg
+from projections import pages
+from projections.read_models import READ_MODELS
+from projections.follow import Follower
+from projections.rebuild import rebuild
+from tests.projections.log import Log
+
+pages.FIRST_BATCH = pages.LARGEST_BATCH = 250
+uri = sys.argv[1]
+rebuild(Follower(Log(uri), lambda: psycopg.connect(uri), READ_MODELS))
+"""
 TABLES = [(model.name, table.name) for model in READ_MODELS for table in model.tables]
 
 
@@ -59,6 +78,10 @@ def test_a_rebuild_gives_the_same_rows(full_log, follower, sql):
 
 
 def test_rows_do_not_depend_on_how_the_log_was_cut(full_log, follower, connect, sql):
+    """Nor on how they travel: of many at once by COPY, of one alone unnested."""
+    for number in range(1000, 1000 + 2 * FEWEST_ROWS_TO_COPY):
+        hard = requested(model=f"m\x00\t\\N {number} é", metadata={"tab\t": ["\x00", None, 1.5, {"ü": "\\"}]})
+        full_log.write(UUID(int=number), hard, attempt_failed(), answered(attempt=2))
     follower.catch_up()
     whole = all_rows(sql)
     sql("UPDATE projections.generations SET state = 'retired'")
@@ -197,6 +220,62 @@ def test_a_verifier_at_work_is_not_taken_for_a_dead_one(log, connect, tally):
             sweep_out(connection)
 
     assert verify(follower, "tally", another_process_opens).equal
+
+
+def test_one_read_model_that_fails_holds_up_no_other(log, connect, follower, sql):
+    changes = Stumbles()
+    models = (tally_model(changes), *READ_MODELS)
+    with connect() as connection:
+        install(connection, models)
+    both = Follower(log, connect, models)
+    chat(log, 1, answered())
+    log.write(STREAM, happened("bad"))
+    both.catch_up()
+    with pytest.raises(ProjectionFailed, match="The read model tally can't be replayed past event 3: ValueError"):
+        rebuild(both)
+    both.close()
+    found = {each.name: each.generation for each in status(follower) if each.state == "live"}
+    assert found == {"tally": 1} | dict.fromkeys((model.name for model in READ_MODELS), 2)
+
+
+def test_indexes_are_made_at_the_end_and_all_are_there(full_log, follower, sql):
+    def index_columns():
+        return sql(
+            "SELECT tablename, regexp_replace(indexdef, '.* USING', '') FROM pg_indexes "
+            "WHERE schemaname ~ '_g[0-9]+$' ORDER BY 1, 2"
+        )
+
+    follower.catch_up()
+    before = index_columns()
+    assert len(before) == sum(1 + len(table.indexes) for model in READ_MODELS for table in model.tables)
+    seen = []
+    rebuild(follower, "raw_calls", lambda *_: seen.append(len(index_columns())))
+    assert len(before) < seen[0] < 2 * len(before)  # the tables of both, the indexes of one
+    assert index_columns() == before
+
+
+def test_a_rebuild_that_is_killed_again_and_again_goes_on_to_the_same_rows(database, log, follower, sql):
+    for number in range(1, 1500):
+        chat(log, number, attempt_failed(), answered(attempt=2))
+    follower.catch_up()
+    before = all_rows(sql)
+    reached = []
+    while not reached or reached[-1] > 0:
+        process = subprocess.Popen([sys.executable, "-c", REBUILDS, database.application_uri], cwd=ROOT)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            behind = [each.position for each in status(follower) if each.state == "building"]
+            if behind and max(behind) > max(reached, default=0) and len(reached) < 4:
+                process.kill()
+                process.wait()
+                reached.append(max(behind))
+            time.sleep(0.002)
+        if process.returncode == 0:
+            break
+    assert len(reached) >= 2
+    assert reached == sorted(reached)  # each went on from where the one before it died
+    assert all_rows(sql) == before
+    assert {(each.state, each.generation) for each in status(follower)} == {("live", 2)}
 
 
 def test_a_rebuild_that_fails_leaves_the_live_one_as_it_was(log, tally, sql):
