@@ -24,3 +24,4 @@ test:
 
 bench:
 	$(PY)/python -m benchmarks.event_store
+	$(PY)/python -m benchmarks.replay
