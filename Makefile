@@ -23,5 +23,7 @@ test:
 	$(PY)/pytest
 
 bench:
+	$(PY)/python -m benchmarks.append
 	$(PY)/python -m benchmarks.event_store
 	$(PY)/python -m benchmarks.replay
+	$(PY)/python -m benchmarks.growth

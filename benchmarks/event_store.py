@@ -1,17 +1,14 @@
 """Captured calls a second: request and answer durable, bodies included, against a provider that answers at once.
 
-    python -m benchmarks.event_store [--database-url URL] [--seconds 4]
+    python -m benchmarks.event_store [--database-url URL] [--seconds 4] [--json]
 
 Printed beside: how often the disk under the database can fsync, and what the eventsourcing library's own recorder
 appends in the same run on the same server.
 """
 
-import argparse
 import asyncio
-import json
 import os
 import random
-import shutil
 import tempfile
 import threading
 import time
@@ -21,7 +18,6 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-import psycopg
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
@@ -31,12 +27,11 @@ from application.call_provider import AttemptPolicy, CallProvider
 from application.group_calls import GroupCalls
 from application.notebook import Context, Notebook
 from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
+from benchmarks.server import options, server, show
 from domain.calls import Tokens
 from infrastructure.answer_journal import AnswerJournal
 from infrastructure.clock import SystemClock, TimeOrderedIds
-from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store.keeper import new_process_number
-from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.store import PostgresEventStore
 
 BODY_BYTES = 2_500
@@ -88,19 +83,6 @@ class OneProvider:
 
     def create(self, _name: str | None) -> AtOnce:
         return self._provider
-
-
-def fsyncs_per_second(folder: Path, seconds: float = 1.0) -> float:
-    """8 KB writes, each followed by fdatasync: what one commit at a time could reach."""
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        block, count, began = b"x" * 8192, 0, time.perf_counter()
-        while time.perf_counter() - began < seconds:
-            file.seek(0)
-            file.write(block)
-            file.flush()
-            os.fdatasync(file.fileno())
-            count += 1
-        return count / (time.perf_counter() - began)
 
 
 async def captured(uri: str, tasks: int, seconds: float) -> dict[str, Any]:
@@ -177,39 +159,16 @@ def _run_threads(work: Callable[[], None], threads: int) -> None:
         thread.join()
 
 
-def measure(uri: str, folder: Path, seconds: float) -> dict[str, Any]:
-    """Everything, on one server, one after the other."""
-    migrate(uri)
-    with psycopg.connect(uri) as connection:
-        row = connection.execute("SHOW server_version").fetchone()
-    return {
-        "postgres": row[0] if row else None,
-        "cores": os.cpu_count(),
-        "fsyncs_per_second": round(fsyncs_per_second(folder)),
-        "captured": [asyncio.run(captured(uri, tasks, seconds)) for tasks in TASKS],
-        "stock_library": [stock(uri, threads, seconds) for threads in (1, 8)],
-        "target_calls_per_second_at_1000_tasks": TARGET_CALLS_PER_SECOND,
-    }
-
-
 def main() -> None:
-    """Measure and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database-url")
-    parser.add_argument("--seconds", type=float, default=4.0)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.database_url:
-            result = measure(options.database_url, Path(folder), options.seconds)
-        else:
-            embedded = EmbeddedPostgres(Path(folder))
-            running = embedded.start(lambda running: running)
-            try:
-                result = measure(running.owner_uri, embedded.status().data_folder, options.seconds)
-            finally:
-                embedded.stop()
-                shutil.rmtree(embedded.status().data_folder.parent)
-    print(json.dumps(result, indent=1))
+    """Measure everything on one server, one after the other."""
+    chosen = options(__doc__, seconds=4.0).parse_args()
+    with server(chosen.database_url) as (uri, machine):
+        tables = {
+            "captured calls": [asyncio.run(captured(uri, tasks, chosen.seconds)) for tasks in TASKS],
+            "stock library": [stock(uri, threads, chosen.seconds) for threads in (1, 8)],
+        }
+    target = {"target_calls_per_second_at_1000_tasks": TARGET_CALLS_PER_SECOND}
+    show({**machine, **target}, tables, as_json=chosen.json)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from typing import Any
 
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
 from psycopg import Connection
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg_pool import PoolTimeout
 
 LOCK_TIMEOUT_SECONDS = 5
 ASK_SECONDS = 2
+APPEND_LOCK = (7453, 1)  # as events.append takes it
 
 
 def configure(connection: Connection[Any]) -> None:
@@ -22,6 +23,18 @@ def configure(connection: Connection[Any]) -> None:
         f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; "
         "SET default_transaction_isolation = 'read committed'; SET client_encoding = 'UTF8'"
     )
+
+
+def writers(connection: Connection[Any]) -> str:
+    """Who has the lock that every writer waits for."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        holders = cursor.execute(
+            "SELECT a.application_name, a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+            "WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2 AND l.granted "
+            "AND l.mode = 'ExclusiveLock' AND a.datname = current_database()",
+            APPEND_LOCK,
+        ).fetchall()
+    return ", ".join(f"{name or 'a client'} (backend {pid})" for name, pid in holders) or "another process"
 
 
 class _Pool(ConnectionPool[Connection[DictRow]]):

@@ -5,6 +5,7 @@ batch size follows the load by itself. Appends that are queued are written even 
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -17,8 +18,8 @@ import structlog
 from application.ports import Append, AppendConflict, ClaimHeld
 from application.store_trouble import is_inputs_fault, trouble_of, unavailable
 from domain.errors import Rejected, StudyError, Unavailable
-from infrastructure.event_store.datastore import configure
-from infrastructure.event_store.recorder import EncodedAppend, Outcome, Recorder
+from infrastructure.event_store.datastore import configure, writers
+from infrastructure.event_store.recorder import EncodedAppend, Recorder, Refused
 
 BATCH_APPENDS = 1_000
 BATCH_BYTES = 8 * 1024 * 1024
@@ -53,11 +54,11 @@ class GroupCommit:
 
     async def append(self, append: Append) -> int:
         """Make an append durable; see the port. Waits while the queue is full."""
-        encoded = self._recorder.encode(append)
         loop = asyncio.get_running_loop()
         while self._full() or self._callers:
             if not await self._wait_for_room(loop):
                 break
+        encoded = self._recorder.encode(append)
         waiting = _Waiting(encoded, loop.create_future(), loop)
         with self._changed:
             if self._closing:
@@ -66,7 +67,7 @@ class GroupCommit:
             self._queued_bytes += encoded.byte_size
             if len(self._queue) == 1:
                 self._changed.notify()
-        return await asyncio.shield(waiting.done)
+        return await waiting.done  # cancelling it stops the wait, not the write
 
     def close(self) -> None:
         """Write what is queued, then stop. Waits for it."""
@@ -125,23 +126,35 @@ class GroupCommit:
         pause = 0.05
         while True:
             try:
-                outcomes = self._recorder.insert_appends(
+                results = self._recorder.insert_appends(
                     self._connected(), [each.encoded for each in batch], process=self._process
                 )
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001 - its callers would wait for ever for a writer that died
                 if is_inputs_fault(error):
                     if len(batch) == 1:
                         return [Rejected(f"The store refused the event: {str(error).strip()}")]
                     return [result for each in batch for result in self._commit([each])]
-                self._disconnect()
                 trouble = trouble_of(error)
-                if trouble is None or not trouble.passes or time.monotonic() + pause > deadline:
+                gives_up = trouble is None or not trouble.passes or time.monotonic() + pause > deadline
+                what = f"The event store can't be written{self._behind_whom(error)}" if gives_up else ""
+                self._disconnect()
+                if gives_up:
                     log.warning("the store can't be written", reason=str(error).strip(), appends=len(batch))
-                    return [unavailable("The event store can't be written", error)] * len(batch)
+                    return [unavailable(what, error) for _ in batch]
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
             else:
-                return _results(batch, outcomes)
+                return [
+                    result if isinstance(result, int) else _failure(each.encoded.append, result)
+                    for each, result in zip(batch, results, strict=True)
+                ]
+
+    def _behind_whom(self, error: Exception) -> str:
+        """Who holds the lock that didn't come free, if that was it."""
+        if isinstance(error, psycopg.errors.LockNotAvailable):
+            with contextlib.suppress(psycopg.Error):
+                return f" while {writers(self._connected())} is writing"
+        return ""
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
@@ -158,14 +171,14 @@ class GroupCommit:
         again = [waiting for waiting, result in zip(batch, results, strict=True) if result is None]
         with self._changed:
             self._queue.extendleft(reversed(again))
-            self._queued_bytes -= sum(
-                waiting.encoded.byte_size for waiting, result in zip(batch, results, strict=True) if result is not None
-            )
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int | StudyError]]] = {}
-        for waiting, result in zip(batch, results, strict=True):
-            if result is not None:
-                by_loop.setdefault(waiting.loop, []).append((waiting.done, result))
-        for loop, settled in by_loop.items():
+            self._queued_bytes -= sum(waiting.encoded.byte_size for waiting in batch)
+            self._queued_bytes += sum(waiting.encoded.byte_size for waiting in again)
+        for loop in {waiting.loop for waiting in batch}:
+            settled = [
+                (waiting.done, result)
+                for waiting, result in zip(batch, results, strict=True)
+                if waiting.loop is loop and result is not None
+            ]
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._tell, settled)
 
@@ -189,18 +202,14 @@ class GroupCommit:
                 free -= 1
 
 
-def _results(batch: list[_Waiting], outcomes: list[Outcome]) -> list[int | StudyError | None]:
-    results: list[int | StudyError | None] = [None] * len(batch)
-    for number, position, outcome, holder in outcomes:
-        append = batch[number].encoded.append
+def _failure(append: Append, refused: Refused) -> StudyError | None:
+    """What the caller is told; None when the append is to be sent once more."""
+    if refused.outcome == "conflict":
         first = append.events[0]
-        if outcome == "conflict":
-            results[number] = AppendConflict(
-                f"Version {first.version} of {first.stream_id} is taken: somebody else wrote it first",
-                existing_id=str(first.stream_id),
-            )
-        elif outcome == "held" and append.take is not None and holder is not None:
-            results[number] = ClaimHeld(f"{append.take.key} is held by {holder}, which is alive", holder=holder)
-        elif outcome != "again" and position is not None:
-            results[number] = position
-    return results
+        return AppendConflict(
+            f"Version {first.version} of {first.stream_id} is taken: somebody else wrote it first",
+            existing_id=str(first.stream_id),
+        )
+    if refused.outcome == "held" and append.take is not None and refused.holder is not None:
+        return ClaimHeld(f"{append.take.key} is held by {refused.holder}, which is alive", holder=refused.holder)
+    return None

@@ -26,13 +26,17 @@ class FactMapper(Mapper[UUID]):
         self._facts = facts
         self._decoders: dict[str, Decode] = {}
 
+    def encode(self, event: NewEvent) -> bytes:
+        """The state of an event as it is stored: the pair of its envelope and its fact."""
+        return _encoder.encode((event.envelope, event.fact))
+
     def to_stored_event(self, domain_event: NewEvent) -> StoredEvent:  # type: ignore[override]
-        """Encode an event: the state is the pair of its envelope and its fact."""
+        """An event as the library stores it."""
         return StoredEvent(
             domain_event.stream_id,
             domain_event.version,
             domain_event.fact.stored_name,
-            _encoder.encode((domain_event.envelope, domain_event.fact)),
+            self.encode(domain_event),
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> Fact:  # type: ignore[override]

@@ -9,7 +9,7 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.rows import tuple_row
 
-from application.ports import Append, NewEvent
+from application.ports import Append, Claim, NewEvent
 from domain.events import RecordedEvent
 from infrastructure.event_store.datastore import Datastore
 from infrastructure.event_store.mapper import FactMapper
@@ -28,12 +28,10 @@ SELECT = (
 NO_LIMIT = 2**63 - 1
 
 
-class Outcome(NamedTuple):
-    """What became of one append of a batch."""
+class Refused(NamedTuple):
+    """Why an append of a batch did not land."""
 
-    number: int
-    position: int | None
-    outcome: str  # appended, repeated, conflict, held, again
+    outcome: str  # conflict, held, again
     holder: UUID | None
 
 
@@ -41,7 +39,7 @@ class EncodedAppend(NamedTuple):
     """An append with its events encoded, ready to travel."""
 
     append: Append
-    stored: list[StoredEvent]
+    states: list[bytes]
     byte_size: int
 
 
@@ -55,74 +53,82 @@ class Recorder(PostgresApplicationRecorder):
 
     def encode(self, append: Append) -> EncodedAppend:
         """Encode an append's events and count its bytes, bodies included."""
-        stored = [self.mapper.to_stored_event(event) for event in append.events]
-        size = sum(len(event.state) for event in stored) + sum(
-            len(payload.body or b"") + len(payload.vectors or b"")
-            for event in append.events
-            for payload in event.payloads
-        )
-        return EncodedAppend(append, stored, size)
+        states = [self.mapper.encode(event) for event in append.events]
+        size = sum(map(len, states))
+        for event in append.events:
+            for payload in event.payloads:
+                size += len(payload.body or b"") + len(payload.vectors or b"")
+        return EncodedAppend(append, states, size)
 
     def insert_appends(
         self, connection: psycopg.Connection[Any], batch: Sequence[EncodedAppend], *, process: int
-    ) -> list[Outcome]:
-        """Append many sets in one transaction and one round trip; each lands whole or not at all."""
-        rows: list[tuple[int, StoredEvent]] = []
+    ) -> list[int | Refused]:
+        """Append many sets in one transaction and one round trip; each lands whole or not at all.
+
+        Returns for each its last position, or why it did not land.
+        """
+        numbers: list[int] = []
+        events: list[NewEvent] = []
+        states: list[bytes] = []
+        ends: list[int] = []
         bodies: list[tuple[int, str, bytes | None, bytes | None]] = []
-        for number, encoded in enumerate(batch):
-            event: NewEvent
-            for event, stored in zip(encoded.append.events, encoded.stored, strict=True):
-                rows.append((number, stored))
-                bodies.extend((len(rows), each.part, each.body, each.vectors) for each in event.payloads)
-        taken = [(n, each.append.take) for n, each in enumerate(batch) if each.append.take is not None]
-        freed = [(n, claim) for n, each in enumerate(batch) for claim in each.append.free]
-        with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
-            cursor.execute(
-                APPEND,
-                (
-                    [number for number, _ in rows],
-                    [stored.originator_id for _, stored in rows],
-                    [stored.originator_version for _, stored in rows],
-                    [stored.topic for _, stored in rows],
-                    [stored.state for _, stored in rows],
-                    [row for row, _, _, _ in bodies],
-                    [part for _, part, _, _ in bodies],
-                    [body for _, _, body, _ in bodies],
-                    [vectors for _, _, _, vectors in bodies],
-                    [n for n, _ in taken],
-                    [claim.key for _, claim in taken if claim],
-                    [claim.holder for _, claim in taken if claim],
-                    process,
-                    [n for n, _ in freed],
-                    [claim.key for _, claim in freed],
-                    [claim.holder for _, claim in freed],
-                ),
-                prepare=True,
-            )
-            return [Outcome(*row) for row in cursor.fetchall()]
+        taken: list[tuple[int, Claim]] = []
+        freed: list[tuple[int, Claim]] = []
+        for number, (append, encoded, _) in enumerate(batch):
+            for event in append.events:
+                numbers.append(number)
+                events.append(event)
+                bodies.extend((len(events), each.part, each.body, each.vectors) for each in event.payloads)
+            states += encoded
+            ends.append(len(events))
+            if append.take is not None:
+                taken.append((number, append.take))
+            freed.extend((number, claim) for claim in append.free)
+        parameters = (
+            numbers,
+            [event.stream_id for event in events],
+            [event.version for event in events],
+            [event.fact.stored_name for event in events],
+            states,
+            [row for row, _, _, _ in bodies],
+            [part for _, part, _, _ in bodies],
+            [body for _, _, body, _ in bodies],
+            [vectors for _, _, _, vectors in bodies],
+            [number for number, _ in taken],
+            [claim.key for _, claim in taken],
+            [claim.holder for _, claim in taken],
+            process,
+            [number for number, _ in freed],
+            [claim.key for _, claim in freed],
+            [claim.holder for _, claim in freed],
+        )
+        base, others = _call_append(connection, parameters)
+        results: list[int | Refused] = [base + end for end in ends]
+        for number, position, outcome, holder in others:
+            results[number] = position if outcome == "repeated" else Refused(outcome, holder)
+        return results
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
         """The library's own way in, under the same lock and order as ours; raises IntegrityError on a conflict."""
         if not stored_events:
             return []
-        batch = EncodedAppend(Append(events=()), list(stored_events), 0)
         count = len(stored_events)
-        with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(
-                APPEND,
-                (
-                    [0] * count,
-                    [each.originator_id for each in batch.stored],
-                    [each.originator_version for each in batch.stored],
-                    [each.topic for each in batch.stored],
-                    [each.state for each in batch.stored],
-                    *([], [], [], [], [], [], [], 0, [], [], []),
-                ),
-            )
-            outcome = Outcome(*cursor.fetchall()[0])
-        if outcome.position is None or outcome.outcome == "conflict":
+        parameters: tuple[Any, ...] = (
+            [0] * count,
+            [each.originator_id for each in stored_events],
+            [each.originator_version for each in stored_events],
+            [each.topic for each in stored_events],
+            [each.state for each in stored_events],
+            *([], [], [], [], [], [], [], 0, [], [], []),
+        )
+        with self.datastore.get_connection() as connection:
+            base, others = _call_append(connection, parameters)
+        if not others:
+            return range(base + 1, base + count + 1)
+        last, what = others[0][1:3]
+        if what != "repeated":
             raise IntegrityError(f"An event stands already at a version of {stored_events[0].originator_id}")
-        return range(outcome.position - count + 1, outcome.position + 1)
+        return range(last - count + 1, last + 1)
 
     def page(self, *, after: int, limit: int, until: int | None = None) -> list[RecordedEvent]:
         """At most `limit` events with a position in (after, until], decoded, in order."""
@@ -138,3 +144,12 @@ class Recorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             row = cursor.execute("SELECT coalesce(max(notification_id), 0) FROM events.events").fetchone()
             return int(row[0]) if row else 0
+
+
+def _call_append(
+    connection: psycopg.Connection[Any], parameters: tuple[Any, ...]
+) -> tuple[int, list[tuple[int, int, str, UUID | None]]]:
+    """Call the function; the position before the batch, and what it says of each append that was not appended now."""
+    with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+        (_, base, _, _), *others = cursor.execute(APPEND, parameters, prepare=True).fetchall()
+        return base, others

@@ -13,13 +13,12 @@ from psycopg_pool import PoolTimeout
 from application.ports import Append, Payload
 from application.store_trouble import unavailable
 from domain.events import RecordedEvent
-from infrastructure.event_store.datastore import Datastore
+from infrastructure.event_store.datastore import APPEND_LOCK, Datastore
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.recorder import Recorder
 
 IN_DOUBT_AFTER_SECONDS = 15.0
-APPEND_LOCK = (7453, 1)  # as events.append takes it
 READING = "The event store can't be read"
 
 

@@ -13,6 +13,8 @@ from domain.errors import Unavailable
 from infrastructure.event_store.roles import Row, grant_again
 from infrastructure.event_store.server import check_server
 
+LOCK_TIMEOUT_SECONDS = 60  # a step on a large log takes its time
+
 
 def migrate(uri: str) -> None:
     """Bring the log's schema up to date; several openers at once wait for the first. Never changes an event.
@@ -33,6 +35,7 @@ def _migrate(connection: Connection[Row]) -> None:
     latest = steps[-1][0]
     if _version(connection) == latest:
         return
+    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
     connection.execute("SELECT pg_advisory_lock(7453, 2)")
     version = _version(connection)
     if version > latest:

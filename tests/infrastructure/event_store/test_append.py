@@ -6,12 +6,11 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 
-from application.ports import Append, AppendConflict, Claim, ClaimHeld, NewEvent, Payload
+from application.ports import Append, AppendConflict, Claim, NewEvent, Payload
 from domain.errors import Rejected, Unavailable
 from domain.events import UnknownStoredName
 from domain.sweeps import SweepFailed, SweepResumed
 from infrastructure.event_store import group_commit
-from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.store import PostgresEventStore
 from tests.conftest import Database
@@ -72,34 +71,6 @@ async def test_events_of_one_append_land_together_or_not_at_all(store: PostgresE
     assert await store.read_stream(ONE) == []
 
 
-async def test_a_claim_is_held_until_it_is_freed(store: PostgresEventStore) -> None:
-    mine, theirs = Claim(key="sweep:1", holder=ONE), Claim(key="sweep:1", holder=TWO)
-    await store.append(append_of(take=mine))
-    with pytest.raises(ClaimHeld) as held:
-        await store.append(append_of(take=theirs))
-    assert held.value.holder == ONE
-    await store.append(append_of(free=(mine,)))
-    await store.append(append_of(take=theirs))
-
-
-async def test_an_append_in_conflict_takes_no_claim(store: PostgresEventStore) -> None:
-    await store.append(append_of(ONE))
-    with pytest.raises(AppendConflict):
-        await store.append(append_of(ONE, 1, SweepResumed(finished_steps=1), take=Claim(key="k", holder=ONE)))
-    await store.append(append_of(take=Claim(key="k", holder=TWO)))
-
-
-async def test_a_dead_processs_claim_can_be_taken(database: Database, store: PostgresEventStore) -> None:
-    dying = Keeper(database.application_uri, on_event=lambda: None)
-    theirs = PostgresEventStore(database.application_uri, process=dying.number)
-    await theirs.append(append_of(take=Claim(key="k", holder=ONE)))
-    with pytest.raises(ClaimHeld):
-        await store.append(append_of(take=Claim(key="k", holder=TWO)))
-    theirs.close()
-    dying.close()
-    await store.append(append_of(take=Claim(key="k", holder=TWO)))
-
-
 async def test_appends_outlive_the_tasks_that_wanted_them(store: PostgresEventStore) -> None:
     task = asyncio.create_task(store.append(append_of(ONE)))
     await asyncio.sleep(0)
@@ -128,12 +99,22 @@ async def test_callers_that_leave_while_they_wait_hold_up_nobody(
     await asyncio.wait_for(store.append(append_of()), timeout=5)
 
 
-async def test_a_refused_event_fails_alone(store: PostgresEventStore) -> None:
-    nul = append_of(fact=SweepFailed(reason="fine"), take=Claim(key="a\0b", holder=ONE))
+@pytest.mark.parametrize("key", ["a\0b", "\ud800", "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(3000))])
+async def test_a_refused_event_fails_alone(store: PostgresEventStore, key: str) -> None:
+    """A NUL, half a character, and a key that is too long for the index."""
+    bad = append_of(take=Claim(key=key, holder=ONE))
     results = await asyncio.gather(
-        store.append(append_of(ONE)), store.append(nul), store.append(append_of(TWO)), return_exceptions=True
+        store.append(append_of(ONE)), store.append(bad), store.append(append_of(TWO)), return_exceptions=True
     )
     assert [type(result) for result in results] == [int, Rejected, int]
+    await store.append(append_of())
+
+
+async def test_nul_bytes_and_half_characters_in_a_fact_are_no_matter(store: PostgresEventStore) -> None:
+    await store.append(append_of(fact=SweepFailed(reason="a\0b")))
+    with pytest.raises(UnicodeEncodeError):
+        await store.append(append_of(fact=SweepFailed(reason="\ud800")))
+    assert [event.fact for event in store.page(after=0, limit=10)] == [SweepFailed(reason="a\0b")]
 
 
 async def test_the_writer_survives_a_killed_connection(database: Database, store: PostgresEventStore) -> None:
@@ -199,7 +180,7 @@ async def test_a_moment_that_has_passed_leads_to_one_position_though_a_writer_ha
         asked = asyncio.create_task(store.position_at(moment))
         await asyncio.wait([asked], timeout=0.3)
         writer.commit()
-    assert await asked == written.position == 2
+    assert await asked == written == 2
 
 
 async def test_an_unknown_stored_name_is_named(database: Database, store: PostgresEventStore) -> None:

@@ -208,7 +208,7 @@ async def test_a_store_whose_tables_are_gone_is_no_fault_of_the_event(
     with psycopg.connect(database.owner_uri, autocommit=True) as owner:
         owner.execute("ALTER TABLE events.payloads RENAME TO hidden")
         with told_at_once('missing or broken .*"events.payloads" does not exist.*study doctor'):
-            await store.append(append_of())
+            await store.append(append_of(None, 1, None, Payload(part="request", body=b"{}")))
         owner.execute("ALTER TABLE events.hidden RENAME TO payloads")
     assert await store.append(append_of()) == 1
 
