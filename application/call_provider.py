@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from application.notebook import Context, Notebook
-from application.ports import NewEvent, Payload
+from application.ports import NewEvent, Payload, Unacknowledged
 from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer
 from domain.calls import (
     CallAnswered,
@@ -129,7 +129,13 @@ class _Call:
         )
         entry = self.notebook.entry(self.context, self.call_id, 1, requested, body)
         self.version = 1  # also if the caller leaves now: what was requested must be seen to end
-        await self.notebook.write_whoever_leaves(entry, *companions)
+        try:
+            await self.notebook.write_whoever_leaves(entry, *companions)
+        except Unacknowledged:
+            reason = "the store went away before it confirmed the request; the provider was not asked"
+            never_made = CallCancelled(attempts=0, reason=reason, total_ms=self._elapsed_ms())
+            await self.notebook.journal.keep((self.notebook.entry(self.context, self.call_id, 2, never_made),))
+            raise
 
     async def attempt_until_answered(self) -> CompletedCall:
         try:

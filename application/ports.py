@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from application.providers import Provider
-from domain.errors import Conflict
+from domain.errors import Conflict, Unavailable
 from domain.events import Envelope, Fact, PayloadRef, RecordedEvent
 from domain.identity import sha256_hex
 
@@ -71,13 +71,18 @@ class ClaimHeld(Conflict):
         self.holder = holder
 
 
+class Unacknowledged(Unavailable):
+    """The store went away before it said whether an append landed."""
+
+
 class EventStore(Protocol):
     """The append-only log."""
 
     async def append(self, append: Append) -> int:
         """Make the events durable and return the last one's position.
 
-        Appending the very same bytes again is a success. Raises AppendConflict, ClaimHeld, Unavailable.
+        Appending the very same bytes again is a success. Raises AppendConflict, ClaimHeld, Unavailable, and
+        Unacknowledged when the append may have landed all the same.
         """
 
     async def read_stream(self, stream_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:

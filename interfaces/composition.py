@@ -34,6 +34,7 @@ from infrastructure.answer_journal import JOURNALS, AnswerJournal
 from infrastructure.artifact_files import FolderArtifacts
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.compute import LocalCompute
+from infrastructure.event_store.datastore import KEEPALIVES
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.store import PostgresEventStore
@@ -84,7 +85,7 @@ async def open_study(
         stack.callback(journal.close)
 
         def connect() -> psycopg.Connection:
-            return psycopg.connect(uri, application_name="study follower")
+            return psycopg.connect(uri, application_name="study follower", **KEEPALIVES)
 
         await asyncio.to_thread(_install, connect)
         follower = Follower(store, connect, READ_MODELS)

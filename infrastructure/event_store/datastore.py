@@ -3,13 +3,38 @@
 from typing import Any
 
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
-from psycopg import Connection
-from psycopg.rows import DictRow, dict_row, tuple_row
+from psycopg import Connection, OperationalError
+from psycopg.abc import RV, PQGen
+from psycopg.errors import _WaitTimeout
+from psycopg.rows import DictRow, Row, dict_row, tuple_row
 from psycopg_pool import PoolTimeout
 
 LOCK_TIMEOUT_SECONDS = 5
 ASK_SECONDS = 2
 APPEND_LOCK = (7453, 1)  # as events.append takes it
+SILENCE_SECONDS = 10.0  # longer than the server waits for a lock, so that it can still say so
+CONNECT_SECONDS = 5
+KEEPALIVES: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+
+class BoundedConnection(Connection[Row]):
+    """A connection that gives a silent server up: a line may be cut without a word, and then none would ever come."""
+
+    silence_seconds = SILENCE_SECONDS
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for the server, no longer than it may be silent. Raises OperationalError."""
+        if timeout is not None and timeout < self.silence_seconds:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.silence_seconds)
+        except _WaitTimeout:
+            raise OperationalError(f"the server has said nothing for {self.silence_seconds:g} s") from None
 
 
 def configure(connection: Connection[Any]) -> None:
@@ -64,8 +89,12 @@ class Datastore(PostgresDatastore):
         self.psycopg_python_types = {}
         self.pool = _Pool(
             uri,
-            connection_class=Connection[DictRow],
-            kwargs={"row_factory": dict_row, "application_name": "study log"},
+            connection_class=BoundedConnection[DictRow],
+            kwargs={
+                "row_factory": dict_row,
+                "application_name": "study log",
+                "connect_timeout": CONNECT_SECONDS,
+            },
             min_size=1,
             max_size=pool_size,
             open=False,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
-from application.ports import Append, AppendConflict, ClaimHeld
+from application.ports import Append, AppendConflict, ClaimHeld, Unacknowledged
 from application.store_trouble import is_inputs_fault, trouble_of, unavailable
 from domain.errors import Rejected, StudyError, Unavailable
 from infrastructure.event_store.datastore import configure, writers
@@ -34,6 +34,7 @@ class _Waiting(NamedTuple):
     encoded: EncodedAppend
     done: "asyncio.Future[int]"
     loop: asyncio.AbstractEventLoop
+    since: float  # of the monotonic clock
 
 
 class GroupCommit:
@@ -59,7 +60,7 @@ class GroupCommit:
             if not await self._wait_for_room(loop):
                 break
         encoded = self._recorder.encode(append)
-        waiting = _Waiting(encoded, loop.create_future(), loop)
+        waiting = _Waiting(encoded, loop.create_future(), loop, time.monotonic())
         with self._changed:
             if self._closing:
                 raise Unavailable("The store is closing; nothing can be written any more")
@@ -122,13 +123,19 @@ class GroupCommit:
         The same bytes sent again are recognised by the store, so that a lost acknowledgement is simply retried. So is
         trouble that passes, for a while; other trouble is told at once.
         """
-        deadline = time.monotonic() + RETRY_SECONDS
+        deadline = batch[0].since + RETRY_SECONDS  # whoever queued while the store was away has waited already
+        sent = False
         pause = 0.05
         while True:
             try:
-                results = self._recorder.insert_appends(
-                    self._connected(), [each.encoded for each in batch], process=self._process
-                )
+                connection = self._connected()
+                try:
+                    results = self._recorder.insert_appends(
+                        connection, [each.encoded for each in batch], process=self._process
+                    )
+                except psycopg.Error as error:
+                    sent = sent or _may_have_landed(error)
+                    raise
             except Exception as error:  # noqa: BLE001 - its callers would wait for ever for a writer that died
                 if is_inputs_fault(error):
                     if len(batch) == 1:
@@ -140,7 +147,8 @@ class GroupCommit:
                 self._disconnect()
                 if gives_up:
                     log.warning("the store can't be written", reason=str(error).strip(), appends=len(batch))
-                    return [unavailable(what, error) for _ in batch]
+                    family, said = Unacknowledged if sent else Unavailable, str(unavailable(what, error))
+                    return [family(said) for _ in batch]
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
             else:
@@ -213,3 +221,8 @@ def _failure(append: Append, refused: Refused) -> StudyError | None:
     if refused.outcome == "held" and append.take is not None and refused.holder is not None:
         return ClaimHeld(f"{append.take.key} is held by {refused.holder}, which is alive", holder=refused.holder)
     return None
+
+
+def _may_have_landed(error: psycopg.Error) -> bool:
+    """Whether the line or the server went away (class 57P) before it was said what became of a batch."""
+    return error.sqlstate is None or error.sqlstate.startswith("57P")

@@ -11,9 +11,12 @@ from collections.abc import Callable
 import psycopg
 import structlog
 
-from infrastructure.event_store.datastore import configure
+from infrastructure.event_store.datastore import KEEPALIVES, BoundedConnection, configure
 
 RELOCK_SECONDS = 1.0
+ASK_SECONDS = 1.0
+SILENCE_SECONDS = 2.0
+CONNECT_SECONDS = 2
 APPLICATION_NAME = "study keeper"
 
 log = structlog.get_logger(__name__)
@@ -51,15 +54,15 @@ class Keeper:
             self._thread.join(timeout=5)
         self._connection.close()
 
-    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
-        connection = psycopg.connect(
+    def _connect(self) -> BoundedConnection[tuple[object, ...]]:
+        connection: BoundedConnection[tuple[object, ...]] = BoundedConnection.connect(
             self._uri,
             autocommit=True,
+            connect_timeout=CONNECT_SECONDS,
             application_name=f"{APPLICATION_NAME} {self.number:016x}",
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
+            **KEEPALIVES,
         )
+        connection.silence_seconds = SILENCE_SECONDS
         try:
             self._hold(connection)
         except BaseException:
@@ -79,10 +82,15 @@ class Keeper:
         connection.execute("LISTEN study_events")
 
     def _run(self) -> None:
+        asked = time.monotonic()
         while not self._stopping.is_set():
             try:
                 for _ in self._connection.notifies(timeout=0.2, stop_after=1):
                     self._on_event()
+                if time.monotonic() - asked > ASK_SECONDS:
+                    # A line that was cut without a word would never say that the lock is gone.
+                    self._connection.execute("SELECT")
+                    asked = time.monotonic()
             except psycopg.Error as error:
                 log.warning("keeper lost its connection", reason=str(error).strip())
                 self._connection.close()

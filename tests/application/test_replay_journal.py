@@ -9,7 +9,7 @@ import pytest
 from application.ask_model import AskModel, Question
 from application.call_provider import AttemptPolicy, CallProvider
 from application.group_calls import GroupCalls
-from application.ports import NewEvent
+from application.ports import Append, NewEvent, Unacknowledged
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from application.replay_journal import Replayed, ReplayJournal
 from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallFoundInDoubt, CallRequested
@@ -115,6 +115,24 @@ async def test_a_caller_that_leaves_while_its_answer_is_kept_loses_nothing_and_d
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert await outage.ends() == [CallRequested, CallAnswered]
+
+
+@pytest.mark.parametrize("landed", [True, False])
+async def test_a_request_that_was_never_confirmed_is_not_made_and_seen_to_end_if_it_landed(landed: bool) -> None:
+    outage = Outage()
+    append = outage.store.append
+
+    async def unconfirmed(wanted: Append) -> int:
+        if landed:
+            await append(wanted)
+        raise Unacknowledged("The event store can't be written: the line was cut")
+
+    outage.store.append = unconfirmed  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="the line was cut"):
+        await outage.ask(Question(prompt="?"), CONTEXT)
+    outage.store.append = append  # type: ignore[method-assign]
+    assert await outage.ends() == ([CallRequested, CallCancelled] if landed else [])
+    assert outage.provider.sent == []
 
 
 async def test_what_can_be_recorded_nowhere_is_said_to_be_lost() -> None:

@@ -1,7 +1,8 @@
 """Kill a process that makes calls, again and again, and reconcile what everybody saw.
 
-    python -m tests.end_to_end.crash_run --calls 2000 --kills 20
+    python -m tests.end_to_end.crash_run --calls 2000 --kills 20 --outages 5
 
+An outage is a crash of Postgres itself, which stays away for a short or a long while: longer than the store is tried.
 The provider is a process of its own that logs each request before it answers; the caller logs each answer it gets.
 Printed at the end: what the server saw, what the caller saw and what the store holds.
 """
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -25,14 +27,18 @@ import psycopg
 from application.ask_model import Question
 from domain.calls import CallRequested
 from domain.errors import StudyError
+from infrastructure.event_store import group_commit
 from infrastructure.event_store.mapper import FactMapper
+from infrastructure.journal_state import waiting_files
 from infrastructure.settings import read_settings
 from interfaces.composition import open_study
+from tests.support.own_server import OwnServer
 
 ROOT = Path(__file__).parents[2]
 TASKS = 50
 CALLS_PER_SECOND = 1_000  # roughly, so that the kills spread over the run
 LOOK_SECONDS = 0.5
+LONG_OUTAGE_SECONDS = group_commit.RETRY_SECONDS + 1.5
 
 
 def caller(answers: Path, calls: int) -> None:
@@ -50,7 +56,15 @@ def caller(answers: Path, calls: int) -> None:
                     async with places:
                         (answer,) = await study.ask(Question(prompt=prompt), study.context())
                         log.write(
-                            json.dumps({"prompt": prompt, "call_id": str(answer.call_id), "text": answer.text}) + "\n"
+                            json.dumps(
+                                {
+                                    "prompt": prompt,
+                                    "call_id": str(answer.call_id),
+                                    "text": answer.text,
+                                    "position": answer.position,
+                                }
+                            )
+                            + "\n"
                         )
                         log.flush()
 
@@ -60,9 +74,19 @@ def caller(answers: Path, calls: int) -> None:
     asyncio.run(ask_all())
 
 
-def run(database_url: str, folder: Path, *, calls: int, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Run the caller to its end through so many kills, recover, and reconcile."""
+def run(
+    database_url: str,
+    folder: Path,
+    *,
+    calls: int,
+    kills: int,
+    outages: int = 0,
+    postgres: OwnServer | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Run the caller to its end through so many kills and outages, recover, and reconcile."""
     chance = random.Random(seed)
+    losing = threading.Thread(target=_lose, args=(postgres, outages, random.Random(seed)))
     answers, seen = folder / "answers.jsonl", folder / "server.jsonl"
     answers.touch()
     server = subprocess.Popen(
@@ -91,6 +115,7 @@ def run(database_url: str, folder: Path, *, calls: int, kills: int, seed: int = 
     }
     command = [sys.executable, "-m", "tests.end_to_end.crash_run", "--caller", str(answers), "--calls", str(calls)]
     killed = 0
+    losing.start()
     try:
         while True:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
@@ -106,12 +131,28 @@ def run(database_url: str, folder: Path, *, calls: int, kills: int, seed: int = 
             process.stdout.close()
             if process.wait() == 0:
                 break
+        losing.join()
     finally:
         server.kill()
         server.wait()
         server.stdout.close()
     recovered = _recover(environment)
-    return {**_reconcile(database_url, answers, seen), "calls": calls, "killed": killed, "marked_at_the_end": recovered}
+    return {
+        **_reconcile(database_url, answers, seen),
+        "calls": calls,
+        "killed": killed,
+        "marked_at_the_end": recovered,
+        "left_in_journals": sum(file.calls for file in waiting_files(folder)),
+    }
+
+
+def _lose(postgres: OwnServer | None, outages: int, chance: random.Random) -> None:
+    for number in range(outages):
+        assert postgres is not None
+        time.sleep(chance.uniform(1, 3))
+        postgres.crash()
+        time.sleep(LONG_OUTAGE_SECONDS if number % 2 == 0 else chance.uniform(0, 1))
+        postgres.start()
 
 
 def _recover(environment: dict[str, str]) -> int:
@@ -136,6 +177,10 @@ def _reconcile(database_url: str, answers: Path, seen: Path) -> dict[str, Any]:
             fact = mapper.decode(topic, state)[1]
             assert isinstance(fact, CallRequested)
             requested[fact.request.sha256] += 1
+        answered_twice = connection.execute(
+            "SELECT count(*) FROM (SELECT FROM events.events WHERE topic = 'call.answered.v1' "
+            "GROUP BY originator_id HAVING count(*) > 1) AS twice"
+        ).fetchall()[0][0]
         statuses = dict(connection.execute("SELECT status, count(*) FROM study.raw_calls GROUP BY 1").fetchall())
         texts = {
             str(call_id): response["choices"][0]["message"]["content"]
@@ -150,6 +195,8 @@ def _reconcile(database_url: str, answers: Path, seen: Path) -> dict[str, Any]:
         "server_saw_without_event": sum(sha not in requested for sha in server),
         "caller_saw_answers": len(got),
         "caller_saw_but_not_stored": sum(texts.get(line["call_id"]) != line["text"] for line in got),
+        "caller_saw_unstored": sum(line["position"] is None for line in got),
+        "answered_twice": answered_twice,
         "request_events": requested.total(),
         "statuses": statuses,
         "left_requested": statuses.get("requested", 0),
@@ -166,6 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--outages", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--caller", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -175,16 +223,21 @@ def main() -> None:
         except StudyError as error:
             sys.exit(str(error))
         return
-    from infrastructure.embedded_postgres import EmbeddedPostgres
-
     with tempfile.TemporaryDirectory() as folder:
-        embedded = EmbeddedPostgres(Path(folder))
-        running = embedded.start(lambda running: running)
+        postgres = OwnServer(Path(folder))
         try:
-            result = run(running.owner_uri, Path(folder), calls=options.calls, kills=options.kills, seed=options.seed)
+            result = run(
+                postgres.uri,
+                Path(folder),
+                calls=options.calls,
+                kills=options.kills,
+                outages=options.outages,
+                postgres=postgres,
+                seed=options.seed,
+            )
             print(json.dumps(result, indent=1))
         finally:
-            embedded.stop()
+            postgres.stop()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from application.embed_texts import TextsToEmbed
 from application.providers import PreparedRequest, ProviderAnswer
 from domain.errors import NotFound, Unavailable
 from infrastructure.event_store import group_commit
+from infrastructure.event_store.datastore import BoundedConnection
 from infrastructure.journal_state import waiting_files
 from infrastructure.settings import read_settings
 from interfaces.composition import open_study
@@ -38,6 +39,7 @@ PATIENCE_SECONDS = 60.0
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process; processes of their own have the real one."""
     monkeypatch.setattr(group_commit, "RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(BoundedConnection, "silence_seconds", 2.0)
 
 
 @pytest.fixture
@@ -82,10 +84,11 @@ def shows(study: Study, call_id: object, status: str) -> Callable[[], Awaitable[
     return look
 
 
+@pytest.mark.parametrize("lose", [CutLine.cut, CutLine.fall_silent])
 async def test_an_answer_reaches_the_caller_at_once_and_the_log_when_the_store_is_back(
-    line: CutLine, tmp_path: Path
+    line: CutLine, tmp_path: Path, lose: Callable[[CutLine], None]
 ) -> None:
-    provider = Losing(line.cut)
+    provider = Losing(lambda: lose(line))
     async with opened(line.uri, tmp_path, provider) as study:
         (answer,) = await study.ask(Question(prompt="Three primes?", provider="scripted"), study.context())
         assert (answer.text, answer.position) == ("echo: Three primes?", None)
@@ -106,6 +109,51 @@ async def test_an_answer_reaches_the_caller_at_once_and_the_log_when_the_store_i
         provider.lose = lambda: None
         (again,) = await study.ask(Question(prompt="And now?", provider="scripted"), study.context())
         assert again.position is not None
+
+
+async def test_a_request_whose_acknowledgement_is_lost_is_stored_once_and_made_once(
+    line: CutLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 5.0)
+    provider = ScriptedProvider()
+    async with opened(line.uri, tmp_path, provider) as study:
+        await study.ask(Question(prompt="?", provider="scripted"), study.context())
+        line.swallow_answers()
+        asking = asyncio.create_task(study.ask(Question(prompt="?", provider="scripted"), study.context()))
+        await asyncio.sleep(0.5)
+        line.mend()
+        (answer,) = await asking
+        assert answer.position is not None
+        assert len(provider.sent) == 2
+        await until(shows(study, answer.call_id, "success"))
+        events = (await study.history("call", answer.call_id))["items"]
+        assert [event["event"] for event in events] == ["call.requested.v1", "call.answered.v1"]
+
+
+async def test_a_request_that_was_stored_and_never_confirmed_is_not_made_and_seen_to_end(
+    line: CutLine, tmp_path: Path
+) -> None:
+    provider = ScriptedProvider()
+    async with opened(line.uri, tmp_path, provider) as study:
+        (first,) = await study.ask(Question(prompt="?", provider="scripted"), study.context())
+        line.swallow_answers()
+        asking = asyncio.create_task(study.ask(Question(prompt="?", provider="scripted"), study.context()))
+        await asyncio.sleep(1)
+        line.cut()
+        with pytest.raises(Unavailable):
+            await asking
+        assert len(provider.sent) == 1
+        line.mend()
+        await until(shows(study, first.call_id, "success"))
+
+        async def is_cancelled() -> bool:
+            try:
+                return [call["status"] for call in (await study.calls())["items"]] == ["cancelled", "success"]
+            except Unavailable:
+                return False
+
+        await until(is_cancelled)
+        assert waiting_files(tmp_path) == []
 
 
 async def test_vectors_reach_the_caller_and_are_known_when_the_store_is_back(line: CutLine, tmp_path: Path) -> None:

@@ -11,6 +11,26 @@ from psycopg.conninfo import conninfo_to_dict
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
+class _Pair:
+    """A client's connection and the one to the server that it leads to, each direction open or not."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.ends = (client, server)
+        self.asking, self.answering = threading.Event(), threading.Event()
+        for source, sink, flows in ((client, server, self.asking), (server, client, self.answering)):
+            threading.Thread(target=_pump, args=(source, sink, flows), daemon=True).start()
+
+    def reset(self) -> None:
+        """Close both with a reset, which also wakes whoever waits for their bytes."""
+        for end in self.ends:
+            with suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self.asking.set()
+        self.answering.set()
+
+
 class CutLine:
     """Forwards bytes between `uri` and the server behind it, until told otherwise.
 
@@ -21,10 +41,9 @@ class CutLine:
         parts = conninfo_to_dict(server_uri)
         host, port = str(parts.get("host") or "127.0.0.1"), int(str(parts.get("port") or 5432))
         self._server: str | tuple[str, int] = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
-        self._flowing = threading.Event()
-        self._flowing.set()
+        self._silent = False
         self._guard = threading.Lock()
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._pairs: list[_Pair] = []
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
         self.uri = "postgresql:///?" + urlencode({**parts, "host": "127.0.0.1", "port": self.port})
@@ -37,21 +56,36 @@ class CutLine:
 
     def cut(self) -> None:
         """Reset every connection and refuse new ones."""
-        self._flowing.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # or whoever accepts would accept once more
         self._listener.close()
         with self._guard:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
-            for end in pair:
-                _reset(end)
+            pair.reset()
+
+    def lose_track(self) -> None:
+        """Pass nothing on between those that are connected, and tell neither; new connections are served."""
+        with self._guard:
+            for pair in self._pairs:
+                pair.asking.clear()
+                pair.answering.clear()
 
     def fall_silent(self) -> None:
-        """Take bytes and connections, and pass nothing on; neither end is told."""
-        self._flowing.clear()
+        """The same, and new connections are taken and hear nothing either."""
+        self._silent = True
+        self.lose_track()
+
+    def swallow_answers(self) -> None:
+        """Pass on what is asked, and nothing that is answered."""
+        with self._guard:
+            for pair in self._pairs:
+                pair.answering.clear()
 
     def mend(self) -> None:
-        """Reset what was connected while the line was silent, and forward again."""
+        """Reset what was connected and serve anew."""
         self.cut()
+        self._silent = False
         self._listener = self._listen(self.port)
 
     def _listen(self, port: int) -> socket.socket:
@@ -67,23 +101,18 @@ class CutLine:
                 server.connect(self._server)
             except OSError:
                 return
+            pair = _Pair(client, server)
             with self._guard:
-                self._pairs.append((client, server))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while passed := source.recv(65536):
-                self._flowing.wait()
-                sink.sendall(passed)
-            self._flowing.wait()
-            sink.shutdown(socket.SHUT_WR)
+                self._pairs.append(pair)
+            if not self._silent:
+                pair.asking.set()
+                pair.answering.set()
 
 
-def _reset(end: socket.socket) -> None:
-    """Close with a reset, which also wakes whoever waits for the socket's bytes."""
+def _pump(source: socket.socket, sink: socket.socket, flows: threading.Event) -> None:
     with suppress(OSError):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
+        while passed := source.recv(65536):
+            flows.wait()
+            sink.sendall(passed)
+        flows.wait()
+        sink.shutdown(socket.SHUT_WR)
