@@ -14,11 +14,16 @@ def check_server(connection: Connection[Any], uri: str) -> None:
 
     uri: where the connection leads
     """
-    version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
-    if version < OLDEST * 10_000:
+    # Asked for, since a pooler need not tell them of itself.
+    row = connection.execute(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_version'), "
+        "current_setting('server_encoding')"
+    ).fetchone()
+    number, version, encoding = row or (0, "unknown", "unknown")
+    if number < OLDEST * 10_000:
         raise Unavailable(
-            f"The server is Postgres {connection.info.parameter_status('server_version')}, and the store needs "
-            f"{OLDEST} or later; upgrade it, or set DATABASE_URL to another"
+            f"The server is Postgres {version}, and the store needs {OLDEST} or later; upgrade it, or set DATABASE_URL "
+            "to another"
         )
     if encoding != "UTF8":
         raise Unavailable(

@@ -38,8 +38,6 @@ def _serve(client: socket.socket, wire: socket.socket, turn: threading.Lock) -> 
         while struct.unpack("!I", _body(client)[:4])[0] in NO_ENCRYPTION_REQUESTS:
             client.sendall(b"N")
         client.sendall(_message(b"R", struct.pack("!I", 0)))
-        for setting in (b"server_version\0" + b"16.0\0", b"server_encoding\0UTF8\0", b"client_encoding\0UTF8\0"):
-            client.sendall(_message(b"S", setting))
         client.sendall(_message(b"K", struct.pack("!II", MADE_UP_PROCESS, 0)) + _message(b"Z", b"I"))
         while (kind := _exactly(client, 1)) != b"X":
             with turn:

@@ -23,7 +23,7 @@ def migrate(uri: str) -> None:
     it is behind and the role is not its owner, and when the server is none that can hold it.
     """
     try:
-        with Connection.connect(uri, autocommit=True, row_factory=tuple_row) as connection:
+        with Connection.connect(uri, autocommit=True, row_factory=tuple_row, client_encoding="UTF8") as connection:
             check_server(connection, uri)
             _migrate(connection)
     except psycopg.Error as error:
