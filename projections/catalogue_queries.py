@@ -1,4 +1,4 @@
-"""Questions about datasets and artifacts, as they stood at a position."""
+"""Questions about datasets, vectors made elsewhere and artifacts, as they stood at a position."""
 
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ ARTIFACTS = """
 
 
 class CatalogueQueries:
-    """Asks the tables of datasets and artifacts."""
+    """Asks the tables of datasets, vectors and artifacts."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -45,6 +45,18 @@ class CatalogueQueries:
         return await self._page(
             f"{DATASETS} AND g.position < %(before)s ORDER BY g.position DESC", {}, as_of, limit, cursor
         )
+
+    async def vectors(self, vectors_id: UUID, *, as_of: int | None = None) -> Row:
+        """One set of vectors that were made elsewhere. Raises NotFound."""
+        row = await self._reader.row(
+            "SELECT v.vectors_id, v.content_sha256, v.row_count, v.dimension, v.artifact_id, v.source_name, "
+            "v.metadata, v.imported_at, v.actor, v.position FROM projections.vectors_imports v "
+            "WHERE v.vectors_id = %(vectors_id)s AND v.position <= %(position)s",
+            {"vectors_id": vectors_id, "position": last_counted(as_of)},
+        )
+        if row is None:
+            raise NotFound(f"There are no vectors {vectors_id}{at_position(as_of)}")
+        return row
 
     async def artifact(self, artifact_id: UUID, *, as_of: int | None = None) -> Row:
         """One artifact. Raises NotFound."""

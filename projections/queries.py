@@ -73,6 +73,10 @@ class Queries:
         """Datasets, newest first."""
         return _list(await self.catalogue.datasets(as_of=as_of, limit=limit, cursor=cursor))
 
+    async def vectors(self, vectors_id: UUID, *, as_of: int | None = None) -> Json:
+        """Vectors that were made elsewhere, by the id that a sweep's source names. Raises NotFound."""
+        return _plain(await self.catalogue.vectors(vectors_id, as_of=as_of))
+
     async def artifact(self, id_or_name: UUID | str, *, as_of: int | None = None) -> Json:
         """An artifact by its id, or the newest under a name. Raises NotFound."""
         if isinstance(id_or_name, UUID):

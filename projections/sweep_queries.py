@@ -27,11 +27,11 @@ SWEEPS = """
 """
 
 STEPS = """
-    SELECT sweep_id, k, objective, iterations, converged, empty_clusters, silhouette, stability_ari_mean,
-        stability_ari_std, dispersion, coverage, acc, nmi, ari, labels_sha256, centroids_sha256, best_restart,
-        step_group_id, artifact_ids, duration_s, finished_at
+    SELECT DISTINCT ON (sweep_id, k) sweep_id, k, objective, iterations, converged, empty_clusters, silhouette,
+        stability_ari_mean, stability_ari_std, dispersion, coverage, acc, nmi, ari, labels_sha256, centroids_sha256,
+        best_restart, step_group_id, artifact_ids, duration_s, finished_at
     FROM projections.sweep_steps
-    WHERE sweep_id = ANY (%(sweep_ids)s) AND position <= %(position)s ORDER BY sweep_id, k
+    WHERE sweep_id = ANY (%(sweep_ids)s) AND position <= %(position)s ORDER BY sweep_id, k, position DESC
 """
 
 

@@ -1,7 +1,8 @@
 """Sweeps and their steps: the tables and what events do to them.
 
 A sweep may fail and be resumed many times, so its status lies in a table of its turns: as of a position, the last
-turn up to it counts.
+turn up to it counts. A process that was thought dead may finish a step that another has finished too, and of a step's
+rows the last one up to the position counts.
 """
 
 from collections.abc import Sequence
@@ -85,7 +86,7 @@ STEPS = Table(
         "finished_at": "timestamptz NOT NULL",
         "position": "bigint NOT NULL",
     },
-    key=("sweep_id", "k"),
+    key=("sweep_id", "k", "position"),
 )
 
 SWEEPS_VIEW = View(
@@ -93,7 +94,8 @@ SWEEPS_VIEW = View(
     select="""
         SELECT s.sweep_id, last.status, s.method, s.chosen_k, s.chosen_by, s.explanation, s.config AS config_json,
             s.source AS source_json, s.clusters AS clusters_json, s.fingerprint, s.dataset_id, s.dataset_name,
-            s.run_group_id, (SELECT count(*) FROM {schema}.sweep_steps t WHERE t.sweep_id = s.sweep_id) AS steps,
+            s.run_group_id,
+            (SELECT count(DISTINCT t.k) FROM {schema}.sweep_steps t WHERE t.sweep_id = s.sweep_id) AS steps,
             s.started_at, s.finished_at, s.duration_s, last.reason, s.actor, last.process,
             s.software AS software_json, s.metadata AS metadata_json, s.started_position AS position
         FROM {schema}.sweeps s
@@ -107,9 +109,9 @@ SWEEPS_VIEW = View(
 STEPS_VIEW = View(
     name="sweep_steps",
     select=f"""
-        SELECT sweep_id, k, {", ".join(METRICS)}, labels_sha256, centroids_sha256, best_restart, step_group_id,
-            artifact_ids AS artifact_ids_json, duration_s, finished_at, position
-        FROM {{schema}}.sweep_steps
+        SELECT DISTINCT ON (sweep_id, k) sweep_id, k, {", ".join(METRICS)}, labels_sha256, centroids_sha256,
+            best_restart, step_group_id, artifact_ids AS artifact_ids_json, duration_s, finished_at, position
+        FROM {{schema}}.sweep_steps ORDER BY sweep_id, k, position DESC
     """,  # noqa: S608 - our own names
 )
 
@@ -126,12 +128,7 @@ _finished_columns = (
 _insert_sweeps = Insert(SWEEPS)
 _insert_turns = Insert(TURNS)
 _finish_sweeps = Update(SWEEPS, *_finished_columns)
-# A process that was thought dead may finish a step that another has finished too: the later one stands.
-_insert_steps = Insert(
-    STEPS,
-    on_conflict="ON CONFLICT (sweep_id, k) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in STEPS.columns if name not in STEPS.key),
-)
+_insert_steps = Insert(STEPS)
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[Change]:
@@ -139,7 +136,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
     started: list[tuple[Any, ...]] = []
     finished: dict[Any, tuple[Any, ...]] = {}
     turns: list[tuple[Any, ...]] = []
-    steps: dict[Any, tuple[Any, ...]] = {}
+    steps: list[tuple[Any, ...]] = []
     for event in events:
         fact, at = event.fact, event.envelope.occurred_at
         match fact:
@@ -147,7 +144,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
                 started.append(_started_row(event, fact))
                 turns.append(_turn(event, "running"))
             case SweepStepFinished():
-                steps[event.stream_id, fact.metrics.k] = _step_row(event, fact)
+                steps.append(_step_row(event, fact))
             case SweepFinished():
                 chosen = (fact.chosen_k, fact.chosen_by, fact.explanation, fact.clusters, fact.artifact_ids)
                 finished[event.stream_id] = (event.stream_id, at, event.position, *chosen, fact.duration_s)
@@ -160,7 +157,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
         *_insert_sweeps(started),
         *_finish_sweeps(list(finished.values())),
         *_insert_turns(turns),
-        *_insert_steps(list(steps.values())),
+        *_insert_steps(steps),
     ]
 
 
@@ -208,7 +205,7 @@ def _step_row(event: RecordedEvent, fact: SweepStepFinished) -> tuple[Any, ...]:
 
 SWEEP_RUNS = ReadModel(
     name="sweeps",
-    version=1,
+    version=2,
     reads=(SweepStarted, SweepStepFinished, SweepFinished, SweepFailed, SweepResumed),
     tables=(SWEEPS, TURNS, STEPS),
     views=(SWEEPS_VIEW, STEPS_VIEW),

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -62,6 +63,13 @@ def template(server: tuple[str, str]) -> Iterator[str]:
 @pytest.fixture
 def database(server: tuple[str, str], template: str) -> Iterator[Database]:
     """A fresh, migrated database, on which the application's role has the rights that `study db grant` prints."""
+    with fresh_database(server, template) as database:
+        yield database
+
+
+@contextmanager
+def fresh_database(server: tuple[str, str], template: str) -> Iterator[Database]:
+    """A copy of the template, for as long as the block runs."""
     name = f"test_{uuid4().hex}"
     owner, application = server
     with psycopg.connect(owner, autocommit=True) as connection:

@@ -47,6 +47,12 @@ class Log:
         self.versions: dict[UUID, int] = {}
         self.at = NOON
         self.pages_read = 0
+        self.written = 0
+
+    def occurred_at(self) -> datetime:
+        """When the next event happens."""
+        self.at += timedelta(seconds=1)
+        return self.at
 
     def write(self, stream_id: UUID, *facts: Fact, payloads: Sequence[Payload] = ()) -> int:
         """Append facts, bodies beside the first of them; each happens a second later than the one before."""
@@ -57,19 +63,19 @@ class Log:
         events = []
         for stream_id, fact, payloads in entries:
             version = self.versions[stream_id] = self.versions.get(stream_id, 0) + 1
-            self.at += timedelta(seconds=1)
             events.append(
                 NewEvent(
                     stream_id=stream_id,
                     version=version,
                     fact=fact,
-                    envelope=Envelope(self.at, "ada", PROCESS, UUID(int=7)),
+                    envelope=Envelope(self.occurred_at(), "ada", PROCESS, UUID(int=7)),
                     payloads=tuple(payloads),
                 )
             )
         encoded = self.recorder.encode(Append(events=tuple(events)))
         (position,) = self.recorder.insert_appends(self.connection, [encoded], process=1)
         assert isinstance(position, int)
+        self.written = position
         return position
 
     def page(self, *, after: int, limit: int, until: int | None = None) -> list[RecordedEvent]:

@@ -47,6 +47,16 @@ async def test_as_of_each_position_the_sweep_is_what_it_was(eventful_sweep, quer
         await queries.sweep(SWEEP, as_of=0)
 
 
+async def test_of_a_step_that_two_processes_finished_the_later_one_stands(log, follower, queries, sql):
+    slower = replace(step(2), duration_s=9.5)
+    log.write(SWEEP, STARTED, step(2), slower)
+    follower.catch_up()
+    seen = [(await queries.sweep(SWEEP, as_of=position))["steps"] for position in (1, 2, 3)]
+    assert [[each["duration_s"] for each in steps] for steps in seen] == [[], [0.75], [9.5]]
+    assert sql("SELECT steps FROM study.sweeps") == [(1,)]
+    assert sql("SELECT k, duration_s FROM study.sweep_steps") == [(2, 9.5)]
+
+
 async def test_sweeps_are_listed_newest_first(log, follower, queries):
     for number in range(1, 4):
         log.write(UUID(int=number), STARTED)

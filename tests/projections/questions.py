@@ -1,0 +1,166 @@
+"""Every question that can be asked as of a position: with which arguments, and how its answers are compared."""
+
+import inspect
+import random
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain.errors import NotFound
+from projections.call_queries import STATUSES, CallFilter
+from projections.paging import Page
+from projections.queries import Queries
+from tests.projections.log import NOON
+
+EVERYTHING = 1000  # a page that holds it all
+
+Arguments = dict[str, Any]
+T = TypeVar("T")
+
+
+class Known(Struct):
+    """What there is to ask about, and what there might be: ids and names, in the order in which they came up."""
+
+    calls: list[UUID] = []
+    hashes: list[str] = []
+    groups: dict[UUID, tuple[str, str]] = {}
+    sweeps: list[UUID] = []
+    vectors: list[UUID] = []
+    artifacts: list[UUID | str] = []
+
+    def some(self, chance: random.Random, count: int = 3) -> "Known":
+        """A few of each kind; lists show the others."""
+
+        def few(found: Sequence[T]) -> list[T]:
+            return chance.sample(found, min(count, len(found)))
+
+        groups = {group_id: self.groups[group_id] for group_id in few(list(self.groups))}
+        return Known(few(self.calls), self.hashes, groups, few(self.sweeps), few(self.vectors), few(self.artifacts))
+
+
+def _filters(known: Known) -> list[Arguments]:
+    return [
+        {},
+        *({"status": status} for status in STATUSES),
+        *({"group_id": group_id} for group_id in known.groups),
+        {"provider": "openai", "model": "gpt-4o-mini"},
+        {"modality": "embedding", "until": NOON},
+        {"since": NOON, "search": "prime"},
+    ]
+
+
+def _each(name: str, found: Callable[[Known], Sequence[object]]) -> Callable[[Known], list[Arguments]]:
+    return lambda known: [{name: each} for each in found(known)]
+
+
+_calls = _each("call_id", lambda known: known.calls)
+_groups = _each("group_id", lambda known: list(known.groups))
+_sweeps = _each("sweep_id", lambda known: known.sweeps)
+_vectors = _each("vectors_id", lambda known: known.vectors)
+_names = _each("name", lambda known: [name for _, name in known.groups.values()])
+
+
+def _once(_known: Known) -> list[Arguments]:
+    return [{}]
+
+
+def _artifact_lists(known: Known) -> list[Arguments]:
+    return [{}, {"artifact_type": "scatter"}, *_groups(known)]
+
+
+def _group_lists(known: Known) -> list[Arguments]:
+    return [{}, {"group_type": "dataset"}]
+
+
+def _links(known: Known) -> list[Arguments]:
+    return [{**group, "link_type": link_type} for group in _groups(known) for link_type in (None, "step")]
+
+
+# By where the question is found in Queries. A new one that takes as_of joins here, or a test fails.
+QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
+    "list_calls": _filters,
+    "call": _calls,
+    "attempts": _calls,
+    "dataset": _names,
+    "datasets": _once,
+    "vectors": _vectors,
+    "artifact": _each("id_or_name", lambda known: known.artifacts),
+    "artifacts": _artifact_lists,
+    "sweep": _sweeps,
+    "sweeps": _once,
+    "list_groups": _group_lists,
+    "group": _groups,
+    "members": _groups,
+    "children": _links,
+    "parents": _links,
+    "calls.calls": lambda known: [{"wanted": CallFilter(**each)} for each in _filters(known)],
+    "calls.call": _calls,
+    "calls.attempts": _calls,
+    "groups.groups": _group_lists,
+    "groups.group": _groups,
+    "groups.group_named": lambda known: [
+        {"group_type": group_type, "name": name} for group_type, name in known.groups.values()
+    ],
+    "groups.members": _groups,
+    "groups.children": _links,
+    "groups.parents": _links,
+    "groups.steps": _groups,
+    "groups.dependencies": _groups,
+    "groups.links": _once,
+    "catalogue.dataset": _names,
+    "catalogue.datasets": _once,
+    "catalogue.vectors": _vectors,
+    "catalogue.artifact": _each("artifact_id", lambda known: [a for a in known.artifacts if isinstance(a, UUID)]),
+    "catalogue.artifact_named": _each("name", lambda known: [a for a in known.artifacts if isinstance(a, str)]),
+    "catalogue.artifacts": _artifact_lists,
+    "runs.sweep": _sweeps,
+    "runs.sweeps": _once,
+    "embeddings.lookup": lambda known: [{"request_hashes": known.hashes}],
+}
+
+
+def all_questions(queries: Queries) -> set[str]:
+    """Where in Queries there is a method that takes as_of."""
+    return {name for name, method in _methods(queries) if "as_of" in inspect.signature(method).parameters}
+
+
+def _methods(queries: Queries) -> Iterator[tuple[str, Callable[..., Any]]]:
+    for name, member in inspect.getmembers(queries):
+        if name.startswith("_"):
+            continue
+        if inspect.iscoroutinefunction(member):
+            yield name, member
+        else:
+            for inner, method in inspect.getmembers(member, inspect.iscoroutinefunction):
+                if not inner.startswith("_"):
+                    yield f"{name}.{inner}", method
+
+
+async def answers(queries: Queries, known: Known, *, as_of: int | None, limit: int = EVERYTHING) -> dict[str, Any]:
+    """The answer to every question, lists read page by page to their end."""
+    return {
+        f"{place}({arguments})": await _answer(attrgetter(place)(queries), arguments, as_of, limit)
+        for place, arguments_for in QUESTIONS.items()
+        for arguments in arguments_for(known)
+    }
+
+
+async def _answer(method: Callable[..., Any], arguments: Arguments, as_of: int | None, limit: int) -> Any:
+    try:
+        if "cursor" not in inspect.signature(method).parameters:
+            return await method(**arguments, as_of=as_of)
+        items: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = await method(**arguments, as_of=as_of, limit=limit, cursor=cursor)
+            found, cursor = (
+                (page.items, page.next_cursor) if isinstance(page, Page) else (page["items"], page["next_cursor"])
+            )
+            items += found
+            if cursor is None:
+                return items
+    except NotFound:
+        return "not found"

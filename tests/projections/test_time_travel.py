@@ -1,0 +1,394 @@
+"""As of any position, every query answers as a replay of the log up to there does, whatever has happened.
+
+STUDY_TEST_SCALE multiplies the number of histories; they are the same at every run unless it is above 1.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
+from psycopg_pool import AsyncConnectionPool
+
+from application.ports import Payload
+from domain.artifacts import ArtifactKept
+from domain.calls import CallCancelled, CallFoundInDoubt, CallRequested, VectorBlock
+from domain.datasets import DatasetImported, VectorsImported
+from domain.events import Fact
+from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupLinked, GroupMembersAdded, Member
+from domain.sweeps import SweepFailed, SweepFinished, SweepResumed, SweepStarted, SweepStepFinished
+from projections.follow import Follower
+from projections.generations import install, opened
+from projections.queries import Queries
+from projections.read_models import READ_MODELS
+from tests.conftest import Database, fresh_database
+from tests.projections.log import NOON, PROCESS, REQUEST, RESPONSE, Log, answered, attempt_failed, failed, requested
+from tests.projections.questions import QUESTIONS, Known, all_questions, answers
+from tests.projections.replayed import Redirect, replaying
+from tests.support.facts import EXAMPLES
+
+SCALE = float(os.environ.get("STUDY_TEST_SCALE", "1"))
+BY_TYPE: dict[type[Fact], Any] = {type(fact): fact for fact in EXAMPLES}
+PROJECTED = {fact_type for model in READ_MODELS for fact_type in model.reads}
+HASHES = [bytes([number]) * 32 for number in range(5)]
+
+EVENTS_BETWEEN_LOOKS = 15
+
+which = st.integers(min_value=0, max_value=10**6)  # of those there are
+batch_sizes = st.sampled_from([1, 2, 3, 7, 50, 2000])
+rows = st.lists(st.integers(0, len(HASHES) - 1), min_size=1, max_size=4)
+
+
+class Past:
+    """A store of its own, its read models, and queries of both them and a replay."""
+
+    def __init__(self, database: Database) -> None:
+        def connect() -> psycopg.Connection[Any]:
+            return psycopg.connect(database.application_uri)
+
+        self._stack = ExitStack()
+        self.log = Log(database.application_uri)
+        self._stack.callback(self.log.close)
+        self.connection = self._stack.enter_context(opened(connect))
+        install(self.connection, READ_MODELS)
+        self.follower = Follower(self.log, connect, READ_MODELS)
+        self._stack.callback(self.follower.close)
+        self._loop = self._stack.enter_context(asyncio.Runner())
+        self.redirect = Redirect()
+        self.live = self._queries(AsyncConnectionPool(database.application_uri, min_size=1, max_size=1, open=False))
+        self.replay = self._queries(self.redirect.pool(database.application_uri))
+
+    def _queries(self, pool: AsyncConnectionPool[Any]) -> Queries:
+        async def opened() -> None:
+            await pool.open()
+
+        self._loop.run(opened())
+        self._stack.callback(lambda: self._loop.run(pool.close()))
+        return Queries(pool)
+
+    def compare(self, known: Known, positions: Sequence[int], *, limit: int = 3, batch_size: int = 2000) -> None:
+        """Every query as of each position, with the same one of a replay up to there."""
+        with replaying(self.connection, self.log, READ_MODELS, self.redirect, batch_size=batch_size) as replay_up_to:
+            for position in sorted(positions):
+                replay_up_to(position)
+                expected = self._loop.run(answers(self.replay, known, as_of=None))
+                found = self._loop.run(answers(self.live, known, as_of=position, limit=limit))
+                for question, answer in found.items():
+                    assert answer == expected[question], f"{question} as of {position}"
+
+    def check_position_at(self, position: int, microseconds: int) -> None:
+        """The time of a position's recording, or one beside it, leads by bisection to where looking at all does."""
+        recorded = [(event.recorded_at, event.position) for event in self.log.page(after=0, limit=10_000)]
+        moment = {at: when for when, at in recorded}[position] + timedelta(microseconds=microseconds)
+        expected = max((at for when, at in recorded if when <= moment), default=0)
+        row = self.connection.execute("SELECT events.position_at(%s)", (moment,)).fetchone()
+        assert row == (expected,)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class Histories(RuleBasedStateMachine):
+    """Writes what may happen, in any order and in appends of any size, and looks back now and then."""
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.past = Past(self.stack.enter_context(self.database()))
+        self.stack.callback(self.past.close)
+        self.log = self.past.log
+        self.known = Known(hashes=[each.hex() for each in HASHES])
+        self.pending: list[tuple[UUID, Fact, Sequence[Payload]]] = []
+        self.calls: dict[UUID, tuple[CallRequested, int]] = {}  # that have not ended, with their failed attempts
+        self.sweeps: dict[UUID, bool] = {}  # that are not finished: whether they run
+        self.looked_back_at = 0
+        self.numbers = iter(range(1, 10**9))
+
+    def teardown(self) -> None:
+        self.stack.close()
+
+    def happens(self, stream_id: UUID, *facts: Fact, payloads: Sequence[Payload] = ()) -> None:
+        self.pending += [(stream_id, fact, payloads if number == 0 else ()) for number, fact in enumerate(facts)]
+
+    def new_id(self) -> UUID:
+        return UUID(int=next(self.numbers))
+
+    def a_call(self, number: int) -> UUID:
+        return list(self.calls)[number % len(self.calls)]
+
+    def a_group(self, number: int) -> UUID:
+        return list(self.known.groups)[number % len(self.known.groups)]
+
+    def a_sweep(self, number: int) -> UUID:
+        return list(self.sweeps)[number % len(self.sweeps)]
+
+    # Writing
+
+    @initialize()
+    def there_is_one_of_each(self) -> None:
+        """So that every rule has something to go on with from the start."""
+        self.calls_are_requested(count=1, provider="openai")
+        self.an_embedding_is_requested(rows=[0, 1, 0])
+        self.a_group_is_created(group_type="run")
+        self.a_dataset_is_imported(named_first=False, names=1)
+        self.vectors_are_imported()
+        self.an_artifact_is_kept(number=0, name="run/labels.npy", scatter=False)
+        self.a_sweep_starts()
+
+    @rule(seconds=st.integers(min_value=-3, max_value=1))
+    def time_goes_on_or_back(self, seconds: int) -> None:
+        """Each event is a second later than the one before, but for these: equal times, and times out of order."""
+        self.log.at += timedelta(seconds=seconds)
+
+    @rule()
+    def what_happened_is_appended(self) -> None:
+        if self.pending:
+            self.log.write_all(self.pending)
+            self.pending = []
+
+    @rule(count=st.integers(min_value=1, max_value=4), provider=st.sampled_from(["openai", "azure"]))
+    def calls_are_requested(self, count: int, provider: str) -> None:
+        for _ in range(count):
+            self._request(requested(provider=provider))
+
+    @rule(rows=rows)
+    def an_embedding_is_requested(self, rows: list[int]) -> None:
+        self._request(requested(modality="embedding", input_hashes=b"".join(HASHES[row] for row in rows)))
+
+    def _request(self, fact: Fact) -> None:
+        call_id = self.new_id()
+        assert isinstance(fact, CallRequested)
+        self.calls[call_id] = (fact, 0)
+        self.known.calls.append(call_id)
+        self.happens(call_id, fact, payloads=[REQUEST])
+
+    @precondition(lambda self: self.calls)
+    @rule(number=which)
+    def an_attempt_fails(self, number: int) -> None:
+        call_id = self.a_call(number)
+        fact, attempts = self.calls[call_id]
+        self.calls[call_id] = (fact, attempts + 1)
+        self.happens(call_id, attempt_failed(attempts + 1))
+
+    @precondition(lambda self: self.calls)
+    @rule(number=which)
+    def a_call_is_answered(self, number: int) -> None:
+        call_id = self.a_call(number)
+        fact, attempts = self.calls.pop(call_id)
+        response, block = RESPONSE, None
+        if fact.input_hashes:
+            count = len(fact.input_hashes) // 32
+            response = replace(RESPONSE, vectors=np.ones((count, 3), dtype="<f4").tobytes())
+            block = VectorBlock(count=count, dimension=3, norms=np.full(count, 3**0.5, dtype="<f4").tobytes())
+        self.happens(call_id, answered(attempt=attempts + 1, response=response, vectors=block), payloads=[response])
+
+    @precondition(lambda self: self.calls)
+    @rule(number=which, cancelled=st.booleans())
+    def a_call_ends_without_an_answer(self, number: int, cancelled: bool) -> None:
+        call_id = self.a_call(number)
+        _, attempts = self.calls.pop(call_id)
+        self.happens(
+            call_id, CallCancelled(attempts=attempts, reason="left", total_ms=1.0) if cancelled else failed(attempts)
+        )
+
+    @precondition(lambda self: self.calls)
+    @rule(number=which)
+    def a_call_is_found_in_doubt(self, number: int) -> None:
+        """It may still go on, or be answered late: whoever made it may have been thought dead too early."""
+        self.happens(self.a_call(number), CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON))
+
+    @rule(group_type=st.sampled_from(["run", "dataset"]))
+    def a_group_is_created(self, group_type: str) -> None:
+        group_id = self.new_id()
+        name = f"group {group_id.int}"
+        self.known.groups[group_id] = (group_type, name)
+        self.happens(group_id, GroupCreated(group_type=group_type, name=name, metadata={"dataset_id": "none"}))
+
+    @precondition(lambda self: self.known.groups and self.known.calls)
+    @rule(number=which, members=st.lists(st.tuples(which, st.sampled_from([None, 0, 1])), min_size=1, max_size=5))
+    def members_are_added(self, number: int, members: list[tuple[int, int | None]]) -> None:
+        """Some of them are members already."""
+        calls = self.known.calls
+        added = tuple(Member(call_id=calls[one % len(calls)], role="input", position=place) for one, place in members)
+        self.happens(self.new_id(), GroupMembersAdded(group_id=self.a_group(number), members=added))
+
+    @precondition(lambda self: self.known.groups)
+    @rule(
+        parent=which, child=which, link_type=st.sampled_from(["step", "depends_on"]), place=st.sampled_from([None, 1])
+    )
+    def groups_are_linked(self, parent: int, child: int, link_type: Any, place: int | None) -> None:
+        """Perhaps once more."""
+        link = GroupLinked(
+            parent_group_id=self.a_group(parent),
+            child_group_id=self.a_group(child),
+            link_type=link_type,
+            position=place,
+        )
+        self.happens(LINKS_STREAM_ID, link)
+
+    @rule(named_first=st.booleans(), names=st.integers(min_value=1, max_value=2))
+    def a_dataset_is_imported(self, named_first: bool, names: int) -> None:
+        dataset_id = self.new_id()
+        if not named_first:
+            self.happens(dataset_id, BY_TYPE[DatasetImported])
+        for _ in range(names):
+            group_id = self.new_id()
+            self.known.groups[group_id] = ("dataset", f"dataset {group_id.int}")
+            metadata = {"dataset_id": str(dataset_id)}
+            self.happens(
+                group_id, GroupCreated(group_type="dataset", name=f"dataset {group_id.int}", metadata=metadata)
+            )
+        if named_first:
+            self.happens(dataset_id, BY_TYPE[DatasetImported])
+
+    @rule()
+    def vectors_are_imported(self) -> None:
+        vectors_id = self.new_id()
+        self.known.vectors.append(vectors_id)
+        self.happens(vectors_id, BY_TYPE[VectorsImported])
+
+    @precondition(lambda self: self.known.groups)
+    @rule(number=which, name=st.sampled_from(["run/labels.npy", "run/scatter.npy"]), scatter=st.booleans())
+    def an_artifact_is_kept(self, number: int, name: str, scatter: bool) -> None:
+        artifact_id = self.new_id()
+        self.known.artifacts += [artifact_id, name]
+        kept = replace(BY_TYPE[ArtifactKept], name=name, group_id=self.a_group(number))
+        self.happens(artifact_id, replace(kept, artifact_type="scatter") if scatter else kept)
+
+    @rule()
+    def a_sweep_starts(self) -> None:
+        sweep_id = self.new_id()
+        self.known.sweeps.append(sweep_id)
+        self.sweeps[sweep_id] = True
+        self.happens(sweep_id, BY_TYPE[SweepStarted])
+
+    @precondition(lambda self: self.sweeps)
+    @rule(number=which, k=st.sampled_from([2, 3]), duration_s=st.sampled_from([0.5, 2.0]))
+    def a_step_is_finished(self, number: int, k: int, duration_s: float) -> None:
+        """Perhaps by two processes, of which one was thought dead."""
+        step = BY_TYPE[SweepStepFinished]
+        finished = replace(step, metrics=replace(step.metrics, k=k), duration_s=duration_s)
+        self.happens(self.a_sweep(number), finished)
+
+    @precondition(lambda self: self.sweeps)
+    @rule(number=which)
+    def a_sweep_fails_or_goes_on(self, number: int) -> None:
+        sweep_id = self.a_sweep(number)
+        runs = self.sweeps[sweep_id]
+        self.sweeps[sweep_id] = not runs
+        self.happens(sweep_id, SweepFailed(reason="the disk is full") if runs else SweepResumed(finished_steps=1))
+
+    @precondition(lambda self: self.sweeps)
+    @rule(number=which)
+    def a_sweep_is_finished(self, number: int) -> None:
+        sweep_id = self.a_sweep(number)
+        del self.sweeps[sweep_id]
+        self.happens(sweep_id, BY_TYPE[SweepFinished])
+
+    # Following, and looking back
+
+    @rule(batch_size=batch_sizes, rounds=st.integers(min_value=1, max_value=3))
+    def the_read_models_follow(self, batch_size: int, rounds: int) -> None:
+        self.past.follower.batch_size = batch_size
+        for _ in range(rounds):
+            self.past.follower.step()
+
+    @precondition(lambda self: len(self.pending) + self.log.written - self.looked_back_at >= EVENTS_BETWEEN_LOOKS)
+    @rule(
+        numbers=st.lists(which, min_size=1, max_size=8),
+        microseconds=st.sampled_from([-1, 0, 1]),
+        limit=st.sampled_from([1, 3, 1000]),
+        batch_size=batch_sizes,
+        chance=st.randoms(use_true_random=False),
+    )
+    def the_past_is_as_a_replay_shows_it(
+        self, numbers: list[int], microseconds: int, limit: int, batch_size: int, chance: random.Random
+    ) -> None:
+        self.what_happened_is_appended()
+        last = self.looked_back_at = self.log.written
+        positions = {number % (last + 1) for number in numbers}
+        for position in positions - {0}:
+            self.past.check_position_at(position, microseconds)
+        assert self.past.follower.catch_up(max(positions)).failures == ()
+        self.past.compare(self.known.some(chance), sorted(positions), limit=limit, batch_size=batch_size)
+
+
+@pytest.fixture
+def histories(server: tuple[str, str], template: str) -> type[Histories]:
+    """Histories in databases of their own."""
+
+    class Here(Histories):
+        def database(self) -> Any:
+            return fresh_database(server, template)
+
+    return Here
+
+
+def test_whatever_happens_every_query_as_of_a_position_answers_as_a_replay_does(histories: type[Histories]) -> None:
+    run_state_machine_as_test(
+        histories,
+        settings=settings(
+            max_examples=max(1, round(4 * SCALE)),
+            stateful_step_count=100,
+            deadline=None,
+            derandomize=SCALE <= 1,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_all_that_can_happen_is_seen_as_of_every_position(histories: type[Histories]) -> None:
+    history = histories()
+    try:
+        history.there_is_one_of_each()
+        history.members_are_added(0, [(0, 1), (1, None), (0, None)])
+        history.groups_are_linked(0, 1, "step", None)
+        history.an_attempt_fails(0)
+        history.a_call_is_found_in_doubt(0)
+        history.a_call_is_answered(0)
+        history.a_call_is_answered(0)
+        history.calls_are_requested(2, "azure")
+        history.a_call_ends_without_an_answer(0, cancelled=True)
+        history.a_call_ends_without_an_answer(0, cancelled=False)
+        history.a_step_is_finished(0, 2, 0.5)
+        history.a_sweep_fails_or_goes_on(0)
+        history.a_sweep_fails_or_goes_on(0)
+        history.a_step_is_finished(0, 2, 2.0)
+        history.a_sweep_is_finished(0)
+        history.what_happened_is_appended()
+        assert {type(event.fact) for event in history.log.page(after=0, limit=1000)} == PROJECTED
+        history.past.follower.catch_up()
+        history.past.compare(history.known, range(history.log.written + 1), batch_size=1)
+    finally:
+        history.teardown()
+
+
+def test_the_comparison_is_complete(database: Database) -> None:
+    """Every method of Queries that takes as_of is compared, and all tables of all read models are read for it."""
+    past = Past(database)
+    try:
+        assert set(QUESTIONS) == all_questions(past.live)
+        one = UUID(int=1)
+        past.log.write(one, requested())
+        past.follower.catch_up()
+        past.compare(Known([one], ["00" * 32], {one: ("run", "r")}, [one], [one], [one, "name"]), [1])
+        tables = {table.name for model in READ_MODELS for table in model.tables}
+        assert past.redirect.tables_read == tables
+    finally:
+        past.close()
