@@ -53,6 +53,7 @@ from projections.rebuild import rebuild, verify
 UNDER_WAY = 500
 TEXTS = 16
 LIBRARY_EVENTS = 2_000
+LIBRARY_SAVE = 100  # aggregates; it waits for ever in one pipeline of thousands of events
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TARGETS = {"raw_calls": 60_000, "all": 30_000}
 
@@ -259,12 +260,12 @@ def library(uri: str) -> dict[str, Any]:
         "POSTGRES_PASSWORD": str(parts.get("password", "none")),
     }
     application = Conversations(env)
-    conversations = []
-    for number in range(LIBRARY_EVENTS // 2):
-        each = Conversation(f"{number} {'x' * 250}")
-        each.answer(f"{number} {'y' * 250}")
-        conversations.append(each)
-    last = application.save(*conversations)[-1].notification.id
+    last = 0
+    for _ in range(LIBRARY_EVENTS // (2 * LIBRARY_SAVE)):
+        conversations = [Conversation("x" * 250) for _ in range(LIBRARY_SAVE)]
+        for each in conversations:
+            each.answer("y" * 250)
+        last = application.save(*conversations)[-1].notification.id
     began = time.perf_counter()
     with ProjectionRunner(
         application_class=Conversations, projection_class=RowsOfConversations, view_class=Rows, env=env
