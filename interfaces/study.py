@@ -36,6 +36,7 @@ from projections.queries import Queries
 from projections.rebuild import VerifyReport, rebuild, status, verify
 
 READ_YOUR_WRITES_SECONDS = 5.0
+WORTH_A_WORD = 50_000  # events that take seconds to apply
 KINDS = ("call", "group", "dataset", "vectors", "sweep", "artifact")
 
 log = structlog.get_logger(__name__)
@@ -364,6 +365,9 @@ class Study:
 
         backfill: also those that are only being built, which may take minutes on a long log
         """
+        behind = max((row["lag_events"] for row in (await self.projection_status())["items"]), default=0)
+        if backfill and behind > WORTH_A_WORD:
+            log.warning("bringing the read models up to date first", events_behind=behind)
         caught_up = await asyncio.to_thread(self.follower.catch_up, backfill=backfill)
         for failure in caught_up.failures:
             log.warning("a read model has stopped; see `study projections status`", **msgspec.to_builtins(failure))

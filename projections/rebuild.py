@@ -71,7 +71,11 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
 
 
 class ReadModelStatus(Struct, frozen=True, kw_only=True):
-    """Where a generation of a read model stands. `lag_seconds` is the age of the first event it has not read."""
+    """Where a generation of a read model stands.
+
+    lag_events: how many positions it is behind; some of them may hold no event
+    lag_seconds: the age of the first event it has not read
+    """
 
     name: str
     generation: int
@@ -84,13 +88,15 @@ class ReadModelStatus(Struct, frozen=True, kw_only=True):
 
 
 STATUS = """
-    SELECT g.name, g.generation, g.state, g.position, coalesce(behind.events, 0) AS lag_events,
-        coalesce(behind.seconds, 0)::float8 AS lag_seconds, g.failed_position, g.failed_reason
+    SELECT g.name, g.generation, g.state, g.position, greatest(0, last.position - g.position) AS lag_events,
+        coalesce(greatest(0, extract(epoch FROM clock_timestamp() - unread.recorded_at)), 0)::float8 AS lag_seconds,
+        g.failed_position, g.failed_reason
     FROM projections.generations g
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS events, greatest(0, extract(epoch FROM clock_timestamp() - min(e.recorded_at))) AS seconds
-        FROM events.events e WHERE e.notification_id > g.position
-    ) AS behind
+    CROSS JOIN (SELECT coalesce(max(e.notification_id), 0) AS position FROM events.events e) AS last
+    LEFT JOIN LATERAL (
+        SELECT e.recorded_at FROM events.events e
+        WHERE e.notification_id > g.position ORDER BY e.notification_id LIMIT 1
+    ) AS unread ON true
     WHERE g.state <> 'retired'
     ORDER BY g.name, g.generation
 """
