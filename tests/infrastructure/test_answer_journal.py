@@ -217,11 +217,14 @@ async def test_a_full_disk_is_said_with_the_call_and_leaves_no_rest(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     pwrite = os.pwrite
+    (path,) = journal._folder.iterdir()
+    whole = path.read_bytes()
     with monkeypatch.context() as broken:
         broken.setattr(os, step, full)
         with pytest.raises(Unavailable, match=f"call {CALLS[1]}.*No space left on device"):
             await journal.keep(answer(CALLS[1]))
     assert not journal.holds(CALLS[1])
+    assert path.read_bytes() == whole
     await journal.keep(answer(CALLS[2]))
     store = requests()
     assert await ReplayJournal(store, journal)() == Replayed(2, 0)
