@@ -115,6 +115,7 @@ class Histories(RuleBasedStateMachine):
         self.known = Known(hashes=[each.hex() for each in HASHES])
         self.pending: list[tuple[UUID, Fact, Sequence[Payload]]] = []
         self.calls: dict[UUID, tuple[CallRequested, int]] = {}  # that have not ended, with their failed attempts
+        self.doubted: set[UUID] = set()
         self.sweeps: dict[UUID, bool] = {}  # that are not finished: whether they run
         self.looked_back_at = 0
         self.numbers = iter(range(1, 10**9))
@@ -209,8 +210,11 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.calls)
     @rule(number=which)
     def a_call_is_found_in_doubt(self, number: int) -> None:
-        """It may still go on, or be answered late: whoever made it may have been thought dead too early."""
-        self.happens(self.a_call(number), CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON))
+        """Once. It may still go on, or be answered late: whoever made it may have been thought dead too early."""
+        call_id = self.a_call(number)
+        if call_id not in self.doubted:
+            self.doubted.add(call_id)
+            self.happens(call_id, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON))
 
     @rule(group_type=st.sampled_from(["run", "dataset"]))
     def a_group_is_created(self, group_type: str) -> None:
