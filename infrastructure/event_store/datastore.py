@@ -5,6 +5,7 @@ from typing import Any
 from eventsourcing.postgres import ConnectionPool, PostgresDatastore
 from psycopg import Connection, OperationalError
 from psycopg.abc import RV, PQGen
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import _WaitTimeout
 from psycopg.rows import DictRow, Row, dict_row, tuple_row
 from psycopg_pool import PoolTimeout
@@ -35,6 +36,11 @@ class BoundedConnection(Connection[Row]):
             return super().wait(gen, interval, self.silence_seconds)
         except _WaitTimeout:
             raise OperationalError(f"the server has said nothing for {self.silence_seconds:g} s") from None
+
+
+def connect_seconds(uri: str, otherwise: int = CONNECT_SECONDS) -> int:
+    """How long to wait for a connection: what the URL says, if it does."""
+    return int(conninfo_to_dict(uri).get("connect_timeout") or otherwise)
 
 
 def configure(connection: Connection[Any]) -> None:
@@ -93,7 +99,7 @@ class Datastore(PostgresDatastore):
             kwargs={
                 "row_factory": dict_row,
                 "application_name": "study log",
-                "connect_timeout": CONNECT_SECONDS,
+                "connect_timeout": connect_seconds(uri),
             },
             min_size=1,
             max_size=pool_size,

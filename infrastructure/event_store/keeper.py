@@ -11,7 +11,7 @@ from collections.abc import Callable
 import psycopg
 import structlog
 
-from infrastructure.event_store.datastore import KEEPALIVES, BoundedConnection, configure
+from infrastructure.event_store.datastore import KEEPALIVES, BoundedConnection, configure, connect_seconds
 
 RELOCK_SECONDS = 1.0
 ASK_SECONDS = 1.0
@@ -58,7 +58,7 @@ class Keeper:
         connection: BoundedConnection[tuple[object, ...]] = BoundedConnection.connect(
             self._uri,
             autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
+            connect_timeout=connect_seconds(self._uri, CONNECT_SECONDS),
             application_name=f"{APPLICATION_NAME} {self.number:016x}",
             **KEEPALIVES,
         )

@@ -13,7 +13,7 @@ from psycopg_pool import PoolTimeout
 from application.ports import Append, Payload
 from application.store_trouble import unavailable
 from domain.events import RecordedEvent
-from infrastructure.event_store.datastore import APPEND_LOCK, CONNECT_SECONDS, BoundedConnection, Datastore
+from infrastructure.event_store.datastore import APPEND_LOCK, BoundedConnection, Datastore, connect_seconds
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.recorder import Recorder
@@ -31,7 +31,9 @@ class PostgresEventStore:
         self.recorder.datastore.pool.open()
         self._writer = GroupCommit(
             self.recorder,
-            lambda: BoundedConnection.connect(uri, application_name="study writer", connect_timeout=CONNECT_SECONDS),
+            lambda: BoundedConnection.connect(
+                uri, application_name="study writer", connect_timeout=connect_seconds(uri)
+            ),
             process=process,
         )
 

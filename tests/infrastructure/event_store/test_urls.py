@@ -8,6 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from domain.errors import Rejected, Unavailable
+from infrastructure.event_store.datastore import connect_seconds
 from infrastructure.settings import read_settings
 from interfaces.composition import open_study
 from interfaces.study import Study
@@ -101,6 +102,11 @@ async def test_a_service_file_names_the_server(
     file.write_text("[lab]\n" + "".join(f"{name}={value}\n" for name, value in parts.items()))
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     await written_and_read("postgresql://?service=lab", tmp_path)
+
+
+def test_the_urls_connect_timeout_comes_before_our_own() -> None:
+    assert connect_seconds("postgresql://a@b/c?connect_timeout=30", 2) == 30
+    assert connect_seconds("postgresql://a@b/c", 2) == 2
 
 
 async def test_a_server_that_says_nothing_is_given_up_after_connect_timeout(tmp_path: Path) -> None:
