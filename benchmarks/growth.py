@@ -4,10 +4,11 @@
 
 The log is filled inside the server with copies of a real event under fresh time-ordered ids, through the real table and
 its indexes. At each size the rates are measured through our own code: 1,000 tasks that append one event each, and pages
-of 5,000 read and decoded at random places. A few seconds go by before each measurement, so that the fill's own writing
-is over.
+of 5,000 read and decoded, among the newest events and anywhere. A few seconds go by before each measurement, so that
+the fill's own writing is over.
 """
 
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ CALLS = 2_000
 DIMENSION = 1_536
 TASKS = 1_000
 PAGE = 5_000
+NEWEST = 100_000  # what followers read: the end of the log, which is in memory
 FILL_AT_ONCE = 500_000
 WORDS = "".join(random.Random(2).choices("abcdefghijklmnopqrstuvwxyz ", k=200_000))
 
@@ -121,11 +123,11 @@ def fill(connection: psycopg.Connection[Any], until: int) -> None:
     connection.execute("CHECKPOINT")
 
 
-def pages_read(recorder: Recorder, until: int, seconds: float) -> int:
-    """Events a second, read and decoded a page at a time, from random places."""
+def pages_read(recorder: Recorder, first: int, last: int, seconds: float) -> int:
+    """Events a second, read and decoded a page at a time, from random places between two positions."""
     read, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
-        read += len(recorder.page(after=random.randrange(max(1, until - PAGE)), limit=PAGE))
+        read += len(recorder.page(after=random.randrange(first, last - PAGE), limit=PAGE))
     return round(read / (time.perf_counter() - began))
 
 
@@ -137,12 +139,15 @@ def rates(uri: str, recorder: Recorder, millions: float, seconds: float, fsyncs:
     time.sleep(seconds)
     until = recorder.last_position()
     appends = [appended("", recorder, uri, events, TASKS, seconds, fsyncs)["events_per_second"] for _ in range(2)]
-    reads = [pages_read(recorder, until, seconds) for _ in range(2)]
+    newest = [pages_read(recorder, until - NEWEST, until, seconds) for _ in range(2)]
+    anywhere = [pages_read(recorder, 0, until, seconds) for _ in range(2)]
     return {
         "million_events": millions,
         "gigabytes": round(size[0] / 1e9, 2),
         "appended_per_second": max(appends),
-        "read_per_second": max(reads),
+        "newest_read_per_second": max(newest),
+        "any_read_per_second": max(anywhere),
+        "load": round(os.getloadavg()[0], 1),
     }
 
 

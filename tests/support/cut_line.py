@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -14,11 +15,12 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 class _Pair:
     """A client's connection and the one to the server that it leads to, each direction open or not."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, is_lost: Callable[[bytes], bool]) -> None:
         self.ends = (client, server)
         self.asking, self.answering = threading.Event(), threading.Event()
         for source, sink, flows in ((client, server, self.asking), (server, client, self.answering)):
-            threading.Thread(target=_pump, args=(source, sink, flows), daemon=True).start()
+            cut_at = is_lost if source is server else None
+            threading.Thread(target=self._pump, args=(source, sink, flows, cut_at), daemon=True).start()
 
     def reset(self) -> None:
         """Close both with a reset, which also wakes whoever waits for their bytes."""
@@ -29,6 +31,19 @@ class _Pair:
             end.close()
         self.asking.set()
         self.answering.set()
+
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, flows: threading.Event, cut_at: Callable[[bytes], bool] | None
+    ) -> None:
+        with suppress(OSError):
+            while passed := source.recv(65536):
+                flows.wait()
+                if cut_at and cut_at(passed):
+                    self.reset()
+                    return
+                sink.sendall(passed)
+            flows.wait()
+            sink.shutdown(socket.SHUT_WR)
 
 
 class CutLine:
@@ -44,6 +59,7 @@ class CutLine:
         self._silent = False
         self._guard = threading.Lock()
         self._pairs: list[_Pair] = []
+        self._to_lose = (b"", 0)
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
         self.uri = "postgresql:///?" + urlencode({**parts, "host": "127.0.0.1", "port": self.port})
@@ -82,6 +98,22 @@ class CutLine:
             for pair in self._pairs:
                 pair.answering.clear()
 
+    def lose_answers(self, holding: bytes, times: int = 1) -> None:
+        """Drop the next answers with these bytes, and their connections: the server did it, and nobody is told."""
+        self._to_lose = (holding, times)
+
+    @property
+    def answers_to_lose(self) -> int:
+        """How many of them have not come yet."""
+        return self._to_lose[1]
+
+    def _is_lost(self, answer: bytes) -> bool:
+        holding, times = self._to_lose
+        if not times or holding not in answer:
+            return False
+        self._to_lose = (holding, times - 1)
+        return True
+
     def mend(self) -> None:
         """Reset what was connected and serve anew."""
         self.cut()
@@ -101,18 +133,9 @@ class CutLine:
                 server.connect(self._server)
             except OSError:
                 return
-            pair = _Pair(client, server)
+            pair = _Pair(client, server, self._is_lost)
             with self._guard:
                 self._pairs.append(pair)
             if not self._silent:
                 pair.asking.set()
                 pair.answering.set()
-
-
-def _pump(source: socket.socket, sink: socket.socket, flows: threading.Event) -> None:
-    with suppress(OSError):
-        while passed := source.recv(65536):
-            flows.wait()
-            sink.sendall(passed)
-        flows.wait()
-        sink.shutdown(socket.SHUT_WR)

@@ -1,5 +1,9 @@
 import asyncio
+import random
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
@@ -30,7 +34,7 @@ async def test_every_fact_comes_back_as_it_was_written(store: PostgresEventStore
 
 
 async def test_bodies_come_back_byte_for_byte(store: PostgresEventStore) -> None:
-    bodies = [b"", b"\x00\xff\xfe not utf-8", bytes(range(256)) * 40_000]
+    bodies = [b"", b"\x00\xff\xfe not utf-8", bytes(range(256)) * 40_000, random.Random(1).randbytes(10_000_001)]
     for number, body in enumerate(bodies, start=1):
         payload = Payload(part="response", body=body, vectors=body[:8] or None)
         await store.append(append_of(UUID(int=number), 1, None, payload))
@@ -84,6 +88,16 @@ async def test_callers_wait_while_the_queue_is_full(store: PostgresEventStore, m
     monkeypatch.setattr(group_commit, "QUEUE_APPENDS", 4)
     positions = await asyncio.gather(*(store.append(append_of()) for _ in range(200)))
     assert sorted(positions) == list(range(1, 201))
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_memory_stays_flat_when_far_more_is_wanted_than_can_be_written(database: Database, bounded: bool) -> None:
+    """200 MB are appended at once; without the bound they would all stand in the queue."""
+    queue_bytes = 16 * 1024 * 1024 if bounded else 2**40
+    flood = (sys.executable, "-m", "tests.infrastructure.event_store.flood", database.application_uri, str(queue_bytes))
+    here = Path(__file__).parents[3]
+    grown = float(subprocess.run(flood, check=True, capture_output=True, text=True, cwd=here).stdout)
+    assert grown < 110 if bounded else grown > 170
 
 
 async def test_callers_that_leave_while_they_wait_hold_up_nobody(
