@@ -19,6 +19,7 @@ from domain.request_identity import chat_request_hash
 
 MOST_SAMPLES = 100
 MOST_PROMPT_CHARACTERS = 10_000_000
+LONGEST_CALL_SECONDS = 86_400
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class Question(Struct, frozen=True, kw_only=True):
     metadata: Metadata = {}
     attempts: int | None = None
     attempt_timeout_seconds: float | None = None
+    call_timeout_seconds: float | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -143,6 +145,13 @@ def _check(question: Question) -> None:
         raise Rejected(f"max_tokens must be at least 1, not {question.max_tokens}", fields=("max_tokens",))
     if question.attempts is not None and not 1 <= question.attempts <= 20:
         raise Rejected(f"attempts must lie between 1 and 20, not {question.attempts}", fields=("attempts",))
+    for name in ("attempt_timeout", "call_timeout"):
+        seconds = getattr(question, f"{name}_seconds")
+        if seconds is not None and not 0 < seconds <= LONGEST_CALL_SECONDS:
+            raise Rejected(
+                f"{name}_s must lie above 0 and at most at {LONGEST_CALL_SECONDS}, not {seconds:g}",
+                fields=(f"{name}_s",),
+            )
 
 
 def _messages(question: Question) -> tuple[dict[str, Any], ...]:
@@ -155,4 +164,6 @@ def _policy_for(question: Question, policy: AttemptPolicy) -> AttemptPolicy:
         policy = structs.replace(policy, attempts=question.attempts)
     if question.attempt_timeout_seconds is not None:
         policy = structs.replace(policy, attempt_timeout_seconds=question.attempt_timeout_seconds)
+    if question.call_timeout_seconds is not None:
+        policy = structs.replace(policy, call_timeout_seconds=question.call_timeout_seconds)
     return policy

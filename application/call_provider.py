@@ -2,17 +2,20 @@
 
 import asyncio
 import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from uuid import UUID
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from application.notebook import Context, Notebook
 from application.ports import NewEvent, Payload, Unacknowledged
 from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer
 from domain.calls import (
+    AttemptError,
     CallAnswered,
     CallAttemptFailed,
     CallCancelled,
@@ -26,12 +29,19 @@ from domain.events import Fact, Metadata
 
 
 class AttemptPolicy(Struct, frozen=True, kw_only=True):
-    """How often to try, how long to wait between tries, and how long a try may take."""
+    """How often to try, how long to wait between tries, and how long a try and all of them may take."""
 
     attempts: int
     attempt_timeout_seconds: float = 60.0
     first_wait_seconds: float = 1.0
     longest_wait_seconds: float = 10.0
+    call_timeout_seconds: float = 600.0  # from the first attempt on: attempts and waits
+
+
+class Stopping:
+    """Why calls are cancelled, which they say; told more exactly once the process is about to stop."""
+
+    reason = "the caller left or the process was stopped"
 
 
 class CallIntent(Struct, frozen=True, kw_only=True):
@@ -57,12 +67,27 @@ class CompletedCall(Struct, frozen=True, kw_only=True):
     position: int | None
 
 
-class CallProvider:
-    """Makes calls and records all that happens to them. Instances are shared by all tasks."""
+Places = Callable[[str], AbstractAsyncContextManager[object]]
 
-    def __init__(self, notebook: Notebook, *, chance: random.Random) -> None:
+
+class CallProvider:
+    """Makes calls and records all that happens to them. Instances are shared by all tasks.
+
+    places: where a call waits until a provider, by its name, may be asked
+    """
+
+    def __init__(
+        self,
+        notebook: Notebook,
+        *,
+        chance: random.Random,
+        places: Places = lambda _provider: nullcontext(),
+        stopping: Stopping | None = None,
+    ) -> None:
         self._notebook = notebook
         self._chance = chance
+        self._places = places
+        self._stopping = stopping or Stopping()
 
     async def __call__(
         self,
@@ -77,13 +102,14 @@ class CallProvider:
 
         companions: events that must land together with the request, such as a group's new member.
         """
-        call = _Call(self._notebook, self._chance, provider, intent, context, call_id or self._notebook.ids.new())
-        try:
-            await call.request(companions)
-            return await call.attempt_until_answered()
-        except asyncio.CancelledError:
-            await asyncio.shield(call.cancelled("the caller left or the process was stopped"))
-            raise
+        async with self._places(intent.prepared.provider):
+            call = _Call(self._notebook, self._chance, provider, intent, context, call_id or self._notebook.ids.new())
+            try:
+                await call.request(companions)
+                return await call.attempt_until_answered()
+            except asyncio.CancelledError:
+                await asyncio.shield(call.cancelled(self._stopping.reason))
+                raise
 
 
 class _Call:
@@ -107,7 +133,8 @@ class _Call:
         self.version = 0
         self.attempts = 0
         self.ended = False
-        self.began = notebook.clock.monotonic()
+        self.began = self.first_attempt_at = notebook.clock.monotonic()
+        self.why_no_more = ""
 
     async def request(self, companions: tuple[NewEvent, ...]) -> None:
         intent, prepared = self.intent, self.intent.prepared
@@ -138,6 +165,7 @@ class _Call:
             raise
 
     async def attempt_until_answered(self) -> CompletedCall:
+        self.first_attempt_at = self.notebook.clock.monotonic()
         try:
             answer = await self._attempt()
         except AttemptFailed as failure:
@@ -148,7 +176,7 @@ class _Call:
         """Try on after a first failure. Most calls have none, and are spared what setting up the retries costs."""
         outcomes = iter([first])
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.intent.policy.attempts),
+            stop=self._no_more,
             retry=retry_if_exception(lambda error: isinstance(error, AttemptFailed) and error.error.transient),
             wait=self._wait_seconds,
             sleep=self.notebook.clock.sleep,
@@ -164,10 +192,11 @@ class _Call:
         try:
             return await retrying(attempt)
         except AttemptFailed as failure:
-            await self._failed(failure)
+            error = structs.replace(failure.error, message=failure.error.message + self.why_no_more)
+            await self._failed(failure, error)
             raise ProviderFailed(
                 f"{self.intent.prepared.provider} failed after {self.attempts} "
-                f"attempt{'s' if self.attempts > 1 else ''}: {failure.error.message}",
+                f"attempt{'s' if self.attempts > 1 else ''}: {error.message}",
                 call_id=str(self.call_id),
             ) from failure
 
@@ -177,9 +206,34 @@ class _Call:
 
     async def _attempt(self) -> ProviderAnswer:
         self.attempts += 1
-        return await self.provider.send(
-            self.intent.prepared, timeout_seconds=self.intent.policy.attempt_timeout_seconds
+        began = self.notebook.clock.monotonic()
+        seconds = min(self.intent.policy.attempt_timeout_seconds, self._left_seconds())
+        try:
+            return await self.provider.send(self.intent.prepared, timeout_seconds=seconds)
+        except AttemptFailed:
+            raise
+        except Exception as error:
+            # Its text may hold anything, also a key; whoever wrote the provider finds it in the traceback.
+            message = f"the provider's own code failed with {type(error).__name__}"
+            latency_ms = (self.notebook.clock.monotonic() - began) * 1000
+            defect = AttemptError(kind="unexpected", message=message, transient=False)
+            raise AttemptFailed(defect, latency_ms=latency_ms) from error
+
+    def _left_seconds(self) -> float:
+        """What is left of the time that the whole call may take."""
+        return self.first_attempt_at + self.intent.policy.call_timeout_seconds - self.notebook.clock.monotonic()
+
+    def _no_more(self, state: RetryCallState) -> bool:
+        """Whether all attempts were made, or the call's time would be over before the next."""
+        if self.attempts >= self.intent.policy.attempts:
+            return True
+        if state.upcoming_sleep < self._left_seconds():
+            return False
+        self.why_no_more = (
+            f"; not tried again, since the wait of {state.upcoming_sleep:.1f} s is longer than what is left of the "
+            f"call's {self.intent.policy.call_timeout_seconds:g} s"
         )
+        return True
 
     def _wait_seconds(self, state: RetryCallState) -> float:
         """Exponential with jitter, or what the provider asked for if that is longer."""
@@ -188,7 +242,7 @@ class _Call:
         wait: float = longest * (0.5 + 0.5 * self.chance.random())
         failure = state.outcome.exception() if state.outcome else None
         asked = failure.error.retry_after_seconds if isinstance(failure, AttemptFailed) else None
-        return max(wait, min(asked, policy.attempt_timeout_seconds)) if asked is not None else wait
+        return max(wait, asked) if asked is not None else wait
 
     async def _attempt_failed(self, state: RetryCallState) -> None:
         failure = state.outcome.exception() if state.outcome else None
@@ -212,9 +266,9 @@ class _Call:
         )
         return fact, payloads
 
-    async def _failed(self, failure: AttemptFailed) -> None:
+    async def _failed(self, failure: AttemptFailed, error: AttemptError) -> None:
         last_attempt, payloads = self._failure_fact(failure, waits_seconds=None)
-        failed = CallFailed(attempts=self.attempts, error=failure.error, total_ms=self._elapsed_ms())
+        failed = CallFailed(attempts=self.attempts, error=error, total_ms=self._elapsed_ms())
         self.ended = True
         await self._record_all((last_attempt, payloads), (failed, ()))
 

@@ -27,6 +27,7 @@ ErrorKind = Literal[
     "not_found",
     "unprocessable",
     "content_filter",
+    "unexpected",
 ]
 
 

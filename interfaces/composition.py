@@ -16,7 +16,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from application.ask_model import AskModel
-from application.call_provider import AttemptPolicy, CallProvider
+from application.call_provider import AttemptPolicy, CallProvider, Stopping
 from application.embed_texts import EmbedTexts
 from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
@@ -133,7 +133,9 @@ def _wired(
     files = ColumnarFiles()
     groups = GroupCalls(notebook)
     keep = KeepArtifact(notebook, FolderArtifacts(settings.study_home / "artifacts"))
-    call_provider = CallProvider(notebook, chance=random.Random())  # noqa: S311 - jitter is no secret
+    stopping = Stopping()
+    chance = random.Random()  # noqa: S311 - jitter is no secret
+    call_provider = CallProvider(notebook, chance=chance, places=registry.place, stopping=stopping)
     ask = AskModel(call_provider, registry, groups, lambda: _chat_policy(settings))
     summarise = SummariseTexts(ask)
     software = software_versions()
@@ -146,6 +148,7 @@ def _wired(
         notebook=notebook,
         store=store,
         registry=registry,
+        stopping=stopping,
         follower=follower,
         queries=queries,
         ask_model=ask,
@@ -249,6 +252,7 @@ def _chat_policy(settings: Settings) -> AttemptPolicy:
     return AttemptPolicy(
         attempts=settings.study_chat_attempts,
         attempt_timeout_seconds=settings.study_attempt_timeout_s,
+        call_timeout_seconds=settings.study_call_timeout_s,
         longest_wait_seconds=10.0,
     )
 
@@ -257,6 +261,7 @@ def _embed_policy(settings: Settings) -> AttemptPolicy:
     return AttemptPolicy(
         attempts=settings.study_embed_attempts,
         attempt_timeout_seconds=settings.study_attempt_timeout_s,
+        call_timeout_seconds=settings.study_call_timeout_s,
         longest_wait_seconds=30.0,
     )
 

@@ -13,6 +13,7 @@ import structlog
 from numpy.typing import NDArray
 
 from application.ask_model import Answer, AskModel, Question
+from application.call_provider import Stopping
 from application.embed_texts import Embedded, EmbedTexts, TextsToEmbed
 from application.gather_sweep import GatherSweep
 from application.import_dataset import Dataset, ImportDataset, Table
@@ -57,6 +58,7 @@ class Study:
     notebook: Notebook
     store: PostgresEventStore
     registry: ProviderRegistry
+    stopping: Stopping
     follower: Follower
     queries: Queries
     ask_model: AskModel

@@ -89,6 +89,9 @@ class AsyncStudy:
         seed: int | None = None,
         group: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        attempts: int | None = None,
+        attempt_timeout_seconds: float | None = None,
+        call_timeout_seconds: float | None = None,
     ) -> Answer:
         """Ask a model; the answer is durable before it is returned. Raises Rejected, ProviderFailed, Unavailable."""
         question = Question(
@@ -102,6 +105,9 @@ class AsyncStudy:
             seed=seed,
             group=_place(group),
             metadata=dict(metadata or {}),
+            attempts=attempts,
+            attempt_timeout_seconds=attempt_timeout_seconds,
+            call_timeout_seconds=call_timeout_seconds,
         )
         return (await self._wired.ask(question, self._wired.context()))[0]
 

@@ -1,9 +1,12 @@
 """Azure OpenAI through the `openai` SDK: deployments in place of models, and an API version."""
 
+import asyncio
 import re
+import time
 from functools import cached_property
 from urllib.parse import quote
 
+from msgspec import structs
 from openai import AsyncAzureOpenAI
 
 from application.providers import (
@@ -23,6 +26,8 @@ from infrastructure.providers.wire_format import chat_body, embeddings_body
 BEYOND_THE_RESOURCE = re.compile(r"(?<!/)/openai(/.*)?$")
 # Later versions no longer list a resource's deployments, and some resources never do.
 LISTING_API_VERSION = "2023-03-15-preview"
+LOOK_SECONDS = 3.0  # for the deployments there are, when one is missing
+LOOKED_FOR_SECONDS = 30.0  # so long a look is good: a whole file of prompts may name the missing one
 
 
 class AzureOpenAI:
@@ -45,6 +50,7 @@ class AzureOpenAI:
         self.chat_deployment = chat_deployment
         self.embedding_deployment = embedding_deployment
         self.redact = Redactor(self._key)
+        self._looked: tuple[float, str] | None = None
 
     @cached_property
     def client(self) -> AsyncAzureOpenAI:
@@ -71,25 +77,50 @@ class AzureOpenAI:
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         """See the port."""
         path = f"/deployments/{quote(prepared.model, safe='')}{PATHS[prepared.operation]}"
-        return await attempt(
-            lambda: post(self.client, path, prepared.body),
-            prepared,
-            timeout_seconds=timeout_seconds,
-            redact=self.redact,
-            broken=BROKEN,
-        )
+        try:
+            return await attempt(
+                lambda: post(self.client, path, prepared.body),
+                prepared,
+                timeout_seconds=timeout_seconds,
+                redact=self.redact,
+                broken=BROKEN,
+            )
+        except AttemptFailed as failure:
+            raise await self._explained(failure) from None
 
     async def models(self) -> list[str]:
         """The deployments: those in the settings, and the resource's others where it lists them."""
         configured = {name for name in (self.chat_deployment, self.embedding_deployment) if name}
-        query = {"api-version": LISTING_API_VERSION}
         try:
-            found = await listed(lambda: get(self.client, "/deployments", **query), redact=self.redact, broken=BROKEN)
+            found = await self._deployments()
         except AttemptFailed as failure:
             if failure.error.kind not in {"not_found", "bad_request"}:
                 raise
             found = []
         return sorted(configured.union(found))
+
+    async def _deployments(self) -> list[str]:
+        query = {"api-version": LISTING_API_VERSION}
+        return await listed(lambda: get(self.client, "/deployments", **query), redact=self.redact, broken=BROKEN)
+
+    async def _explained(self, failure: AttemptFailed) -> AttemptFailed:
+        """The same failure; of a missing deployment it tells which ones there are, as far as that can be found out."""
+        if failure.error.code != "DeploymentNotFound":
+            return failure
+        if self._looked is None or time.monotonic() - self._looked[0] > LOOKED_FOR_SECONDS:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    found = f"there are {', '.join(await self._deployments()) or 'none'}"
+            except (AttemptFailed, TimeoutError):
+                found = "the resource does not list its deployments; the Azure portal does"
+            self._looked = time.monotonic(), found
+        message = self.redact.text(f"{failure.error.message}; {self._looked[1]}")
+        return AttemptFailed(
+            structs.replace(failure.error, message=message),
+            latency_ms=failure.latency_ms,
+            body=failure.body,
+            media_type=failure.media_type,
+        )
 
     async def aclose(self) -> None:
         """See the port."""

@@ -100,7 +100,7 @@ def refused(
     if LASTING_CODES & set(codes):
         transient = False
     if "DeploymentNotFound" in codes:
-        message = f"{message} Asked for {model!r}: `study providers --models` lists the deployments".lstrip()
+        message = f"{message} Asked for {model!r}".lstrip()
     if 300 <= status < 400:
         message = f"the endpoint moved to {_place(headers.get('location', ''))}; set the new address"
     code = redact.text(codes[0]) if codes else None

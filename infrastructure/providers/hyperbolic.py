@@ -8,7 +8,8 @@ from application.providers import ChatRequest, EmbeddingsRequest, PreparedReques
 from domain.errors import Rejected
 from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
-from infrastructure.providers.openai_compatible import CONNECTIONS, PATHS, chosen
+from infrastructure.providers.openai_compatible import PATHS, chosen
+from infrastructure.providers.settings import CONNECTIONS
 from infrastructure.providers.wire_format import chat_body
 
 BROKEN = (httpx.HTTPError,)

@@ -10,11 +10,11 @@ from application.providers import ChatRequest, EmbeddingsRequest, Operation, Pre
 from domain.errors import Rejected
 from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
+from infrastructure.providers.settings import CONNECTIONS
 from infrastructure.providers.wire_format import chat_body, embeddings_body
 
 PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 OPENAI_URL = "https://api.openai.com/v1"
-CONNECTIONS = 1_000
 BROKEN = (openai.APIConnectionError, httpx2.HTTPError)
 
 

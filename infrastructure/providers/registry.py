@@ -1,16 +1,21 @@
 """Which providers there are, and which can be asked with the settings as they are."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
+import structlog
 from pydantic import SecretStr
 
 from application.providers import Provider
 from domain.errors import Rejected
+from infrastructure.providers import plug_ins
 from infrastructure.providers.local import LocalProvider
 from infrastructure.providers.settings import ProviderSettings
 
 PREFERENCE = ("azure", "openai", "hyperbolic", "local")
 Made = Callable[[ProviderSettings], Provider]
+
+log = structlog.get_logger(__name__)
 
 
 class ProviderRegistry:
@@ -20,28 +25,41 @@ class ProviderRegistry:
         self, read_settings: Callable[[], ProviderSettings], extra: Mapping[str, Provider] | None = None
     ) -> None:
         self._read_settings = read_settings
+        self._settings: ProviderSettings | None = None  # as they were when last read
         self._extra = {name.lower(): provider for name, provider in (extra or {}).items()}
-        self._made: dict[str, tuple[dict[str, object], Provider]] = {}
+        self._made: dict[str, tuple[Mapping[str, object], Provider]] = {}
         self._outdated: list[Provider] = []
+        self._plug_ins = plug_ins.installed()
+        self._places: dict[str, tuple[int, asyncio.Semaphore]] = {}
 
     def known(self) -> list[str]:
-        """Every name there is, configured or not."""
-        return [*PREFERENCE, *(name for name in self._extra if name not in PREFERENCE)]
+        """Every name there is, configured or not: ours, then those of the caller, then those of plug-ins."""
+        return list(dict.fromkeys((*PREFERENCE, *self._extra, *sorted(self._plug_ins))))
 
     def configured(self) -> list[str]:
         """The names that can be asked, the preferred ones first."""
-        return [name for name in self.known() if self._can_make(name)]
+        return [name for name in self.known() if self._refusal(name) is None]
+
+    def broken(self) -> dict[str, str]:
+        """The plug-ins that can't be asked, and why; one that only lacks a setting isn't broken."""
+        found: dict[str, str] = {}
+        for name in sorted(self._plug_ins):
+            if name in MAKERS:
+                found[name] = f"A plug-in can't be called {name!r}, since a provider of ours is; ours is asked"
+            elif isinstance(refusal := self._refusal(name), plug_ins.BrokenPlugIn):
+                found[name] = str(refusal)
+        return found
 
     def create(self, name: str | None) -> Provider:
         """The named provider, or the default one. Raises Rejected naming the known ones or the missing settings.
 
         The same object is handed out for as long as its settings are the same, so that connections are kept.
         """
-        settings = self._read_settings()
+        settings = self._settings = self._read_settings()
         wanted = (name or settings.study_default_provider or self._first(settings)).strip().lower()
         if wanted in self._extra:
             return self._extra[wanted]
-        if wanted not in MAKERS:
+        if wanted not in MAKERS and wanted not in self._plug_ins:
             raise Rejected(
                 f"There is no provider {wanted[:40]!r}; there are {', '.join(self.known())}",
                 fields=("provider",) if name else ("STUDY_DEFAULT_PROVIDER",),
@@ -49,37 +67,56 @@ class ProviderRegistry:
         missing = _missing(wanted, settings)
         if missing:
             raise Rejected(f"{wanted} is not configured: set {' and '.join(missing)}", fields=missing)
-        concerned = _of_provider(wanted, settings)
+        concerned = self._concerned(wanted, settings)
         made = self._made.get(wanted)
         if made is None or made[0] != concerned:
             if made is not None:
                 self._outdated.append(made[1])  # calls may still be under way on its connections
-            made = concerned, MAKERS[wanted](settings)
+            made = concerned, self._make(wanted, settings)
             self._made[wanted] = made
         return made[1]
+
+    def _concerned(self, name: str, settings: ProviderSettings) -> Mapping[str, object]:
+        """The settings that concern a provider: their names begin with its own."""
+        if name not in MAKERS:
+            return plug_ins.settings_of(name)
+        return {
+            field: getattr(settings, field) for field in ProviderSettings.model_fields if field.startswith(f"{name}_")
+        }
+
+    def _make(self, name: str, settings: ProviderSettings) -> Provider:
+        if name in MAKERS:
+            return MAKERS[name](settings)
+        return plug_ins.make(name, self._plug_ins[name], plug_ins.settings_of(name))
+
+    def place(self, name: str) -> asyncio.Semaphore:
+        """Where a call of a provider waits until fewer are under way than the settings allow."""
+        if self._settings is None:
+            self._settings = self._read_settings()
+        limit = self._settings.calls_at_a_time(name.lower())
+        if name not in self._places or self._places[name][0] != limit:
+            self._places[name] = limit, asyncio.Semaphore(limit)
+        return self._places[name][1]
 
     async def aclose(self) -> None:
         """Close every connection of the providers made here."""
         closing = [*self._outdated, *(provider for _, provider in self._made.values())]
         self._outdated.clear()
         self._made.clear()
-        for provider in closing:
-            await provider.aclose()
+        # One that fails to close keeps none of the others open.
+        for failure in await asyncio.gather(*(each.aclose() for each in closing), return_exceptions=True):
+            if isinstance(failure, Exception):
+                log.warning("a provider did not close", error=type(failure).__name__)
 
     def _first(self, settings: ProviderSettings) -> str:
         return next(name for name in PREFERENCE if name in self._extra or not _missing(name, settings))
 
-    def _can_make(self, name: str) -> bool:
+    def _refusal(self, name: str) -> Rejected | None:
         try:
             self.create(name)
-        except Rejected:
-            return False
-        return True
-
-
-def _of_provider(name: str, settings: ProviderSettings) -> dict[str, object]:
-    """The settings that concern a provider: their names begin with its own."""
-    return {field: getattr(settings, field) for field in ProviderSettings.model_fields if field.startswith(f"{name}_")}
+        except Rejected as refusal:
+            return refusal
+        return None
 
 
 def _missing(name: str, settings: ProviderSettings) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+CONNECTIONS = 1_000  # that a provider's pool keeps; a call beyond them would wait there unseen
 
 
 class ProviderSettings(BaseModel):
@@ -11,6 +13,7 @@ class ProviderSettings(BaseModel):
     model_config = ConfigDict(populate_by_name=True, extra="ignore")
 
     study_default_provider: str | None = None
+    study_provider_concurrency: str = ""
 
     azure_openai_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("azure_openai_api_key", "azure_api_key")
@@ -32,6 +35,25 @@ class ProviderSettings(BaseModel):
     hyperbolic_api_key: SecretStr | None = None
     hyperbolic_endpoint: str = "https://api.hyperbolic.xyz/v1"
     hyperbolic_model: str | None = None
+
+    @field_validator("study_provider_concurrency")
+    @classmethod
+    def _readable(cls, limits: str) -> str:
+        for each in filter(str.strip, limits.split(",")):
+            name, sign, number = (part.strip() for part in each.rpartition("="))
+            if bool(sign) != bool(name) or not number.isdecimal() or not 1 <= int(number) <= CONNECTIONS:
+                raise ValueError(f"write openai=50,azure=20 or one number for each provider, from 1 to {CONNECTIONS}")
+        return limits
+
+    def calls_at_a_time(self, provider: str) -> int:
+        """How many calls of a provider may be under way in this process."""
+        limits = {
+            name.strip().lower(): int(number)
+            for name, _, number in (
+                each.rpartition("=") for each in self.study_provider_concurrency.split(",") if each.strip()
+            )
+        }
+        return limits.get(provider, limits.get("", CONNECTIONS))
 
     @model_validator(mode="before")
     @classmethod

@@ -28,6 +28,9 @@ PROMPT_KEYS = {
     "n": "samples",
     "group": "group",
     "metadata": "metadata",
+    "attempts": "attempts",
+    "attempt_timeout_s": "attempt_timeout_seconds",
+    "call_timeout_s": "call_timeout_seconds",
 }
 
 
@@ -65,6 +68,9 @@ def add_to(study: click.Group) -> None:
 @click.option("--seed", type=int, help="Seed, for providers that take one.")
 @click.option("-n", "samples", type=int, default=1, show_default=True, help="Answers to ask for, each a call.")
 @click.option("--group", metavar="TYPE/NAME", help="Group that the calls join.")
+@click.option("--attempts", type=int, help="How often to try; STUDY_CHAT_ATTEMPTS.")
+@click.option("--attempt-timeout", "attempt_timeout_seconds", type=float, metavar="S", help="STUDY_ATTEMPT_TIMEOUT_S.")
+@click.option("--call-timeout", "call_timeout_seconds", type=float, metavar="S", help="STUDY_CALL_TIMEOUT_S.")
 def ask(invocation: Invocation, prompt: str | None, file: Path | None, group: str | None, **options: Any) -> None:
     """Ask a model. The call is recorded before it is made, and its answer before you see it."""
     from application.ask_model import Question

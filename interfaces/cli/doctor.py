@@ -66,6 +66,10 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
             None,
         ),
         _check("providers", bool(providers), ", ".join(providers), None),
+        *(
+            _check(f"provider {name}", False, reason, "Mend the plug-in, or uninstall its distribution")
+            for name, reason in study.registry.broken().items()
+        ),
     ]
 
 

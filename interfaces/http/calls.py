@@ -8,7 +8,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
-from application.ask_model import MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Answer, Question
+from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Answer, Question
 from application.group_calls import GroupPlace
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
 from interfaces.http.problems import problem_responses
@@ -41,6 +41,14 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     n: Annotated[int, Meta(ge=1, le=MOST_SAMPLES, description="How many answers; each is a call of its own.")] = 1
     group: GroupBody | None = None
     metadata: dict[str, Any] = {}
+    attempts: Annotated[int, Meta(ge=1, le=20)] | None = None
+    attempt_timeout_s: Annotated[float, Meta(gt=0, le=LONGEST_CALL_SECONDS)] | None = None
+    call_timeout_s: (
+        Annotated[
+            float, Meta(gt=0, le=LONGEST_CALL_SECONDS, description="For all attempts and the waits between them.")
+        ]
+        | None
+    ) = None
 
     def question(self) -> Question:
         """As the use case takes it."""
@@ -56,6 +64,9 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             samples=self.n,
             group=None if self.group is None else self.group.place(),
             metadata=self.metadata,
+            attempts=self.attempts,
+            attempt_timeout_seconds=self.attempt_timeout_s,
+            call_timeout_seconds=self.call_timeout_s,
         )
 
 

@@ -187,6 +187,8 @@ async def test_nothing_is_sent_that_was_not_asked_for() -> None:
         (Question(prompt="?", temperature=3), "temperature"),
         (Question(prompt="?", max_tokens=0), "max_tokens"),
         (Question(prompt="?", attempts=21), "attempts"),
+        (Question(prompt="?", attempt_timeout_seconds=0), "attempt_timeout_s"),
+        (Question(prompt="?", call_timeout_seconds=float("nan")), "call_timeout_s"),
         (Question(prompt="?", group=GroupPlace(group_type="batch", name="")), "name"),
     ],
 )
@@ -196,3 +198,70 @@ async def test_a_wrong_question_is_rejected_and_leaves_no_trace(question: Questi
         await asking.ask.answers(question, CONTEXT)
     assert field in rejected.value.fields
     assert asking.store.events == []
+
+
+async def test_waits_end_with_the_calls_time_and_the_failure_says_so() -> None:
+    asking = Asking(*(failure() for _ in range(9)), attempts=9)
+    question = Question(prompt="?", call_timeout_seconds=4.0)
+    with pytest.raises(ProviderFailed, match=r"not tried again, since the wait .* call's 4 s"):
+        await asking.ask(question, CONTEXT)
+    assert 1 < sum(asking.clock.slept) < 4
+    (failed,) = asking.store.facts(CallFailed)
+    assert isinstance(failed, CallFailed)
+    assert "not tried again" in failed.error.message
+    assert len(asking.store.facts(CallAttemptFailed)) == len(asking.provider.sent) < 9
+
+
+async def test_a_provider_that_asks_to_wait_longer_than_the_call_may_take_ends_it_at_once() -> None:
+    asking = Asking(failure("rate_limited", retry_after=120))
+    with pytest.raises(ProviderFailed, match=r"the wait of 120\.0 s is longer"):
+        await asking.ask(Question(prompt="?", call_timeout_seconds=100), CONTEXT)
+    assert asking.clock.slept == []
+
+
+async def test_an_attempt_may_take_no_longer_than_what_is_left_of_the_call() -> None:
+    asking = Asking(failure("rate_limited", retry_after=7))
+    limits: list[float] = []
+    send = asking.provider.send
+
+    async def timed(prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        limits.append(timeout_seconds)
+        return await send(prepared, timeout_seconds=timeout_seconds)
+
+    asking.provider.send = timed  # type: ignore[method-assign]
+    await asking.ask(Question(prompt="?", call_timeout_seconds=10, attempt_timeout_seconds=8), CONTEXT)
+    assert limits == [8, 3]
+
+
+async def test_a_mistake_in_a_providers_code_is_a_failure_without_its_text() -> None:
+    asking = Asking()
+
+    async def mistaken(prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        raise KeyError("planted-key")
+
+    asking.provider.send = mistaken  # type: ignore[method-assign]
+    with pytest.raises(ProviderFailed, match="own code failed with KeyError"):
+        await asking.ask(Question(prompt="?"), CONTEXT)
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallAttemptFailed, CallFailed]
+    assert "planted" not in repr(asking.store.facts())
+
+
+async def test_a_call_that_waits_for_its_place_is_neither_recorded_nor_timed() -> None:
+    place = asyncio.Semaphore(1)
+    asking = Asking()
+    asking.ask = AskModel(
+        CallProvider(asking.notebook, chance=random.Random(0), places=lambda _provider: place),
+        Directory(asking.provider),
+        GroupCalls(asking.notebook),
+        lambda: AttemptPolicy(attempts=1),
+    )
+    async with place:
+        task = asyncio.create_task(asking.ask(Question(prompt="?"), CONTEXT))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert asking.store.events == []
+        asking.clock.seconds = 1000.0
+    await task
+    (answered,) = asking.store.facts(CallAnswered)
+    assert isinstance(answered, CallAnswered)
+    assert answered.total_ms < 1000

@@ -43,7 +43,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
 BEHAVIOURS = {
     *ERRORS,
     *"ok hang slow slow_stream moved error_in_success bad_gateway unauthorized malformed_json empty_body".split(),
-    *"truncated reset_mid_body no_usage null_content extra_fields".split(),
+    *"reply deployments truncated reset_mid_body no_usage null_content extra_fields".split(),
     *"shuffled_vectors wrong_count repeated_index nan_vector wrong_dimension float_list".split(),
 }
 
@@ -66,12 +66,18 @@ class Received:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What to do with a request: one of BEHAVIOURS, or ValueError, as a misspelt one would pass for "ok"."""
+    """What to do with a request: one of BEHAVIOURS, or ValueError, as a misspelt one would pass for "ok".
+
+    "reply" sends `status`, `headers` (whole lines) and `body` as they are, after `delay_seconds`.
+    """
 
     name: str
     retry_after: float | None = 0.01
     as_date: bool = False
     delay_seconds: float = 0.2
+    status: int = 200
+    headers: str = ""
+    body: bytes = b""
 
     def __post_init__(self) -> None:
         if self.name not in BEHAVIOURS:
@@ -194,6 +200,9 @@ async def _answer(
         case "hang":
             await reader.read()  # until the client leaves
             return False
+        case "reply":
+            await asyncio.sleep(behaviour.delay_seconds)
+            return _send(writer, behaviour.status, behaviour.body, extra=behaviour.headers)
         case "slow":
             await asyncio.sleep(behaviour.delay_seconds)
         case "moved":
@@ -272,6 +281,8 @@ def _content(request: Received, asked: dict[str, Any], behaviour: str) -> tuple[
     path = request.path.partition("?")[0]
     if path.endswith("/models"):
         return 200, {"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]}
+    if behaviour == "deployments":
+        return 200, {"object": "list", "data": [{"id": name} for name in DEPLOYMENTS]}
     _, is_azure, deployed = path.partition("/deployments/")
     model = deployed.partition("/")[0] if is_azure else asked.get("model")
     if is_azure and model not in DEPLOYMENTS:

@@ -137,13 +137,40 @@ def test_a_host_may_be_called_openai() -> None:
     assert azure("http://openai/openai/v1/").endpoint == "http://openai"
 
 
-async def test_azure_names_the_deployment_that_it_misses(server: MisbehavingServer) -> None:
+async def asked_for_nowhere(provider: AzureOpenAI) -> AttemptFailed:
+    with pytest.raises(AttemptFailed) as failed:
+        await provider.send(
+            provider.prepare_chat(ChatRequest(model="nowhere", messages=ASKED.messages)), timeout_seconds=5
+        )
+    return failed.value
+
+
+async def test_azure_names_the_deployment_that_it_misses_and_those_that_there_are(server: MisbehavingServer) -> None:
     provider = azure(server.root)
-    asked = ChatRequest(model="nowhere", messages=ASKED.messages)
-    with pytest.raises(AttemptFailed, match=r"DeploymentNotFound.*'nowhere'.*study providers --models") as failed:
-        await provider.send(provider.prepare_chat(asked), timeout_seconds=5)
+    server.behave("ok", "deployments")
+    failures = [await asked_for_nowhere(provider) for _ in range(3)]
     await provider.aclose()
-    assert (failed.value.error.kind, failed.value.error.transient) == ("not_found", False)
+    for failure in failures:
+        assert (failure.error.kind, failure.error.transient) == ("not_found", False)
+        assert "DeploymentNotFound" in failure.error.message
+        assert failure.error.message.endswith("Asked for 'nowhere'; there are embed-deploy, gpt-4o-mini-deploy")
+    assert [request.method for request in server.requests] == ["POST", "GET", "POST", "POST"]
+
+
+@pytest.mark.parametrize("listing", ["not_found", "unauthorized", "malformed_json", "reset_mid_body", "hang"])
+async def test_a_missing_deployment_is_told_though_the_others_cannot_be_listed(
+    server: MisbehavingServer, listing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.providers.azure.LOOK_SECONDS", 0.3)
+    provider = azure(server.root)
+    server.behave("ok", listing)
+    failure = await asked_for_nowhere(provider)
+    await provider.aclose()
+    assert failure.error.message.endswith(
+        "Asked for 'nowhere'; the resource does not list its deployments; the Azure portal does"
+    )
+    assert failure.latency_ms < 300
+    assert KEY not in failure.error.message
 
 
 @pytest.mark.parametrize("location", ["http://[half", "", "https://user:secret@new.example/v1?key=secret"])

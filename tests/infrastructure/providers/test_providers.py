@@ -1,11 +1,13 @@
 """One contract that every provider passes, over real HTTP, and a table of misbehaviours with what they mean."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from application.providers import AttemptFailed, ChatRequest, EmbeddingsRequest, PreparedRequest, Provider
 from domain.errors import Rejected
@@ -15,7 +17,7 @@ from infrastructure.providers.failures import Redactor, refused
 from infrastructure.providers.hyperbolic import Hyperbolic
 from infrastructure.providers.local import LocalProvider
 from infrastructure.providers.openai_compatible import OpenAICompatible
-from infrastructure.providers.registry import ProviderRegistry
+from infrastructure.providers.registry import MAKERS, ProviderRegistry
 from infrastructure.providers.settings import ProviderSettings
 from infrastructure.settings import Settings
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer, vector_of
@@ -164,7 +166,7 @@ async def test_a_misbehaviour_is_named_for_what_it_is(
     provider = make(server)
     server.behave(behaviour)
     with pytest.raises(AttemptFailed) as failed:
-        await provider.send(provider.prepare_chat(ASKED), timeout_seconds=0.4)
+        await provider.send(provider.prepare_chat(ASKED), timeout_seconds=0.4 if behaviour == "hang" else 10)
     await provider.aclose()
     error = failed.value.error
     assert (error.kind, error.transient) == (kind, transient)
@@ -374,3 +376,53 @@ class TestRegistry:
         assert settings.openai_model == "gpt-4o-mini"
         assert settings.hyperbolic_endpoint == "https://api.hyperbolic.xyz/v1"
         assert KEY not in repr(settings)
+
+    async def test_no_more_calls_have_a_place_than_the_settings_allow(self) -> None:
+        current = ProviderSettings(study_provider_concurrency="OpenAI = 2, azure=7,5")
+        registry = ProviderRegistry(lambda: current)
+        for provider, limit in (("openai", 2), ("azure", 7), ("hyperbolic", 5)):
+            most = await most_at_once(registry, provider)
+            assert most == limit
+        current = ProviderSettings(study_provider_concurrency="openai=3")
+        registry.create("local")
+        assert [await most_at_once(registry, name) for name in ("openai", "local")] == [3, 20]
+
+    @pytest.mark.parametrize("limits", ["openai", "openai=0", "openai=1001", "openai=-1", "=3", "a=b"])
+    def test_a_limit_that_is_none_is_refused(self, limits: str) -> None:
+        with pytest.raises(ValidationError, match="openai=50,azure=20"):
+            ProviderSettings(study_provider_concurrency=limits)
+
+    async def test_one_that_fails_to_close_keeps_no_other_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        closed: list[str] = []
+
+        class Stuck(LocalProvider):
+            async def aclose(self) -> None:
+                raise OSError("stuck")
+
+        class Closing(LocalProvider):
+            async def aclose(self) -> None:
+                closed.append("local")
+
+        monkeypatch.setitem(MAKERS, "hyperbolic", lambda _settings: Stuck())
+        monkeypatch.setitem(MAKERS, "local", lambda _settings: Closing())
+        registry = ProviderRegistry(lambda: ProviderSettings(hyperbolic_api_key=KEY))
+        registry.create("hyperbolic")
+        registry.create("local")
+        await registry.aclose()
+        assert closed == ["local"]
+
+
+async def most_at_once(registry: ProviderRegistry, provider: str) -> int:
+    """How many of 20 calls had a place at the same time."""
+    inside = most = 0
+
+    async def call() -> None:
+        nonlocal inside, most
+        async with registry.place(provider):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.001)
+            inside -= 1
+
+    await asyncio.gather(*(call() for _ in range(20)))
+    return most
