@@ -48,7 +48,8 @@ from projections.follow import Follower
 from projections.generations import install
 from projections.raw_calls import RAW_CALLS
 from projections.read_models import READ_MODELS
-from projections.rebuild import rebuild, verify
+from projections.rebuild import rebuild
+from projections.verify import verify
 
 UNDER_WAY = 500
 TEXTS = 16

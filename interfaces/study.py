@@ -34,7 +34,9 @@ from interfaces.as_of import AsOf, position_or_moment
 from projections.follow import Follower
 from projections.paging import as_of_in
 from projections.queries import Queries
-from projections.rebuild import VerifyReport, rebuild, status, verify
+from projections.rebuild import rebuild
+from projections.status import status
+from projections.verify import VerifyReport, verify
 
 READ_YOUR_WRITES_SECONDS = 5.0
 WORTH_A_WORD = 50_000  # events that take seconds to apply

@@ -18,8 +18,11 @@ from projections.generations import building, drop, generations, install, opened
 from projections.pages import SharedPages
 from projections.read_model import FEWEST_ROWS_TO_COPY
 from projections.read_models import READ_MODELS
-from projections.rebuild import ProjectionFailed, rebuild, status, verify
+from projections.rebuild import rebuild
+from projections.replay import ProjectionFailed
+from projections.status import status
 from projections.swap import swap
+from projections.verify import verify
 from tests.projections.log import NOON, PROCESS, answered, attempt_failed, chat, failed, requested
 from tests.projections.tallies import STREAM, Stumbles, happened, tally_model
 from tests.support.facts import EXAMPLES
