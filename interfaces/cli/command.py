@@ -4,6 +4,7 @@ import asyncio
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,14 @@ T = TypeVar("T")
 Stages = Callable[[str, int, int], None]
 
 
+class Stopped(Exception):
+    """A signal ended the command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class Invocation:
     """One run of a command: how it was asked to answer, and where its store is."""
 
@@ -56,15 +65,26 @@ class Invocation:
         return read_settings(**self.flags)
 
     def run(self, work: "Callable[[Study], Awaitable[T]]") -> T:
-        """Open the study, do the work in it, close it."""
+        """Open the study, do the work in it, close it. Raises Stopped after a signal."""
+        stopped: list[int] = []
 
         async def opened() -> T:
             from interfaces.composition import open_study
+            from interfaces.signals import cancelled_by_signals, reason
 
             async with open_study(self.settings) as study:
-                return await work(study)
 
-        return asyncio.run(opened())
+                def stopping(number: int) -> None:
+                    stopped.append(number)
+                    study.stopping.reason = reason(number)
+
+                with cancelled_by_signals(stopping):
+                    return await work(study)
+
+        try:
+            return asyncio.run(opened())
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            raise Stopped(stopped[0] if stopped else signal.SIGINT) from None
 
     def answer(self, document: Any, show: "Callable[[Console], None] | None" = None) -> None:
         """Print one JSON document, or what `show` prints for people."""
@@ -156,9 +176,9 @@ def failing_in_words(*, as_json: bool) -> Iterator[None]:
             click.echo(json.dumps(_problem(error, title), ensure_ascii=False))
         click.echo(f"Error: {error}", err=True)
         sys.exit(code)
-    except KeyboardInterrupt:
+    except (Stopped, KeyboardInterrupt) as stopped:
         click.echo("Stopped. What was done so far is recorded; the same command goes on from there.", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(128 + stopped.number if isinstance(stopped, Stopped) else INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

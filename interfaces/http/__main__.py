@@ -6,18 +6,21 @@ import os
 import signal
 import socket
 import sys
+from types import FrameType
 from typing import Any
 
 import click
 import uvicorn
 
+from application.call_provider import Stopping
 from domain.errors import Rejected, StudyError, Unavailable
 from infrastructure.settings import LogLevel, Settings, read_settings
 from interfaces.composition import open_study
 from interfaces.http.app import create_app
 from interfaces.logs import configure_logs
+from interfaces.signals import exit_at_once, reason
 
-DRAIN_SECONDS = 30  # a provider's attempt may take a minute; after this its call is recorded as cancelled
+RECORDING_SECONDS = 10.0  # for what is cancelled at the end of the drain, also when the store is away
 
 EXIT_CODES: tuple[tuple[type[StudyError], int], ...] = ((Rejected, 2), (Unavailable, 4), (StudyError, 1))
 
@@ -46,7 +49,11 @@ def main(
                 return
             runner.run(_open_once(settings))
         _serve_many(
-            host, port, workers, {"DATABASE_URL": database_url, "STUDY_HOME": home, "STUDY_LOG_LEVEL": log_level}
+            host,
+            port,
+            workers,
+            settings.study_drain_s,
+            {"DATABASE_URL": database_url, "STUDY_HOME": home, "STUDY_LOG_LEVEL": log_level},
         )
     except StudyError as error:
         click.echo(f"Error: {error}", err=True)
@@ -78,8 +85,31 @@ def _is_loopback(address: str) -> bool:
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
     async with open_study(settings, serving=True) as study:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings, study), **_how(host, port)))
+        how = _how(host, port, settings.study_drain_s)
+        server = _Server(uvicorn.Config(create_app(settings, study), **how), study.stopping)
         await server.serve()
+        await _recorded(server)
+
+
+class _Server(uvicorn.Server):
+    """Says why it stops, so that the calls that are cancelled do; a second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal."""
+        if self.should_exit:
+            exit_at_once(sig)
+        self._stopping.reason = reason(sig)
+        super().handle_exit(sig, frame)
+
+
+async def _recorded(server: uvicorn.Server) -> None:
+    """Until the requests that were cancelled have written down what became of their calls."""
+    if server.server_state.tasks:
+        await asyncio.wait(server.server_state.tasks, timeout=RECORDING_SECONDS)
 
 
 async def _open_once(settings: Settings) -> None:
@@ -88,13 +118,15 @@ async def _open_once(settings: Settings) -> None:
         pass
 
 
-def _serve_many(host: str, port: int, workers: int, flags: dict[str, str | None]) -> None:
+def _serve_many(host: str, port: int, workers: int, drain_seconds: float, flags: dict[str, str | None]) -> None:
     # Workers are processes of their own; what the flags say reaches them through the environment.
     os.environ.update({name: value for name, value in flags.items() if value is not None})
-    uvicorn.run("interfaces.http.app:from_environment", factory=True, workers=workers, **_how(host, port))
+    uvicorn.run(
+        "interfaces.http.app:from_environment", factory=True, workers=workers, **_how(host, port, drain_seconds)
+    )
 
 
-def _how(host: str, port: int) -> dict[str, Any]:
+def _how(host: str, port: int, drain_seconds: float) -> dict[str, Any]:
     return {
         "host": host,
         "port": port,
@@ -102,7 +134,7 @@ def _how(host: str, port: int) -> dict[str, Any]:
         "log_config": None,
         "server_header": False,
         "proxy_headers": False,
-        "timeout_graceful_shutdown": DRAIN_SECONDS,
+        "timeout_graceful_shutdown": drain_seconds,
     }
 
 

@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -84,6 +85,40 @@ def test_a_terminated_server_finishes_what_it_began_and_ends_well(database: Data
     assert [(entry["method"], entry["path"], entry["status"]) for entry in requests] == [("POST", "/api/calls", 201)]
     assert requests[0]["request_id"] == answers[0].headers["x-request-id"]
     assert requests[0]["duration_ms"] > 900
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_server_drains_for_so_long_and_records_what_is_left_as_cancelled(
+    database: Database, tmp_path: Path, signals: int
+) -> None:
+    drain = "1" if signals == 1 else "60"
+    with MisbehavingServer() as provider:
+        provider.behave_always("hang")
+        variables = {"DATABASE_URL": database.application_uri, "OPENAI_BASE_URL": provider.url, "STUDY_DRAIN_S": drain}
+        with process("--home", str(tmp_path), **variables) as (server, address, lines):
+            question = {"prompt": "hello", "provider": "openai", "model": "tiny"}
+
+            def ask() -> None:
+                with suppress(httpx.TransportError):
+                    httpx.post(f"{address}/api/calls", json=question, timeout=60)
+
+            clients = [threading.Thread(target=ask) for _ in range(3)]
+            for client in clients:
+                client.start()
+            deadline = time.monotonic() + 30
+            while len(provider.requests) < len(clients):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            for _ in range(signals):
+                server.send_signal(signal.SIGTERM)
+                time.sleep(0.3)
+            ended = server.wait(timeout=30)
+            for client in clients:
+                client.join()
+    with psycopg.connect(database.owner_uri) as owner:
+        found = owner.execute("SELECT state FROM events.events WHERE topic = 'call.cancelled.v1'").fetchall()
+    cancelled = [b"SIGTERM stopped the process" in state for (state,) in found]
+    assert (ended, cancelled) == ((0, [True] * 3) if signals == 1 else (128 + signal.SIGTERM, [])), "".join(lines)
 
 
 def test_several_workers_serve_one_store(database: Database, tmp_path: Path) -> None:
