@@ -31,15 +31,24 @@ from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
 from interfaces.as_of import AsOf, position_or_moment
+from projections.catalogue import CATALOGUE
+from projections.embedding_cache import EMBEDDING_CACHE
 from projections.follow import Follower
+from projections.group_links import GROUP_LINKS
 from projections.paging import as_of_in
 from projections.queries import Queries
+from projections.raw_calls import RAW_CALLS
 from projections.rebuild import rebuild
 from projections.status import status
+from projections.sweeps import SWEEP_RUNS
 from projections.verify import VerifyReport, verify
 
 READ_YOUR_WRITES_SECONDS = 5.0
 WORTH_A_WORD = 50_000  # events that take seconds to apply
+CALLS = (RAW_CALLS.name,)
+GROUPED_CALLS = (RAW_CALLS.name, GROUP_LINKS.name)
+DATASETS = (CATALOGUE.name,)
+SWEEPS = (SWEEP_RUNS.name,)
 KINDS = ("call", "group", "dataset", "vectors", "sweep", "artifact")
 
 log = structlog.get_logger(__name__)
@@ -89,7 +98,7 @@ class Study:
         """Embed texts, paying only for those not embedded before."""
         embedded = await self.embed_texts(wanted, context, progress=progress)
         if embedded.position is not None:
-            await self.wait_until(embedded.position)
+            await self.wait_until(embedded.position, EMBEDDING_CACHE.name)
         return embedded
 
     def providers(self) -> list[str]:
@@ -121,7 +130,7 @@ class Study:
 
     async def dataset(self, name: str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """A dataset by name. Raises NotFound."""
-        return await self.queries.dataset(name, as_of=await self.shown(as_of, at_least))
+        return await self.queries.dataset(name, as_of=await self.shown(as_of, at_least, reads=DATASETS))
 
     async def datasets(
         self,
@@ -132,7 +141,7 @@ class Study:
         cursor: str | None = None,
     ) -> Json:
         """The datasets, newest first."""
-        position = await self.shown(as_of, at_least, cursor)
+        position = await self.shown(as_of, at_least, cursor, reads=DATASETS)
         return await self.queries.datasets(as_of=position, limit=limit, cursor=cursor)
 
     async def embed_dataset(
@@ -155,7 +164,7 @@ class Study:
             progress=_stage(progress, "embedding"),
         )
         if embedded.position is not None:
-            await self.wait_until(embedded.position)
+            await self.wait_until(embedded.position, EMBEDDING_CACHE.name)
         return embedded
 
     # Sweeps
@@ -229,7 +238,7 @@ class Study:
 
     async def sweep(self, sweep_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """A sweep with its steps and clusters. Raises NotFound."""
-        return await self.queries.sweep(_id(sweep_id), as_of=await self.shown(as_of, at_least))
+        return await self.queries.sweep(_id(sweep_id), as_of=await self.shown(as_of, at_least, reads=SWEEPS))
 
     async def sweeps(
         self,
@@ -240,7 +249,7 @@ class Study:
         cursor: str | None = None,
     ) -> Json:
         """The sweeps, newest first."""
-        position = await self.shown(as_of, at_least, cursor)
+        position = await self.shown(as_of, at_least, cursor, reads=SWEEPS)
         return await self.queries.sweeps(as_of=position, limit=limit, cursor=cursor)
 
     async def report(self, sweep_id: UUID | str) -> "ReportData":
@@ -303,18 +312,18 @@ class Study:
             since=since,
             until=until,
             search=search,
-            as_of=await self.shown(as_of, at_least, cursor),
+            as_of=await self.shown(as_of, at_least, cursor, reads=CALLS if group_id is None else GROUPED_CALLS),
             limit=limit,
             cursor=cursor,
         )
 
     async def call(self, call_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """One call with its request, answer and attempts. Raises NotFound."""
-        return await self.queries.call(_id(call_id), as_of=await self.shown(as_of, at_least))
+        return await self.queries.call(_id(call_id), as_of=await self.shown(as_of, at_least, reads=CALLS))
 
     async def attempts(self, call_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """The attempts of one call, in order. Raises NotFound."""
-        return await self.queries.attempts(_id(call_id), as_of=await self.shown(as_of, at_least))
+        return await self.queries.attempts(_id(call_id), as_of=await self.shown(as_of, at_least, reads=CALLS))
 
     async def history(self, kind: str, entity_id: UUID | str) -> Json:
         """Every event of one thing, in order, with its decoded fact. Raises NotFound."""
@@ -328,8 +337,15 @@ class Study:
 
     # The state of the house
 
-    async def shown(self, as_of: AsOf | None, at_least: int | None = None, cursor: str | None = None) -> int | None:
-        """The position that a query is to answer as of, None for now, once the read models show what was asked for.
+    async def shown(
+        self,
+        as_of: AsOf | None,
+        at_least: int | None = None,
+        cursor: str | None = None,
+        *,
+        reads: tuple[str, ...],
+    ) -> int | None:
+        """The position that a query is to answer as of, None for now, once the read models that it reads show it.
 
         A cursor goes on at the position where its list began: a time that was still to come then leads further now.
         Raises Rejected, Unavailable when the read models don't get there in time.
@@ -340,7 +356,7 @@ class Study:
         if began is not None and position is not None and isinstance(asked, datetime):
             position = min(position, began)
         if position is not None or at_least is not None:
-            await self.wait_until(max(position or 0, at_least or 0))
+            await self.wait_until(max(position or 0, at_least or 0), *reads)
         return position
 
     async def position_of(self, as_of: AsOf) -> int:
@@ -360,9 +376,9 @@ class Study:
             )
         return asked
 
-    async def wait_until(self, position: int, timeout_seconds: float = READ_YOUR_WRITES_SECONDS) -> None:
-        """Until the read models show a position. Raises Unavailable when they don't in time."""
-        await self.follower.wait_until(position, timeout_seconds)
+    async def wait_until(self, position: int, *reads: str) -> None:
+        """Until the read models show a position: the named ones, or all. Raises Unavailable when they don't in time."""
+        await self.follower.wait_until(position, READ_YOUR_WRITES_SECONDS, reads)
 
     async def catch_up(self, *, backfill: bool = True) -> None:
         """Bring every read model to the end of the log; one that fails stops alone, and the log says why.

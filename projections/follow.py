@@ -110,9 +110,12 @@ class Follower:
                 if waiting != positions:
                     moved_at, positions = time.monotonic(), waiting
 
-    async def wait_until(self, at_least: int, timeout_seconds: float = 5.0) -> None:
-        """Until every live read model shows a position, whoever moves it. Raises Unavailable when it takes longer."""
-        await self._waits.wait_until(at_least, timeout_seconds)
+    async def wait_until(self, at_least: int, timeout_seconds: float = 5.0, reads: tuple[str, ...] = ()) -> None:
+        """Until the live read models show a position, whoever moves them; `reads` are those that matter, or all.
+
+        Raises Unavailable when it takes longer, or one of them has stopped.
+        """
+        await self._waits.wait_until(at_least, timeout_seconds, reads)
 
     def positions(self) -> dict[str, int]:
         """Up to where each live read model has read."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import NamedTuple
 
 import psycopg
 
@@ -18,6 +19,15 @@ LIVE = """
 """
 
 
+class _Waiting(NamedTuple):
+    at_least: int
+    reads: tuple[str, ...]  # the read models that matter to who waits; none named means all
+    reached: "asyncio.Future[None]"
+
+    def counts(self, name: str) -> bool:
+        return not self.reads or name in self.reads
+
+
 class PositionWaits:
     """Knows where the live read models stand, by asking the database; all waiters of a process share the asking."""
 
@@ -25,23 +35,28 @@ class PositionWaits:
         self._connect = connect
         self._connection: Connection | None = None
         self._turn = threading.Lock()
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._polling: asyncio.Task[None] | None = None
 
     def positions(self) -> dict[str, int]:
         """Up to where each live read model has read. Raises Unavailable."""
         return {name: position for name, position, _, _ in self._standing()}
 
-    async def wait_until(self, at_least: int, timeout_seconds: float) -> None:
-        """Until every live read model shows a position. Raises Unavailable when one has failed, or in time."""
+    async def wait_until(self, at_least: int, timeout_seconds: float, reads: tuple[str, ...] = ()) -> None:
+        """Until the live read models show a position. Raises Unavailable when one has failed, or in time.
+
+        reads: only these matter, so that another one that has stopped is in nobody's way
+        """
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((at_least, reached))
+        waiting = _Waiting(at_least, reads, reached)
+        self._waiting.append(waiting)
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())
         try:
             await asyncio.wait_for(reached, timeout_seconds)
         except TimeoutError:
-            behind = {name: at for name, at in (await asyncio.to_thread(self.positions)).items() if at < at_least}
+            positions = await asyncio.to_thread(self.positions)
+            behind = {name: at for name, at in positions.items() if at < at_least and waiting.counts(name)}
             if behind:
                 raise Unavailable(
                     f"Position {at_least} is stored, but not to be read after {timeout_seconds:g} s: "
@@ -68,30 +83,29 @@ class PositionWaits:
                 await asyncio.sleep(POLL_SECONDS)
 
     def _tell(self, standing: list[tuple[str, int, int | None, str | None]]) -> None:
-        reached = min((position for _, position, _, _ in standing), default=0)
-        stuck = [row for row in standing if row[2] is not None]
-        still_waiting: list[tuple[int, asyncio.Future[None]]] = []
-        for at_least, waiter in self._waiting:
-            if waiter.done():
+        still_waiting: list[_Waiting] = []
+        for each in self._waiting:
+            if each.reached.done():
                 continue
-            failed = next((row for row in stuck if row[1] < at_least), None)
-            if reached >= at_least:
-                waiter.set_result(None)
+            behind = [row for row in standing if row[1] < each.at_least and each.counts(row[0])]
+            failed = next((row for row in behind if row[2] is not None), None)
+            if not behind:
+                each.reached.set_result(None)
             elif failed is not None:
-                waiter.set_exception(
+                each.reached.set_exception(
                     Unavailable(
-                        f"Position {at_least} is stored, but the read model {failed[0]} stopped at "
+                        f"Position {each.at_least} is stored, but the read model {failed[0]} stopped at "
                         f"event {failed[2]}: {failed[3]}; see `study projections status`"
                     )
                 )
             else:
-                still_waiting.append((at_least, waiter))
+                still_waiting.append(each)
         self._waiting = still_waiting
 
     def _tell_all(self, error: Unavailable) -> None:
-        for _, waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(error)
+        for each in self._waiting:
+            if not each.reached.done():
+                each.reached.set_exception(error)
         self._waiting = []
 
     def _standing(self) -> list[tuple[str, int, int | None, str | None]]:

@@ -243,12 +243,13 @@ async def test_waiting_is_bounded_and_says_who_is_behind(log, tallying):
         await follower.wait_until(position, 0.05)
 
 
-async def test_waiting_for_a_failed_read_model_ends_at_once(log, tallying):
+async def test_waiting_for_a_failed_read_model_ends_at_once_and_for_another_one_not_at_all(log, tallying):
     follower = tallying()
     position = log.write(STREAM, happened("bad"))
     follower.catch_up()
     with pytest.raises(Unavailable, match="tally stopped at event 1: ValueError"):
         await follower.wait_until(position, 5.0)
+    await follower.wait_until(position, 5.0, ("raw_calls",))
 
 
 def test_an_unknown_event_stops_the_follower_with_its_name(log, tallying, sql):
