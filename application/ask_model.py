@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, structs
 
-from application.call_provider import AttemptPolicy, CallIntent, CallProvider
+from application.call_provider import AttemptPolicy, CallIntent
 from application.group_calls import GroupCalls, GroupPlace
 from application.notebook import Context
-from application.ports import NewEvent, ProviderDirectory
-from application.providers import ChatRequest
+from application.ports import ProviderDirectory
+from application.providers import ChatRequest, PreparedRequest, Provider
+from application.reuse_answers import ReuseAnswers
+from application.share_calls import Given, MemberOf, ShareCalls
 from domain.calls import Tokens
 from domain.errors import Rejected
 from domain.events import Metadata
@@ -39,10 +42,15 @@ class Question(Struct, frozen=True, kw_only=True):
     attempts: int | None = None
     attempt_timeout_seconds: float | None = None
     call_timeout_seconds: float | None = None
+    share: bool = True  # wait for the same call that is under way, instead of making another
+    cache_seconds: float | None = None  # take an earlier answer to the same request that is at most so old
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """An answer and what is known of it, as every interface shows it."""
+    """An answer and what is known of it, as every interface shows it.
+
+    shared_with: the call that was joined; it was paid for once. cached: the answer was given before, at no cost.
+    """
 
     call_id: UUID
     status: str
@@ -54,6 +62,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     attempts: int
     position: int | None
     finish_reason: str | None = None
+    shared_with: UUID | None = None
+    cached: bool = False
 
 
 class AskModel:
@@ -61,12 +71,14 @@ class AskModel:
 
     def __init__(
         self,
-        call_provider: CallProvider,
+        share_calls: ShareCalls,
+        reuse_answers: ReuseAnswers,
         providers: ProviderDirectory,
         groups: GroupCalls,
         policy: Callable[[], AttemptPolicy],
     ) -> None:
-        self._call_provider = call_provider
+        self._share_calls = share_calls
+        self._reuse_answers = reuse_answers
         self._providers = providers
         self._groups = groups
         self._policy = policy
@@ -111,23 +123,38 @@ class AskModel:
             sample_index=sample_index,
             metadata=question.metadata,
         )
-        call_id = self._groups.notebook.ids.new()
-        companions: tuple[NewEvent, ...] = ()
+        return _answer(await self._given(provider, intent, question, context), prepared)
+
+    async def _given(self, provider: Provider, intent: CallIntent, question: Question, context: Context) -> Given:
+        member_of: MemberOf | None = None
         if question.group is not None:
-            companions = (self._groups.member_entry(question.group, call_id, context, sample_index),)
-        done = await self._call_provider(provider, intent, context, call_id=call_id, companions=companions)
-        return Answer(
-            call_id=done.call_id,
-            status="success",
-            text=done.answer.text,
-            provider=prepared.provider,
-            model=prepared.model,
-            tokens=done.answer.tokens,
-            latency_ms=done.answer.latency_ms,
-            attempts=done.attempts,
-            position=done.position,
-            finish_reason=done.answer.finish_reason,
-        )
+            member_of = partial(self._groups.member_entry, question.group, context=context, offset=intent.sample_index)
+        if question.cache_seconds is not None:
+            longest_seconds = question.cache_seconds
+            found = await self._reuse_answers(intent, context, longest_seconds=longest_seconds, member_of=member_of)
+            if found is not None:
+                return found
+        given = await self._share_calls(provider, intent, context, share=question.share, member_of=member_of)
+        self._reuse_answers.answered_at(given.position)
+        return given
+
+
+def _answer(given: Given, prepared: PreparedRequest) -> Answer:
+    source = given.source
+    return Answer(
+        call_id=given.call_id,
+        status="success",
+        text=source.answer.text,
+        provider=prepared.provider,
+        model=prepared.model,
+        tokens=source.answer.tokens,
+        latency_ms=0.0 if given.cached else source.answer.latency_ms,
+        attempts=source.attempts,
+        position=given.position,
+        finish_reason=source.answer.finish_reason,
+        shared_with=source.call_id if given.shared else None,
+        cached=given.cached,
+    )
 
 
 def _check(question: Question) -> None:
@@ -151,6 +178,14 @@ def _check(question: Question) -> None:
             raise Rejected(
                 f"{name}_s must lie above 0 and at most at {LONGEST_CALL_SECONDS}, not {seconds:g}",
                 fields=(f"{name}_s",),
+            )
+    if question.cache_seconds is not None:
+        if question.cache_seconds <= 0:
+            raise Rejected(f"cache must be a time above 0 s, not {question.cache_seconds:g} s", fields=("cache",))
+        if question.temperature != 0 and question.seed is None:
+            raise Rejected(
+                "Only a request that has one answer can be cached: set temperature to 0, or give a seed",
+                fields=("cache", "temperature", "seed"),
             )
 
 

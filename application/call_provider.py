@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from application.notebook import Context, Notebook
-from application.ports import NewEvent, Payload, Unacknowledged
+from application.ports import Claim, ClaimHeld, NewEvent, Payload, Unacknowledged
 from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer
 from domain.calls import (
     AttemptError,
@@ -97,15 +97,23 @@ class CallProvider:
         *,
         call_id: UUID | None = None,
         companions: tuple[NewEvent, ...] = (),
+        claim: Claim | None = None,
+        requested: Callable[[], None] | None = None,
     ) -> CompletedCall:
         """Call the provider once the request is durable. Raises ProviderFailed when no attempt succeeds.
 
         companions: events that must land together with the request, such as a group's new member.
+        claim: taken with the request and given up with the call's end. Raises ClaimHeld, and asks nothing, if it is
+        held.
+        requested: told once the request is durable.
         """
+        call_id = call_id or self._notebook.ids.new()
         async with self._places(intent.prepared.provider):
-            call = _Call(self._notebook, self._chance, provider, intent, context, call_id or self._notebook.ids.new())
+            call = _Call(self._notebook, self._chance, provider, intent, context, call_id, claim)
             try:
                 await call.request(companions)
+                if requested is not None:
+                    requested()
                 return await call.attempt_until_answered()
             except asyncio.CancelledError:
                 await asyncio.shield(call.cancelled(self._stopping.reason))
@@ -123,6 +131,7 @@ class _Call:
         intent: CallIntent,
         context: Context,
         call_id: UUID,
+        claim: Claim | None,
     ) -> None:
         self.notebook = notebook
         self.chance = chance
@@ -130,6 +139,7 @@ class _Call:
         self.intent = intent
         self.context = context
         self.call_id = call_id
+        self.claim = claim
         self.version = 0
         self.attempts = 0
         self.ended = False
@@ -157,7 +167,12 @@ class _Call:
         entry = self.notebook.entry(self.context, self.call_id, 1, requested, body)
         self.version = 1  # also if the caller leaves now: what was requested must be seen to end
         try:
-            await self.notebook.write_whoever_leaves(entry, *companions)
+            await self.notebook.write_whoever_leaves(entry, *companions, take=self.claim)
+        except ClaimHeld:
+            self.ended = True  # it never began
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from None
+            raise
         except Unacknowledged:
             reason = "the store went away before it confirmed the request; the provider was not asked"
             never_made = CallCancelled(attempts=0, reason=reason, total_ms=self._elapsed_ms())
@@ -194,14 +209,12 @@ class _Call:
         except AttemptFailed as failure:
             error = structs.replace(failure.error, message=failure.error.message + self.why_no_more)
             await self._failed(failure, error)
-            raise ProviderFailed(
-                f"{self.intent.prepared.provider} failed after {self.attempts} "
-                f"attempt{'s' if self.attempts > 1 else ''}: {error.message}",
-                call_id=str(self.call_id),
-            ) from failure
+            provider_name = self.intent.prepared.provider
+            raise provider_failed(provider_name, self.call_id, self.attempts, error) from failure
 
     async def cancelled(self, reason: str) -> None:
         if not self.ended:
+            self.ended = True
             await self._record(CallCancelled(attempts=self.attempts, reason=reason, total_ms=self._elapsed_ms()))
 
     async def _attempt(self) -> ProviderAnswer:
@@ -314,10 +327,17 @@ class _Call:
             for step, (fact, payloads) in enumerate(facts, start=1)
         ]
         self.version += len(facts)
-        return await self.notebook.write_or_keep(*entries)
+        free = (self.claim,) if self.ended and self.claim is not None else ()
+        return await self.notebook.write_or_keep(*entries, free=free)
 
     def _elapsed_ms(self) -> float:
         return (self.notebook.clock.monotonic() - self.began) * 1000
+
+
+def provider_failed(provider: str, call_id: UUID, attempts: int, error: AttemptError) -> ProviderFailed:
+    """A call's final failure, in words."""
+    tries = f"{attempts} attempt{'s' if attempts > 1 else ''}"
+    return ProviderFailed(f"{provider} failed after {tries}: {error.message}", call_id=str(call_id))
 
 
 def _vector_block(vectors: NDArray[np.float32]) -> VectorBlock:

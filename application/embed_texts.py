@@ -9,11 +9,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from application.call_provider import AttemptPolicy, CallIntent, CallProvider, CompletedCall
+from application.call_provider import AttemptPolicy, CallIntent
 from application.group_calls import GroupCalls, GroupPlace
 from application.notebook import Context, Notebook
 from application.ports import ProviderDirectory
 from application.providers import EmbeddingsRequest, PreparedRequest, Provider
+from application.share_calls import Given, ShareCalls
 from domain.calls import CallServedFromCache
 from domain.errors import Rejected
 from domain.events import Metadata
@@ -81,14 +82,14 @@ class EmbedTexts:
     def __init__(
         self,
         notebook: Notebook,
-        call_provider: CallProvider,
+        share_calls: ShareCalls,
         providers: ProviderDirectory,
         cache: EmbeddingCache,
         groups: GroupCalls,
         policy: Callable[[], AttemptPolicy],
     ) -> None:
         self._notebook = notebook
-        self._call_provider = call_provider
+        self._share_calls = share_calls
         self._providers = providers
         self._cache = cache
         self._groups = groups
@@ -131,9 +132,9 @@ class EmbedTexts:
         context: Context,
         done_before: int,
         progress: Progress | None,
-    ) -> dict[str, tuple[CompletedCall, int]]:
+    ) -> dict[str, tuple[Given, int]]:
         places = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
-        found: dict[str, tuple[CompletedCall, int]] = {}
+        found: dict[str, tuple[Given, int]] = {}
 
         async def embed(batch: list[tuple[str, str]]) -> None:
             async with places:
@@ -147,7 +148,7 @@ class EmbedTexts:
                     dimensions=wanted.dimensions,
                     metadata=wanted.metadata,
                 )
-                done = await self._call_provider(provider, intent, context)
+                done = await self._share_calls(provider, intent, context)
             found.update({key: (done, index) for index, (key, _) in enumerate(batch)})
             if progress:
                 progress(done_before + len(found), done_before + len(missing))
@@ -165,7 +166,7 @@ class EmbedTexts:
         sample: PreparedRequest,
         known: dict[str, CachedVector],
         hashes: list[str],
-        paid: dict[str, tuple[CompletedCall, int]],
+        paid: dict[str, tuple[Given, int]],
         context: Context,
     ) -> int | None:
         positions: list[int | None] = [done.position for done, _ in paid.values()]
@@ -180,7 +181,9 @@ class EmbedTexts:
             entry = self._notebook.entry(context, self._notebook.ids.new(), 1, served)
             positions.append(await self._notebook.write_or_keep(entry))
         if wanted.group is not None:
-            call_ids = dict.fromkeys(paid[key][0].call_id if key in paid else known[key].call_id for key in hashes)
+            call_ids = dict.fromkeys(
+                paid[key][0].source.call_id if key in paid else known[key].call_id for key in hashes
+            )
             members = [
                 Member(call_id=call_id, role=wanted.group.role or "output", position=place)
                 for place, call_id in enumerate(call_ids)
@@ -194,18 +197,18 @@ class EmbedTexts:
         hashes: list[str],
         known: dict[str, CachedVector],
         rows: dict[str, NDArray[np.float32]],
-        paid: dict[str, tuple[CompletedCall, int]],
+        paid: dict[str, tuple[Given, int]],
         sample: PreparedRequest,
         position: int | None,
     ) -> Embedded:
         for key, (done, index) in paid.items():
-            if done.answer.vectors is not None:
-                rows[key] = done.answer.vectors[index]
+            if done.source.answer.vectors is not None:
+                rows[key] = done.source.answer.vectors[index]
         return Embedded(
             vectors=np.stack([rows[key] for key in hashes]),
-            cached=np.array([key in known for key in hashes]),
+            cached=np.array([key in known or paid[key][0].shared for key in hashes]),
             request_hashes=tuple(hashes),
-            call_ids=tuple(paid[key][0].call_id if key in paid else known[key].call_id for key in hashes),
+            call_ids=tuple(paid[key][0].source.call_id if key in paid else known[key].call_id for key in hashes),
             provider=sample.provider,
             endpoint=sample.endpoint,
             model=sample.model,

@@ -1,6 +1,7 @@
 """Where use cases write facts down: each gets its envelope here, and lands together with its companions."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -53,39 +54,49 @@ class Notebook:
         """Make entries durable together and return the last one's position; see EventStore.append."""
         return await self.store.append(Append(events=entries, take=take, free=free))
 
-    async def write_whoever_leaves(self, *entries: NewEvent) -> int:
+    async def free(self, claim: Claim) -> None:
+        """Give up a claim whose holder has ended without giving it up."""
+        await self.store.append(Append(events=(), free=(claim,)))
+
+    async def write_whoever_leaves(self, *entries: NewEvent, take: Claim | None = None) -> int:
         """The same, and they land even if the caller is cancelled meanwhile.
 
         The very same bytes again are recognised by the store, so they land once, however far the first append had come.
         """
         try:
-            return await self.write(*entries)
+            return await self.write(*entries, take=take)
         except asyncio.CancelledError:
-            await asyncio.shield(self.write(*entries))
+            writing = asyncio.ensure_future(self.write(*entries, take=take))
+            while not writing.done():  # or a caller who is cancelled twice would not know whether they landed
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([writing])
+            writing.result()
             raise
 
-    async def write_or_keep(self, *entries: NewEvent) -> int | None:
+    async def write_or_keep(self, *entries: NewEvent, free: tuple[Claim, ...] = ()) -> int | None:
         """Make durable what nobody could tell again: events of one stream, at its end, whoever leaves meanwhile.
 
         Returns the position, or None for what waits in the journal because the store is away.
         """
         try:
-            return await self._write_or_keep(entries)
+            return await self._write_or_keep(entries, free)
         except asyncio.CancelledError:
-            await asyncio.shield(self._write_or_keep(entries))
+            await asyncio.shield(self._write_or_keep(entries, free))
             raise
 
-    async def _write_or_keep(self, entries: tuple[NewEvent, ...]) -> int | None:
+    async def _write_or_keep(self, entries: tuple[NewEvent, ...], free: tuple[Claim, ...]) -> int | None:
         if not self.journal.holds(entries[0].stream_id):
             try:
-                return await write_at_the_end(self.store, entries)
+                return await write_at_the_end(self.store, entries, free=free)
             except Unavailable:
                 pass  # it may have landed all the same; the replay looks
         await self.journal.keep(entries)
         return None
 
 
-async def write_at_the_end(store: EventStore, entries: tuple[NewEvent, ...], *, look: bool = False) -> int:
+async def write_at_the_end(
+    store: EventStore, entries: tuple[NewEvent, ...], *, free: tuple[Claim, ...] = (), look: bool = False
+) -> int:
     """Append events of one stream once: those that stand there already, at whatever version, are left.
 
     They go to the versions they name, or behind what others wrote there meanwhile, such as a doubt.
@@ -102,6 +113,6 @@ async def write_at_the_end(store: EventStore, entries: tuple[NewEvent, ...], *, 
             last = standing[-1].version if standing else 0
             entries = tuple(structs.replace(entry, version=last + n) for n, entry in enumerate(entries, start=1))
         try:
-            return await store.append(Append(events=entries))
+            return await store.append(Append(events=entries, free=free))
         except AppendConflict:
             look = True

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 from eventsourcing.persistence import StoredEvent
@@ -27,6 +27,8 @@ from application.call_provider import AttemptPolicy, CallProvider
 from application.group_calls import GroupCalls
 from application.notebook import Context, Notebook
 from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
+from application.reuse_answers import ReuseAnswers
+from application.share_calls import ShareCalls
 from benchmarks.server import options, server, show
 from domain.calls import Tokens
 from infrastructure.answer_journal import AnswerJournal
@@ -85,6 +87,13 @@ class OneProvider:
         return self._provider
 
 
+class NothingAnswered:
+    """The read model of answered calls, which this benchmark does without."""
+
+    async def last_answered(self, request_hash: str, *, at_least: int) -> UUID | None:
+        return None
+
+
 async def captured(uri: str, tasks: int, seconds: float) -> dict[str, Any]:
     """Ask with so many tasks at once for a while; each asks anew when its answer is durable."""
     number = new_process_number()
@@ -92,8 +101,10 @@ async def captured(uri: str, tasks: int, seconds: float) -> dict[str, Any]:
     journal = AnswerJournal(Path(tempfile.gettempdir()) / "study-benchmark", process=f"{number:016x}")
     notebook = Notebook(store, journal, clock=SystemClock(), ids=TimeOrderedIds(), process=f"{number:016x}")
     policy = AttemptPolicy(attempts=1)
-    calls = CallProvider(notebook, chance=random.Random(0))
-    ask = AskModel(calls, OneProvider(), GroupCalls(notebook), lambda: policy)
+    share = ShareCalls(notebook, CallProvider(notebook, chance=random.Random(0)))
+    ask = AskModel(
+        share, ReuseAnswers(notebook, NothingAnswered()), OneProvider(), GroupCalls(notebook), lambda: policy
+    )
     context = Context("benchmark", uuid4())
     prompt = "".join(random.Random(2).choices("abcdefghijklmnopqrstuvwxyz ", k=BODY_BYTES - 60))
     latencies: list[float] = []

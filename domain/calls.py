@@ -4,8 +4,9 @@ A call is one stream: version 1 is the request, durable before the provider is c
 then how it ended. A call found in doubt may still be answered late.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -132,9 +133,28 @@ class CallFoundInDoubt(Fact, frozen=True, kw_only=True):
     first_seen_dead_at: datetime
 
 
+@stored_as("call.joined.v1")
+class CallJoined(Fact, frozen=True, kw_only=True):
+    """The same request as one in flight: it waits for that call's answer, and no provider is called.
+
+    A joiner is a stream of its own. If the call it waits for comes to nothing, it joins the one of whoever takes over.
+    """
+
+    call_id: UUID  # that it waits for
+    modality: Modality
+    provider: str
+    model: str
+    request_hash: str
+    metadata: Metadata = {}
+    took_over: bool = False  # it is the joiner itself who makes that call
+
+
 @stored_as("call.served_from_cache.v1")
 class CallServedFromCache(Fact, frozen=True, kw_only=True):
-    """Texts were answered with vectors that earlier calls had paid for; no provider was called."""
+    """What was asked had been answered before: `call_ids` paid for the answer, or for the texts' vectors.
+
+    No provider was called.
+    """
 
     modality: Modality
     provider: str
@@ -151,3 +171,15 @@ CALL_FACTS = (
     CallCancelled,
     CallFoundInDoubt,
 )
+
+
+def text_at(response: Any, path: Sequence[str]) -> str | None:
+    """The text at a path of member names and list indexes; None where there is none."""
+    for step in path:
+        if isinstance(response, dict):
+            response = response.get(step)
+        elif isinstance(response, list) and step.isdecimal() and int(step) < len(response):
+            response = response[int(step)]
+        else:
+            return None
+    return response if isinstance(response, str) else None

@@ -26,7 +26,9 @@ from application.notebook import Notebook
 from application.providers import Provider
 from application.recover_calls import RecoverCalls
 from application.replay_journal import ReplayJournal
+from application.reuse_answers import ReuseAnswers
 from application.run_sweep import RunSweep
+from application.share_calls import ShareCalls
 from application.store_trouble import unavailable
 from application.summarise_texts import SummariseTexts
 from domain.errors import StudyError, Unavailable
@@ -42,6 +44,7 @@ from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
 from interfaces.study import Study
+from projections.answered_requests import AnsweredCalls
 from projections.follow import Follower, FollowerThread
 from projections.generations import install
 from projections.queries import Queries
@@ -136,11 +139,13 @@ def _wired(
     stopping = Stopping()
     chance = random.Random()  # noqa: S311 - jitter is no secret
     call_provider = CallProvider(notebook, chance=chance, places=registry.place, stopping=stopping)
-    ask = AskModel(call_provider, registry, groups, lambda: _chat_policy(settings))
+    share = ShareCalls(notebook, call_provider)
+    reuse = ReuseAnswers(notebook, AnsweredCalls(queries.calls, follower))
+    ask = AskModel(share, reuse, registry, groups, lambda: _chat_policy(settings))
     summarise = SummariseTexts(ask)
     software = software_versions()
     datasets = ImportDataset(notebook, groups, keep, files)
-    embed = EmbedTexts(notebook, call_provider, registry, queries.embeddings, groups, lambda: _embed_policy(settings))
+    embed = EmbedTexts(notebook, share, registry, queries.embeddings, groups, lambda: _embed_policy(settings))
     return Study(
         settings=settings,
         actor=actor or operating_system_user(),

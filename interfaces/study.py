@@ -39,6 +39,7 @@ from projections.paging import as_of_in
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
 from projections.rebuild import rebuild
+from projections.shared_calls import SHARED_CALLS
 from projections.status import status
 from projections.sweeps import SWEEP_RUNS
 from projections.verify import VerifyReport, verify
@@ -46,6 +47,7 @@ from projections.verify import VerifyReport, verify
 READ_YOUR_WRITES_SECONDS = 5.0
 WORTH_A_WORD = 50_000  # events that take seconds to apply
 CALLS = (RAW_CALLS.name,)
+ANSWERS = (RAW_CALLS.name, SHARED_CALLS.name)
 GROUPED_CALLS = (RAW_CALLS.name, GROUP_LINKS.name)
 DATASETS = (CATALOGUE.name,)
 SWEEPS = (SWEEP_RUNS.name,)
@@ -319,11 +321,11 @@ class Study:
 
     async def call(self, call_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """One call with its request, answer and attempts. Raises NotFound."""
-        return await self.queries.call(_id(call_id), as_of=await self.shown(as_of, at_least, reads=CALLS))
+        return await self.queries.call(_id(call_id), as_of=await self.shown(as_of, at_least, reads=ANSWERS))
 
     async def attempts(self, call_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """The attempts of one call, in order. Raises NotFound."""
-        return await self.queries.attempts(_id(call_id), as_of=await self.shown(as_of, at_least, reads=CALLS))
+        return await self.queries.attempts(_id(call_id), as_of=await self.shown(as_of, at_least, reads=ANSWERS))
 
     async def history(self, kind: str, entity_id: UUID | str) -> Json:
         """Every event of one thing, in order, with its decoded fact. Raises NotFound."""

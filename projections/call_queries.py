@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from application.recover_calls import OpenCall
-from domain.calls import Modality
+from domain.calls import Modality, text_at
 from domain.errors import NotFound, Rejected
 from projections.paging import Page, at_position, checked_limit, key_of, last_counted, page_of
 from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
@@ -102,26 +102,31 @@ class CallQueries:
         return page_of(rows, limit, as_of, lambda row: (row["created_at"], row["position"]))
 
     async def call(self, call_id: UUID, *, as_of: int | None = None) -> Row:
-        """One call with `request`, `response`, `text`, `prompt` and `attempts_made`. Raises NotFound."""
-        row = await self._reader.row(
-            f"SELECT {ITEM}, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS request, "  # noqa: S608
-            f"CASE WHEN c.outcome = 'success' AND c.response_is_json THEN answered.body END AS response "
-            f"FROM {_calls(as_of)} c {BODIES} WHERE c.call_id = %(call_id)s",
-            {"call_id": call_id, "as_of": as_of},
-        )
+        """One call with `request`, `response`, `text`, `prompt` and `attempts_made`. Raises NotFound.
+
+        For who was answered by another's call, it is that call's, and `source_call_id` and `how` tell so.
+        """
+        row = await self._own_call(call_id, as_of)
+        shared: Row = {"source_call_id": None, "how": None}
+        if row is None:
+            found = await self._shared_call(call_id, as_of)
+            if found is not None:
+                row, shared = await self._own_call(found["source_call_id"], as_of), found
         if row is None:
             raise NotFound(f"There is no call {call_id}{at_position(as_of)}")
+        paid_for = row["call_id"]
+        row |= shared
         request, response = _json(row.pop("request")), _json(row.pop("response"))
         text_path = row.pop("text_path")
         row |= {"request": request, "response": response, "prompt": prompt_preview(request)}
         row["text"] = None if text_path is None else text_at(response, text_path)
-        row["attempts_made"] = await self._attempts(call_id, as_of)
+        row["attempts_made"] = await self._attempts(paid_for, as_of)
         return row
 
     async def attempts(self, call_id: UUID, *, as_of: int | None = None) -> list[Row]:
         """The attempts of one call, in order. Raises NotFound."""
-        await self.call(call_id, as_of=as_of)
-        return await self._attempts(call_id, as_of)
+        attempts: list[Row] = (await self.call(call_id, as_of=as_of))["attempts_made"]
+        return attempts
 
     async def open_calls(self) -> Sequence[OpenCall]:
         """Calls that have neither ended nor been found in doubt, oldest first."""
@@ -131,6 +136,31 @@ class CallQueries:
             {},
         )
         return [OpenCall(row["call_id"], row["process"]) for row in rows]
+
+    async def last_answered(self, request_hash: str) -> UUID | None:
+        """The call that answered a request last."""
+        row = await self._reader.row(
+            "SELECT call_id FROM projections.calls WHERE request_hash = %(request_hash)s AND outcome = 'success' "
+            "ORDER BY ended_position DESC LIMIT 1",
+            {"request_hash": request_hash},
+        )
+        return None if row is None else row["call_id"]
+
+    async def _own_call(self, call_id: UUID, as_of: int | None) -> Row | None:
+        return await self._reader.row(
+            f"SELECT {ITEM}, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS request, "  # noqa: S608
+            f"CASE WHEN c.outcome = 'success' AND c.response_is_json THEN answered.body END AS response "
+            f"FROM {_calls(as_of)} c {BODIES} WHERE c.call_id = %(call_id)s",
+            {"call_id": call_id, "as_of": as_of},
+        )
+
+    async def _shared_call(self, call_id: UUID, as_of: int | None) -> Row | None:
+        return await self._reader.row(
+            "SELECT call_id, source_call_id, how, created_at, actor, process, correlation_id, metadata, position "
+            "FROM projections.shared_calls WHERE call_id = %(call_id)s AND position <= %(position)s "
+            "ORDER BY version DESC, place LIMIT 1",
+            {"call_id": call_id, "position": last_counted(as_of)},
+        )
 
     async def _attempts(self, call_id: UUID, as_of: int | None) -> list[Row]:
         return await self._reader.rows(
@@ -194,18 +224,6 @@ def _json_escape(char: str) -> str:
 
 def _json(body: bytes | None) -> Any:
     return None if body is None else msgspec.json.decode(body)
-
-
-def text_at(response: Any, path: Sequence[str]) -> str | None:
-    """The text at a path of member names and list indexes; None where there is none."""
-    for step in path:
-        if isinstance(response, dict):
-            response = response.get(step)
-        elif isinstance(response, list) and step.isdecimal() and int(step) < len(response):
-            response = response[int(step)]
-        else:
-            return None
-    return response if isinstance(response, str) else None
 
 
 def prompt_preview(request: Any) -> str | None:

@@ -23,6 +23,7 @@ from infrastructure.settings import read_settings
 from infrastructure.table_files import read_table
 from interfaces.as_of import AsOf
 from interfaces.composition import open_study
+from interfaces.duration import seconds_of
 from interfaces.study import Json
 from interfaces.study import Study as Wired
 
@@ -92,8 +93,14 @@ class AsyncStudy:
         attempts: int | None = None,
         attempt_timeout_seconds: float | None = None,
         call_timeout_seconds: float | None = None,
+        share: bool = True,
+        cache: str | float | None = None,
     ) -> Answer:
-        """Ask a model; the answer is durable before it is returned. Raises Rejected, ProviderFailed, Unavailable."""
+        """Ask a model; the answer is durable before it is returned. Raises Rejected, ProviderFailed, Unavailable.
+
+        share: wait for the same request that is under way, instead of calling once more
+        cache: take an answer that the same request got within this time, seconds or "1h"; needs temperature 0 or a seed
+        """
         question = Question(
             prompt=prompt,
             messages=tuple(messages),
@@ -108,6 +115,8 @@ class AsyncStudy:
             attempts=attempts,
             attempt_timeout_seconds=attempt_timeout_seconds,
             call_timeout_seconds=call_timeout_seconds,
+            share=share,
+            cache_seconds=None if cache is None else seconds_of(cache, "cache"),
         )
         return (await self._wired.ask(question, self._wired.context()))[0]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from interfaces.cli.command import Invocation, as_of_option, moment, study_command
+from interfaces.duration import seconds_of
 
 if TYPE_CHECKING:
     from application.ask_model import Answer, Question
@@ -31,6 +32,8 @@ PROMPT_KEYS = {
     "attempts": "attempts",
     "attempt_timeout_s": "attempt_timeout_seconds",
     "call_timeout_s": "call_timeout_seconds",
+    "share": "share",
+    "cache": "cache_seconds",
 }
 
 
@@ -41,6 +44,7 @@ def add_to(study: click.Group) -> None:
         "ask",
         examples='study ask "Name three primes"\n'
         'study ask "Name three primes" --provider openai --model gpt-4o-mini -n 5 --group batch/primes\n'
+        'study ask "Name three primes" --temperature 0 --cache 1h\n'
         "study ask --file prompts.jsonl --json > answers.json",
     )(ask)
     study_command(
@@ -58,6 +62,15 @@ def add_to(study: click.Group) -> None:
     study_command(study, "providers", examples="study providers --models")(providers)
 
 
+def _duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    from domain.errors import Rejected
+
+    try:
+        return None if value is None else seconds_of(value, "cache")
+    except Rejected as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.argument("prompt", required=False)
 @click.option("--file", type=click.Path(path_type=Path), help='One {"prompt": …} or {"messages": […]} a line.')
 @click.option("--provider", help="azure, openai, hyperbolic or local; without it, the first that is configured.")
@@ -71,6 +84,16 @@ def add_to(study: click.Group) -> None:
 @click.option("--attempts", type=int, help="How often to try; STUDY_CHAT_ATTEMPTS.")
 @click.option("--attempt-timeout", "attempt_timeout_seconds", type=float, metavar="S", help="STUDY_ATTEMPT_TIMEOUT_S.")
 @click.option("--call-timeout", "call_timeout_seconds", type=float, metavar="S", help="STUDY_CALL_TIMEOUT_S.")
+@click.option(
+    "--no-share", "share", flag_value=False, default=True, help="Call even while the same request is under way."
+)
+@click.option(
+    "--cache",
+    "cache_seconds",
+    metavar="TTL",
+    callback=_duration,
+    help="Take an answer that the same request got within 90 (seconds), 10m, 1h, 7d; needs temperature 0 or a seed.",
+)
 def ask(invocation: Invocation, prompt: str | None, file: Path | None, group: str | None, **options: Any) -> None:
     """Ask a model. The call is recorded before it is made, and its answer before you see it."""
     from application.ask_model import Question
@@ -97,6 +120,10 @@ def _show_answers(answers: list[dict[str, Any]]) -> None:
         click.echo(answer["text"] or "(the answer has no text)")
         tokens = answer["tokens"]["total"]
         about = f"{answer['provider']}/{answer['model']}, {answer['latency_ms']:.0f} ms, {tokens or '?'} tokens"
+        if answer["shared_with"] is not None:
+            about += f", shared with call {answer['shared_with']}"
+        if answer["cached"]:
+            about += ", from the cache"
         where = (
             f"study call {answer['call_id']}"
             if answer["position"] is not None
@@ -126,6 +153,8 @@ def _read_prompts(file: Path, options: dict[str, Any], place: "GroupPlace | None
             named = {PROMPT_KEYS[key]: value for key, value in given.items()}
             if "group" in named:
                 named["group"] = group_place(named["group"])
+            if "cache_seconds" in named:
+                named["cache_seconds"] = seconds_of(msgspec.convert(named["cache_seconds"], str | float), "cache")
             questions[number] = msgspec.convert({**options, "group": place, **named}, Question)
         except (msgspec.DecodeError, Rejected) as error:
             raise Rejected(f"{file}, line {number}: {error}", fields=("file",)) from None
@@ -232,6 +261,8 @@ def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
 
     found = invocation.run(work)
     plain = (
+        "how",
+        "source_call_id",
         "status",
         "provider",
         "model",

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Answer, Question
 from application.group_calls import GroupPlace
+from interfaces.duration import seconds_of
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
 from interfaces.http.problems import problem_responses
 
@@ -49,6 +50,18 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    share: Annotated[
+        bool, Meta(description="Wait for the same request that is under way, instead of calling once more.")
+    ] = True
+    cache: Annotated[
+        float | str | None,
+        Meta(
+            description=(
+                "Take an answer that the same request got within this time: seconds, or 10m, 1h, 7d. "
+                "Needs temperature 0 or a seed."
+            )
+        ),
+    ] = None
 
     def question(self) -> Question:
         """As the use case takes it."""
@@ -67,6 +80,8 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             attempts=self.attempts,
             attempt_timeout_seconds=self.attempt_timeout_s,
             call_timeout_seconds=self.call_timeout_s,
+            share=self.share,
+            cache_seconds=None if self.cache is None else seconds_of(self.cache, "cache"),
         )
 
 
@@ -80,7 +95,10 @@ class TokenCounts(Struct, frozen=True, kw_only=True):
 
 
 class CallAnswer(Struct, frozen=True, kw_only=True):
-    """A call with its answer, which is durable at `position`."""
+    """A call with its answer, which is durable at `position`.
+
+    shared_with: the call under way that was joined, whose answer this is. cached: an earlier answer was given again.
+    """
 
     call_id: UUID
     status: str
@@ -200,6 +218,8 @@ def _answer(answer: Answer) -> CallAnswer:
         attempts=answer.attempts,
         finish_reason=answer.finish_reason,
         position=answer.position,
+        shared_with=answer.shared_with,
+        cached=answer.cached,
     )
 
 

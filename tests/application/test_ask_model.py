@@ -1,18 +1,17 @@
 import asyncio
-import random
 from uuid import UUID
 
 import pytest
 
-from application.ask_model import AskModel, Question
-from application.call_provider import AttemptPolicy, CallProvider
-from application.group_calls import GroupCalls, GroupPlace
+from application.ask_model import Question
+from application.group_calls import GroupPlace
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallFoundInDoubt, CallRequested
 from domain.errors import ProviderFailed, Rejected, Unavailable
 from domain.groups import GroupCreated, GroupMembersAdded
+from tests.support.asking import ask_model
 from tests.support.given_when_then import CONTEXT, ListStore, SteppingClock, notebook
-from tests.support.scripted_provider import Directory, ScriptedProvider, failure
+from tests.support.scripted_provider import ScriptedProvider, failure
 
 
 class Asking:
@@ -23,12 +22,7 @@ class Asking:
         self.clock = SteppingClock()
         self.notebook = notebook(self.store, self.clock)
         self.provider = ScriptedProvider(script, hangs=hangs)
-        self.ask = AskModel(
-            CallProvider(self.notebook, chance=random.Random(0)),
-            Directory(self.provider),
-            GroupCalls(self.notebook),
-            lambda: AttemptPolicy(attempts=attempts),
-        )
+        self.ask = ask_model(self.notebook, self.store, self.provider, attempts=attempts)
 
 
 async def test_an_answer_is_durable_before_the_caller_has_it() -> None:
@@ -249,12 +243,7 @@ async def test_a_mistake_in_a_providers_code_is_a_failure_without_its_text() -> 
 async def test_a_call_that_waits_for_its_place_is_neither_recorded_nor_timed() -> None:
     place = asyncio.Semaphore(1)
     asking = Asking()
-    asking.ask = AskModel(
-        CallProvider(asking.notebook, chance=random.Random(0), places=lambda _provider: place),
-        Directory(asking.provider),
-        GroupCalls(asking.notebook),
-        lambda: AttemptPolicy(attempts=1),
-    )
+    asking.ask = ask_model(asking.notebook, asking.store, asking.provider, places=lambda _provider: place)
     async with place:
         task = asyncio.create_task(asking.ask(Question(prompt="?"), CONTEXT))
         for _ in range(10):

@@ -13,6 +13,7 @@ from application.embed_texts import CachedVector, EmbedTexts, TextsToEmbed
 from application.group_calls import GroupCalls, GroupPlace
 from application.providers import PreparedRequest, ProviderAnswer
 from application.replay_journal import ReplayJournal
+from application.share_calls import ShareCalls
 from domain.calls import CallAnswered, CallRequested, CallServedFromCache
 from domain.errors import ProviderFailed, Rejected
 from domain.groups import GroupMembersAdded
@@ -57,7 +58,7 @@ class Embedding:
         book = notebook(self.store, journal=self.journal)
         self.embed = EmbedTexts(
             book,
-            CallProvider(book, chance=random.Random(0)),
+            ShareCalls(book, CallProvider(book, chance=random.Random(0))),
             Directory(self.provider),
             ReadBackCache(self.store),
             GroupCalls(book),

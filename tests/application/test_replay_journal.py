@@ -1,23 +1,21 @@
 """What happens to a call whose store goes away after its request was stored."""
 
 import asyncio
-import random
 from uuid import UUID
 
 import pytest
 
-from application.ask_model import AskModel, Question
-from application.call_provider import AttemptPolicy, CallProvider
-from application.group_calls import GroupCalls
+from application.ask_model import Question
 from application.ports import Append, NewEvent, Unacknowledged
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from application.replay_journal import Replayed, ReplayJournal
 from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallFoundInDoubt, CallRequested
 from domain.errors import ProviderFailed, Unavailable
 from domain.events import Fact
+from tests.support.asking import ask_model
 from tests.support.facts import ENVELOPE, EXAMPLES
 from tests.support.given_when_then import CONTEXT, START, ListJournal, ListStore, notebook
-from tests.support.scripted_provider import Directory, ScriptedProvider, failure
+from tests.support.scripted_provider import ScriptedProvider, failure
 
 ONE = UUID(int=1)
 REQUESTED = next(fact for fact in EXAMPLES if isinstance(fact, CallRequested))
@@ -33,12 +31,7 @@ class Outage:
         self.journal = ListJournal()
         self.provider = ScriptedProvider(script, hangs=hangs)
         book = notebook(self.store, journal=self.journal)
-        self.ask = AskModel(
-            CallProvider(book, chance=random.Random(0)),
-            Directory(self.provider),
-            GroupCalls(book),
-            lambda: AttemptPolicy(attempts=3),
-        )
+        self.ask = ask_model(book, self.store, self.provider)
         self.replay = ReplayJournal(self.store, self.journal)
         send = self.provider.send
 

@@ -1,4 +1,3 @@
-import random
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -6,8 +5,6 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from application.ask_model import AskModel
-from application.call_provider import AttemptPolicy, CallProvider
 from application.group_calls import GroupCalls
 from application.keep_artifact import KeepArtifact
 from application.ports import Claim, ClaimHeld
@@ -29,8 +26,9 @@ from domain.sweeps import (
     sweep_id_of,
 )
 from infrastructure.table_files import ColumnarFiles
+from tests.support.asking import ask_model
 from tests.support.given_when_then import CONTEXT, ListStore, notebook
-from tests.support.scripted_provider import Directory, ScriptedProvider, failure
+from tests.support.scripted_provider import ScriptedProvider, failure
 
 TEXTS = tuple(f"text {number}" for number in range(30))
 LABELS = tuple("abc"[number // 10] for number in range(30))
@@ -78,8 +76,7 @@ class Sweeping:
         self.provider = provider or ScriptedProvider()
         book = notebook(self.store)
         groups = GroupCalls(book)
-        calls = CallProvider(book, chance=random.Random(0))
-        ask = AskModel(calls, Directory(self.provider), groups, lambda: AttemptPolicy(attempts=1))
+        ask = ask_model(book, self.store, self.provider, attempts=1)
         self.run = RunSweep(
             book,
             groups,

@@ -23,7 +23,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from application.ports import Payload
 from domain.artifacts import ArtifactKept
-from domain.calls import CallCancelled, CallFoundInDoubt, CallRequested, VectorBlock
+from domain.calls import CallCancelled, CallFoundInDoubt, CallJoined, CallRequested, CallServedFromCache, VectorBlock
 from domain.datasets import DatasetImported, VectorsImported
 from domain.events import Fact
 from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupLinked, GroupMembersAdded, Member
@@ -145,6 +145,8 @@ class Histories(RuleBasedStateMachine):
         """So that every rule has something to go on with from the start."""
         self.calls_are_requested(count=1, provider="openai")
         self.an_embedding_is_requested(rows=[0, 1, 0])
+        self.a_call_is_joined(number=0, joins=2)
+        self.earlier_answers_are_given_again(number=0)
         self.a_group_is_created(group_type="run")
         self.a_dataset_is_imported(named_first=False, names=1)
         self.vectors_are_imported()
@@ -206,6 +208,23 @@ class Histories(RuleBasedStateMachine):
         self.happens(
             call_id, CallCancelled(attempts=attempts, reason="left", total_ms=1.0) if cancelled else failed(attempts)
         )
+
+    @precondition(lambda self: self.known.calls)
+    @rule(number=which, joins=st.integers(1, 2))
+    def a_call_is_joined(self, number: int, joins: int) -> None:
+        """And perhaps another one, when the first comes to nothing."""
+        joiner_id, calls = self.new_id(), self.known.calls
+        joined = [replace(BY_TYPE[CallJoined], call_id=calls[(number + more) % len(calls)]) for more in range(joins)]
+        self.known.calls.append(joiner_id)
+        self.happens(joiner_id, *joined)
+
+    @precondition(lambda self: len(self.known.calls) > 1)
+    @rule(number=which)
+    def earlier_answers_are_given_again(self, number: int) -> None:
+        served_id, calls = self.new_id(), self.known.calls
+        sources = (calls[number % len(calls)], calls[(number + 1) % len(calls)])
+        self.known.calls.append(served_id)
+        self.happens(served_id, replace(BY_TYPE[CallServedFromCache], call_ids=sources))
 
     @precondition(lambda self: self.calls)
     @rule(number=which)
@@ -391,7 +410,7 @@ def test_the_comparison_is_complete(database: Database) -> None:
         one = UUID(int=1)
         past.log.write(one, requested())
         past.follower.catch_up()
-        past.compare(Known([one], ["00" * 32], {one: ("run", "r")}, [one], [one], [one, "name"]), [1])
+        past.compare(Known([one, UUID(int=2)], ["00" * 32], {one: ("run", "r")}, [one], [one], [one, "name"]), [1])
         tables = {table.name for model in READ_MODELS for table in model.tables}
         assert past.redirect.tables_read == tables
     finally:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from application.notebook import Context, Notebook
 from application.ports import Append, AppendConflict, Claim, ClaimHeld, JournalFile, NewEvent, Payload
+from domain.calls import CallAnswered, CallRequested
 from domain.errors import Unavailable
 from domain.events import Envelope, Fact, RecordedEvent
 
@@ -90,6 +91,16 @@ class ListStore:
 
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         return self.payloads.get((stream_id, version, part))
+
+    async def last_answered(self, request_hash: str, *, at_least: int) -> UUID | None:
+        """The port AnsweredRequests: every answer shows at once."""
+        asked = {
+            event.stream_id
+            for event in self.events
+            if isinstance(event.fact, CallRequested) and event.fact.request_hash == request_hash
+        }
+        answered = [event for event in self.events if isinstance(event.fact, CallAnswered) and event.stream_id in asked]
+        return answered[-1].stream_id if answered else None
 
     def page(self, *, after: int, limit: int, until: int | None = None) -> list[RecordedEvent]:
         last = len(self.events) if until is None else until

@@ -1,0 +1,282 @@
+"""Identical requests in flight share one call: the first one's, whose answer all of them get.
+
+Within a process they wait for each other; between processes the claim on the request decides who calls. It is taken in
+the append that makes the request durable and given up in the one that ends the call, or stolen from a dead process.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+
+from application.call_provider import CallIntent, CallProvider, CompletedCall, provider_failed
+from application.notebook import Context, Notebook
+from application.ports import Claim, ClaimHeld, NewEvent
+from application.providers import Provider
+from application.stored_answers import end_of, stored_answer
+from domain.calls import CallAnswered, CallFailed, CallJoined
+from domain.errors import ProviderFailed, Unavailable
+
+FIRST_LOOK_SECONDS = 0.01
+LONGEST_LOOK_SECONDS = 0.2
+CLAIM_SECONDS = 1.0  # how often who waits for another process's call tries to take it over
+
+MemberOf = Callable[[UUID], NewEvent]
+Outcome = CompletedCall | ProviderFailed | Unavailable | None
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """An answer as it is given to one who asked: from a call of its own, a shared one, or an earlier one.
+
+    call_id: of the one who asked; `source` is the call that was paid for.
+    position: where all that concerns this answer is stored, None while some of it waits in the journal.
+    """
+
+    call_id: UUID
+    source: CompletedCall
+    position: int | None
+    shared: bool = False
+    cached: bool = False
+
+
+class ShareCalls:
+    """Makes calls, each once however many ask for it at the same time. Instances are shared by all tasks."""
+
+    def __init__(self, notebook: Notebook, call_provider: CallProvider) -> None:
+        self._notebook = notebook
+        self._call_provider = call_provider
+        self._flights: dict[str, _Flight] = {}
+
+    async def __call__(
+        self,
+        provider: Provider,
+        intent: CallIntent,
+        context: Context,
+        *,
+        share: bool = True,
+        member_of: MemberOf | None = None,
+    ) -> Given:
+        """Call the provider, or wait for the same call that is under way. Raises ProviderFailed, Unavailable.
+
+        member_of: the event that puts the call that answers into a group.
+        """
+        request = _Request(self._notebook, provider, intent, context, member_of)
+        if not share:
+            return await self._call(request, None)
+        while True:
+            flight = self._flights.get(intent.request_hash)
+            given = await (self._lead(request) if flight is None else self._follow(request, flight))
+            if given is not None:
+                return given
+
+    async def _call(self, request: "_Request", claim: Claim | None) -> Given:
+        call_id = self._notebook.ids.new() if claim is None else claim.holder
+        done = await self._call_provider(
+            request.provider,
+            request.intent,
+            request.context,
+            call_id=call_id,
+            companions=request.companions(call_id),
+            claim=claim,
+            requested=None if claim is None else lambda: self._is_ours(request, call_id),
+        )
+        return Given(call_id=call_id, source=done, position=done.position)
+
+    async def _lead(self, request: "_Request") -> Given:
+        """Ask for all that come meanwhile. If we leave, one of them takes over: that is our affair alone."""
+        key = request.intent.request_hash
+        self._flights[key] = _Flight()
+        outcome: Outcome = None
+        try:
+            given = await self._call_or_wait(request)
+            outcome = given.source
+            return given
+        except _Overdue:
+            raise
+        except (ProviderFailed, Unavailable) as error:
+            outcome = error
+            raise
+        finally:
+            self._flights.pop(key).land(outcome)
+
+    async def _call_or_wait(self, request: "_Request") -> Given:
+        """Call, unless another process does already: then wait for its answer, and take over if none comes."""
+        while True:
+            if request.joined is not None:
+                outcome = await self._look_for_a_while(request, request.joined.owner)
+                if outcome is not None:
+                    return await request.given(request.joined, outcome)
+            claim = Claim(key=f"call:{request.intent.request_hash}", holder=self._notebook.ids.new())
+            try:
+                return await self._call(request, claim)
+            except ClaimHeld as held:
+                claim = Claim(key=claim.key, holder=held.holder)
+            except Unavailable:
+                if request.joined is None:
+                    raise
+                continue  # what we wait for goes on without the store, and is told when it is back
+            await self._wait_for(request, claim)
+
+    async def _wait_for(self, request: "_Request", held: Claim) -> None:
+        if await end_of(self._notebook.store, held.holder) is not None:
+            await self._notebook.free(held)  # it ended while the store was away, or gave the claim up just now
+        elif request.joined is None or request.joined.owner != held.holder:
+            await request.join(held.holder)
+            self._tell(request, held.holder)
+
+    async def _look_for_a_while(self, request: "_Request", owner: UUID) -> CompletedCall | ProviderFailed | None:
+        """What a call came to; None if that is nothing, or nothing yet."""
+        store, clock = self._notebook.store, self._notebook.clock
+        until, pause = clock.monotonic() + CLAIM_SECONDS, FIRST_LOOK_SECONDS
+        while True:
+            with suppress(Unavailable):
+                event = await end_of(store, owner)
+                if event is not None:
+                    match event.fact:
+                        case CallAnswered():
+                            return await stored_answer(store, event, event.fact)
+                        case CallFailed(attempts=attempts, error=error):
+                            return provider_failed(request.intent.prepared.provider, owner, attempts, error)
+                    return None
+            if request.seconds_left <= 0:
+                raise request.overdue(owner)
+            if clock.monotonic() >= until:
+                return None
+            await clock.sleep(pause)
+            pause = min(pause * 2, LONGEST_LOOK_SECONDS)
+
+    async def _follow(self, request: "_Request", flight: "_Flight") -> Given | None:
+        """Wait for what another task leads; None if it left."""
+        owner = await asyncio.shield(flight.owner)
+        if owner is not None:
+            await request.join(owner)
+            try:
+                async with asyncio.timeout(request.seconds_left):
+                    await asyncio.shield(flight.outcome)
+            except TimeoutError:
+                raise request.overdue(owner) from None
+        outcome = await asyncio.shield(flight.outcome)
+        if isinstance(outcome, Unavailable):
+            raise Unavailable(str(outcome))
+        return None if outcome is None or request.joined is None else await request.given(request.joined, outcome)
+
+    def _is_ours(self, request: "_Request", call_id: UUID) -> None:
+        request.joined = None
+        self._tell(request, call_id)
+
+    def _tell(self, request: "_Request", owner: UUID) -> None:
+        """Tell who follows us whose call it is. Those that waited for another call come again, and join this one."""
+        key = request.intent.request_hash
+        if self._flights[key].owner.done():
+            self._flights[key].land(None)
+            self._flights[key] = _Flight()
+        self._flights[key].owner.set_result(owner)
+
+
+class _Flight:
+    """What the tasks of this process that ask the same wait for: whose call it is, and what it comes to."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.owner: asyncio.Future[UUID | None] = loop.create_future()
+        self.outcome: asyncio.Future[Outcome] = loop.create_future()
+
+    def land(self, outcome: Outcome) -> None:
+        """It is over; without an outcome if whoever led it left."""
+        if not self.owner.done():
+            self.owner.set_result(None)
+        self.outcome.set_result(outcome)
+
+
+class _Joined(NamedTuple):
+    """Which call is waited for, in whose name, and where that is recorded."""
+
+    owner: UUID
+    joiner_id: UUID
+    version: int
+    position: int
+
+
+class _Request:
+    """One who asks: what, for whom, which call they wait for if any, and how long they still would."""
+
+    def __init__(
+        self,
+        notebook: Notebook,
+        provider: Provider,
+        intent: CallIntent,
+        context: Context,
+        member_of: MemberOf | None,
+    ) -> None:
+        self.provider = provider
+        self.intent = intent
+        self.context = context
+        self.joined: _Joined | None = None
+        self._notebook = notebook
+        self._member_of = member_of
+        self._until = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the time that a call of our own might have taken since we joined the first one."""
+        return self._until - self._notebook.clock.monotonic()
+
+    def companions(self, call_id: UUID) -> tuple[NewEvent, ...]:
+        """What lands with a call of our own: its place in the group, and that it takes over what we waited for."""
+        member = () if self._member_of is None else (self._member_of(call_id),)
+        if self.joined is None:
+            return member
+        taking_over = self._joining(self.joined.joiner_id, self.joined.version + 1, call_id, took_over=True)
+        return (*member, taking_over)
+
+    async def join(self, owner: UUID) -> _Joined:
+        """Record that we wait for a call, unless it is recorded already."""
+        if self.joined is None or self.joined.owner != owner:
+            joiner_id, version = (
+                (self._notebook.ids.new(), 1)
+                if self.joined is None
+                else (self.joined.joiner_id, self.joined.version + 1)
+            )
+            position = await self._notebook.write(self._joining(joiner_id, version, owner))
+            if self.joined is None:
+                self._until = self._notebook.clock.monotonic() + self.intent.policy.call_timeout_seconds
+            self.joined = _Joined(owner, joiner_id, version, position)
+        return self.joined
+
+    async def given(self, joined: _Joined, outcome: CompletedCall | ProviderFailed) -> Given:
+        """Another's answer as ours. Raises the other's failure; either way its call gets our place in the group."""
+        position: int | None = joined.position
+        if self._member_of is not None:
+            position = await self._notebook.write_or_keep(self._member_of(joined.owner))
+        if isinstance(outcome, ProviderFailed):
+            raise ProviderFailed(str(outcome), call_id=outcome.call_id)
+        stored = None if position is None or outcome.position is None else max(position, outcome.position)
+        return Given(call_id=joined.joiner_id, source=outcome, position=stored, shared=True)
+
+    def overdue(self, owner: UUID) -> "_Overdue":
+        """What a caller is told who has waited for as long as a call of their own might have taken."""
+        return _Overdue(
+            f"Call {owner}, which asks the same and was joined, has not ended within the "
+            f"{self.intent.policy.call_timeout_seconds:g} s that a call may take; ask again, or without sharing",
+            call_id=str(owner),
+        )
+
+    def _joining(self, joiner_id: UUID, version: int, owner: UUID, *, took_over: bool = False) -> NewEvent:
+        prepared = self.intent.prepared
+        fact = CallJoined(
+            call_id=owner,
+            modality=self.intent.modality,
+            provider=prepared.provider,
+            model=prepared.model,
+            request_hash=self.intent.request_hash,
+            metadata=self.intent.metadata,
+            took_over=took_over,
+        )
+        return self._notebook.entry(self.context, joiner_id, version, fact, because_of=owner)
+
+
+class _Overdue(ProviderFailed):
+    """Whoever waits for a call has waited as long as a call of their own might have taken."""

@@ -1,0 +1,31 @@
+"""The use case that asks, wired over a list store as the composition wires it over the real one."""
+
+import random
+from contextlib import nullcontext
+
+from application.ask_model import AskModel
+from application.call_provider import AttemptPolicy, CallProvider, Places
+from application.group_calls import GroupCalls
+from application.notebook import Notebook
+from application.reuse_answers import ReuseAnswers
+from application.share_calls import ShareCalls
+from tests.support.given_when_then import ListStore
+from tests.support.scripted_provider import Directory, ScriptedProvider
+
+
+def ask_model(
+    book: Notebook,
+    store: ListStore,
+    provider: ScriptedProvider,
+    *,
+    attempts: int = 3,
+    places: Places = lambda _provider: nullcontext(),
+) -> AskModel:
+    """Asks this provider."""
+    return AskModel(
+        ShareCalls(book, CallProvider(book, chance=random.Random(0), places=places)),
+        ReuseAnswers(book, store),
+        Directory(provider),
+        GroupCalls(book),
+        lambda: AttemptPolicy(attempts=attempts),
+    )
