@@ -24,12 +24,14 @@ def test_a_script_asks_embeds_sweeps_and_looks_back(database: Database, tmp_path
         assert study.sweep(
             embedded, texts=TEXTS, labels=list("ttbbbt"), k=range(2, 4), restarts=2, pca_dim=3
         ).sweep_id == (sweep.sweep_id)
+        cached = [study.ask("Rome?", provider="local", seed=1, cache="10m", share=False).cached for _ in range(2)]
         report = study.report(sweep.sweep_id, tmp_path / "report.html")
         calls = study.calls(group="batch/cities")
         history = study.history("call", answer.call_id)
         assert study.call(answer.call_id)["text"] == answer.text
     assert embedded.vectors.shape == (6, 512)
     assert embedded.vectors.dtype == np.float32
+    assert cached == [False, True]
     assert not embedded.cached.any()
     assert again.cached.all()
     assert np.array_equal(again.vectors, embedded.vectors[::-1])

@@ -104,6 +104,8 @@ class MisbehavingServer:
         self._log = log
         self._lock = threading.Lock()
         self._ready = threading.Event()
+        self._may_answer = threading.Event()
+        self._may_answer.set()
         self._listening = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.port: int = self._listening.getsockname()[1]
         self.root = f"http://127.0.0.1:{self.port}"
@@ -138,6 +140,14 @@ class MisbehavingServer:
         """Decide by the request and its number, counted from 0."""
         self._rule = rule
 
+    def hold(self) -> None:
+        """Write requests down, but answer none before `release`."""
+        self._may_answer.clear()
+
+    def release(self) -> None:
+        """Answer what is held."""
+        self._may_answer.set()
+
     def run_for_ever(self) -> None:
         """Serve in this thread until the process ends."""
         self._serve()
@@ -160,6 +170,8 @@ class MisbehavingServer:
         try:
             while (request := await _read_request(reader)) is not None:
                 behaviour = self._record(request)
+                while not self._may_answer.is_set():
+                    await asyncio.sleep(0.01)
                 if not await _answer(request, behaviour, reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):

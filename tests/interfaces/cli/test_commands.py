@@ -100,6 +100,22 @@ def test_a_file_of_prompts_keeps_its_order_and_its_failures(study_here: Study, t
     assert items[6]["call_id"] is not None
 
 
+def test_an_earlier_answer_is_asked_for_with_a_time(study_here: Study, tmp_path: Path) -> None:
+    words = ("ask", "The cat sat.", "--temperature", "0", "--json")
+    first = study_here(*words, "--no-share").document
+    again = study_here(*words, "--cache", "1h").document
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "The cat sat.", "cache": "10m", "share": false}\n')
+    lines = study_here("ask", "--file", str(tmp_path / "prompts.jsonl"), *words[2:]).document["items"]
+    assert [each["cached"] for each in (first, again, *lines)] == [False, True, True]
+    shown = study_here("call", again["call_id"]).out
+    assert first["call_id"] in shown
+    assert first["text"] in shown
+    assert study_here("history", "call", again["call_id"]).code == 0
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "?", "cache": [1]}\n')
+    for wrong in ((*words, "--cache", "soon"), ("ask", "?", "--cache", "1h"), ("ask", "--file", "prompts.jsonl")):
+        assert study_here(*wrong).code == 2, wrong
+
+
 def test_a_line_of_a_file_overrides_the_options(study_here: Study, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"prompt": "Rome", "n": 2, "group": "batch/lines"}\n\n{"prompt": ""}\n', encoding="utf-8-sig")

@@ -40,6 +40,32 @@ def test_an_answer_has_the_promised_shape_and_can_be_read_back_at_once(http: htt
     assert [event["event"] for event in events] == ["call.requested.v1", "call.answered.v1"]
 
 
+def test_an_earlier_answer_is_given_again_to_who_asks_for_it(http: httpx.Client) -> None:
+    first = ask(http, "The cat sat.", temperature=0, cache="1h")
+    again = ask(http, "The cat sat.", temperature=0, cache=3600, share=False)
+    assert [(answer["cached"], answer["text"]) for answer in (first, again)] == [
+        (False, first["text"]),
+        (True, first["text"]),
+    ]
+    shown = http.get(f"/api/calls/{again['call_id']}", params={"at_least": again["position"]}).json()
+    assert (shown["how"], shown["source_call_id"], shown["text"]) == ("cached", first["call_id"], first["text"])
+    events = http.get(f"/api/calls/{again['call_id']}/events").json()["items"]
+    assert [event["event"] for event in events] == ["call.served_from_cache.v1"]
+    assert len(http.get("/api/calls", params={"at_least": again["position"]}).json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [({"cache": "1h"}, "temperature"), ({"cache": "soon", "seed": 1}, "cache"), ({"cache": 0, "seed": 1}, "cache")],
+)
+def test_a_cache_that_makes_no_sense_is_refused_by_its_field(
+    http: httpx.Client, more: dict[str, Any], field: str
+) -> None:
+    refused = http.post("/api/calls", json={"prompt": "The cat sat.", **LOCAL, **more})
+    assert refused.status_code == 400
+    assert field in refused.json()["fields"]
+
+
 def test_several_samples_are_several_calls(http: httpx.Client) -> None:
     answers = ask(http, "The cat sat.", n=3)["items"]
     assert len({answer["call_id"] for answer in answers}) == 3
