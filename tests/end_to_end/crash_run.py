@@ -1,7 +1,9 @@
 """Kill a process that makes calls, again and again, and reconcile what everybody saw.
 
     python -m tests.end_to_end.crash_run --calls 2000 --kills 20 --outages 5
+    python -m tests.end_to_end.crash_run --calls 10000 --kills 3 --outages 2 --trouble 0.2 0.05 0.05
 
+Trouble is the share of requests that fail and may be tried again, that fail for good, and that are never answered.
 An outage is a crash of Postgres itself, which stays away for a short or a long while: longer than the store is tried.
 The provider is a process of its own that logs each request before it answers; the caller logs each answer it gets.
 Printed at the end: what the server saw, what the caller saw and what the store holds.
@@ -25,8 +27,8 @@ from typing import Any
 import psycopg
 
 from application.ask_model import Question
-from domain.calls import CallRequested
-from domain.errors import StudyError
+from domain.calls import CallAnswered, CallAttemptFailed, CallRequested
+from domain.errors import ProviderFailed, StudyError
 from infrastructure.event_store import group_commit
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.journal_state import waiting_files
@@ -54,18 +56,13 @@ def caller(answers: Path, calls: int) -> None:
 
                 async def one(prompt: str) -> None:
                     async with places:
-                        (answer,) = await study.ask(Question(prompt=prompt), study.context())
-                        log.write(
-                            json.dumps(
-                                {
-                                    "prompt": prompt,
-                                    "call_id": str(answer.call_id),
-                                    "text": answer.text,
-                                    "position": answer.position,
-                                }
-                            )
-                            + "\n"
-                        )
+                        line: dict[str, Any]
+                        try:
+                            (answer,) = await study.ask(Question(prompt=prompt), study.context())
+                            line = {"call_id": str(answer.call_id), "text": answer.text, "position": answer.position}
+                        except ProviderFailed as failure:
+                            line = {"call_id": failure.call_id, "text": None, "position": 0}
+                        log.write(json.dumps({"prompt": prompt, **line}) + "\n")
                         log.flush()
 
                 wanted = [prompt for number in range(calls) if (prompt := f"question {number}") not in seen]
@@ -83,6 +80,7 @@ def run(
     outages: int = 0,
     postgres: OwnServer | None = None,
     seed: int = 0,
+    trouble: tuple[float, float, float] = (0.02, 0.0, 0.0),
 ) -> dict[str, Any]:
     """Run the caller to its end through so many kills and outages, recover, and reconcile."""
     chance = random.Random(seed)
@@ -98,8 +96,9 @@ def run(
             str(seen),
             "--delay-ms",
             "20",
-            "--fail-rate",
-            "0.02",
+            *("--fail-rate", str(trouble[0])),
+            *("--permanent-rate", str(trouble[1])),
+            *("--hang-rate", str(trouble[2])),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -112,6 +111,7 @@ def run(
         "STUDY_HOME": str(folder),
         "OPENAI_BASE_URL": server.stdout.readline().strip(),
         "STUDY_IN_DOUBT_AFTER_S": str(LOOK_SECONDS),
+        "STUDY_ATTEMPT_TIMEOUT_S": "5" if trouble[2] else "60",
     }
     command = [sys.executable, "-m", "tests.end_to_end.crash_run", "--caller", str(answers), "--calls", str(calls)]
     killed = 0
@@ -168,38 +168,53 @@ def _recover(environment: dict[str, str]) -> int:
 
 
 def _reconcile(database_url: str, answers: Path, seen: Path) -> dict[str, Any]:
+    """What server, caller and store each know, and where they differ: every count with a name of trouble must be 0."""
     mapper = FactMapper()
     with psycopg.connect(database_url) as connection:
-        requested: Counter[str] = Counter()
-        for topic, state in connection.execute(
-            "SELECT topic, state FROM events.events WHERE topic = 'call.requested.v1'"
-        ).fetchall():
-            fact = mapper.decode(topic, state)[1]
-            assert isinstance(fact, CallRequested)
-            requested[fact.request.sha256] += 1
-        answered_twice = connection.execute(
-            "SELECT count(*) FROM (SELECT FROM events.events WHERE topic = 'call.answered.v1' "
-            "GROUP BY originator_id HAVING count(*) > 1) AS twice"
-        ).fetchall()[0][0]
-        statuses = dict(connection.execute("SELECT status, count(*) FROM study.raw_calls GROUP BY 1").fetchall())
-        texts = {
-            str(call_id): response["choices"][0]["message"]["content"]
-            for call_id, response in connection.execute(
-                "SELECT call_id, response_json FROM study.raw_calls WHERE status = 'success'"
-            ).fetchall()
-        }
+        body_of: dict[str, str] = {}
+        made: Counter[str] = Counter()  # by the request's bytes: attempts that are recorded with what came of them
+        answered: Counter[str] = Counter()
+        rows = connection.execute(
+            "SELECT originator_id, topic, state FROM events.events WHERE topic LIKE 'call.%%' "
+            "ORDER BY originator_id, originator_version"
+        )
+        for call_id, topic, state in rows:
+            match mapper.decode(topic, state)[1]:
+                case CallRequested(request=request):
+                    body_of[str(call_id)] = request.sha256
+                case CallAttemptFailed(error=error):
+                    made[body_of[str(call_id)]] += error.kind != "connection"
+                case CallAnswered():
+                    made[body_of[str(call_id)]] += 1
+                    answered[str(call_id)] += 1
+        found = connection.execute("SELECT call_id, status, response_json FROM study.raw_calls").fetchall()
+    requested = Counter(body_of.values())
+    status_of = {str(call_id): status for call_id, status, _ in found}
+    texts = {
+        str(call_id): body["choices"][0]["message"]["content"] for call_id, status, body in found if status == "success"
+    }
+    cut_off = Counter(body_of[call_id] for call_id, status in status_of.items() if status in ("in_doubt", "cancelled"))
     got = _lines(answers)
+    failures = [line for line in got if line["text"] is None]
     server = Counter(line["sha256"] for line in _lines(seen))
+    statuses = Counter(status_of.values())
     return {
         "server_saw_requests": server.total(),
         "server_saw_without_event": sum(sha not in requested for sha in server),
-        "caller_saw_answers": len(got),
+        "attempts_recorded": made.total(),
+        "attempts_recorded_but_not_seen": sum((made - server).values()),
+        # A process that is killed leaves at most one attempt a call of which nothing is recorded but the request.
+        "attempts_seen_but_not_accounted_for": sum((server - made - cut_off).values()),
+        "caller_saw_answers": len(got) - len(failures),
+        "caller_saw_failures": len(failures),
         "caller_saw_but_not_stored": sum(texts.get(line["call_id"]) != line["text"] for line in got),
+        "caller_saw_failures_not_stored": sum(status_of.get(line["call_id"]) != "failed" for line in failures),
         "caller_saw_unstored": sum(line["position"] is None for line in got),
-        "answered_twice": answered_twice,
+        "answered_twice": sum(times > 1 for times in answered.values()),
         "request_events": requested.total(),
-        "statuses": statuses,
-        "left_requested": statuses.get("requested", 0),
+        "statuses": dict(statuses),
+        "requests_without_status": requested.total() - statuses.total(),
+        "left_requested": statuses["requested"],
     }
 
 
@@ -215,6 +230,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--outages", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trouble", type=float, nargs=3, default=(0.02, 0.0, 0.0))
     parser.add_argument("--caller", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.caller:
@@ -234,6 +250,7 @@ def main() -> None:
                 outages=options.outages,
                 postgres=postgres,
                 seed=options.seed,
+                trouble=tuple(options.trouble),
             )
             print(json.dumps(result, indent=1))
         finally:

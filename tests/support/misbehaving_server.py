@@ -383,16 +383,26 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--fail-rate", type=float, default=0.0)
+    parser.add_argument("--permanent-rate", type=float, default=0.0)
+    parser.add_argument("--hang-rate", type=float, default=0.0)
     parser.add_argument("--delay-ms", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
+    rates = (
+        ("server_error", options.fail_rate),
+        ("bad_request", options.permanent_rate),
+        ("hang", options.hang_rate),
+    )
     with options.log.open("a") as log:
         server = MisbehavingServer(port=options.port, log=log)
 
         def rule(_request: Received, _number: int) -> Behaviour:
-            if chance.random() < options.fail_rate:
-                return Behaviour("server_error")
+            met = chance.random()
+            for behaviour, rate in rates:
+                if met < rate:
+                    return Behaviour(behaviour)
+                met -= rate
             return Behaviour("slow", delay_seconds=options.delay_ms / 1000)
 
         server.behave_by(rule)
