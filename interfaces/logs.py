@@ -36,7 +36,8 @@ def configure_logs(settings: Settings, *, unless_asked: LogLevel = "warning") ->
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for chatty in ("httpx", "httpcore", "asyncio"):
+    # The HTTP clients log every header that a provider sends, and a provider may echo what it was told.
+    for chatty in ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "asyncio"):
         logging.getLogger(chatty).setLevel("WARNING")
     structlog.configure(
         processors=[

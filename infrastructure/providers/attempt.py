@@ -1,6 +1,7 @@
 """One attempt over HTTP, whatever the client: its time limit, its clock, and its failures in the domain's words."""
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from infrastructure.providers.failures import (
     timed_out,
     unreachable,
 )
-from infrastructure.providers.wire_format import Malformed, read_answer, read_models
+from infrastructure.providers.wire_format import Malformed, kept_headers, read_answer, read_models
 
 MODELS_TIMEOUT_SECONDS = 20.0
 # Reading an answer larger than this holds up the event loop for some milliseconds; it is read in a thread.
@@ -37,6 +38,13 @@ class Address(NamedTuple):
     url: str  # without user, password, query and trailing slash: safe to record
     login: tuple[str, str] | None  # user and password
     query: dict[str, str]
+
+    def secrets(self) -> list[str]:
+        """What the server is told and nobody else may be: it may echo it in any of these forms."""
+        if self.login is None:
+            return list(self.query.values())
+        as_header = base64.b64encode(":".join(self.login).encode()).decode()
+        return [self.login[1], as_header, *self.query.values()]
 
 
 Exchange = Callable[[], Awaitable[HttpAnswer]]
@@ -148,7 +156,8 @@ async def _exchange(
             meant=meant,
             model=model,
         )
-    return answer._replace(body=redact.own_key(answer.body)), latency_ms
+    headers = {name: redact.text(value) for name, value in kept_headers(answer.headers).items()}
+    return answer._replace(headers=headers, body=redact.own_key(answer.body)), latency_ms
 
 
 def _since(began: float) -> float:

@@ -32,7 +32,7 @@ KINDS: dict[int, tuple[ErrorKind, bool]] = {
     429: ("rate_limited", True),
 }
 SECRETS = re.compile(
-    rb"(?i)\bsk-[\w*.-]{4,}|\bbearer\s+[\w.~+/*=-]{4,}|(?<=://)[^/@\s\"']+@"
+    rb"(?i)\bsk-[\w*.-]{4,}|\bbearer\s+[\w.~+/*=-]{4,}|\bbasic\s+[A-Za-z0-9+/]{8,}={0,2}|(?<=://)[^/@\s\"']+@"
     rb"|(?<=[?&]key=)[^&\s\"']+|(?<=[?&]api-key=)[^&\s\"']+|(?<=[?&]api_key=)[^&\s\"']+"
 )
 
@@ -52,22 +52,24 @@ def _now() -> datetime:
 
 
 class Redactor:
-    """Takes keys out of what providers echo: the configured one, and whatever looks like one."""
+    """Takes keys out of what providers echo: those that they are told, and whatever looks like one."""
 
-    def __init__(self, key: str | None) -> None:
-        found = (key or "").encode()
-        self._long_key = found if len(found) >= SHORTEST_TELLING_KEY else b""
+    def __init__(self, *keys: str | None) -> None:
+        found = sorted({key.encode() for key in keys if key}, key=len, reverse=True)
+        self._long_keys = [key for key in found if len(key) >= SHORTEST_TELLING_KEY]
         # A short one is only taken where it stands alone, or "e" would make every message unreadable.
-        short = re.escape(found) if found and not self._long_key else rb"(?!)"
-        self._short_key = re.compile(rb"(?<![A-Za-z0-9])" + short + rb"(?![A-Za-z0-9])")
+        short = b"|".join(re.escape(key) for key in found if key not in self._long_keys) or rb"(?!)"
+        self._short_key = re.compile(rb"(?<![A-Za-z0-9])(?:" + short + rb")(?![A-Za-z0-9])")
 
     def __call__(self, content: bytes) -> bytes:
         """The same without keys."""
         return SECRETS.sub(b"[key]", self._short_key.sub(b"[key]", self.own_key(content)))
 
     def own_key(self, content: bytes) -> bytes:
-        """The same without the configured key. What merely looks like one stays: a successful answer is not edited."""
-        return content.replace(self._long_key, b"[key]") if self._long_key else content
+        """The same without the configured keys. What merely looks like one stays: a successful answer is not edited."""
+        for key in self._long_keys:
+            content = content.replace(key, b"[key]")
+        return content
 
     def text(self, message: str) -> str:
         """The same for text, in one line of bounded length."""

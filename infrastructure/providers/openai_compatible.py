@@ -31,7 +31,7 @@ class OpenAICompatible:
         self.endpoint = self._address.url
         self.chat_model = chat_model
         self.embedding_model = embedding_model
-        self.redact = Redactor(self._key)
+        self.redact = Redactor(self._key, *self._address.secrets())
 
     @cached_property
     def client(self) -> AsyncOpenAI:

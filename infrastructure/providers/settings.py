@@ -8,7 +8,9 @@ CONNECTIONS = 1_000  # that a provider's pool keeps; a call beyond them would wa
 
 
 class ProviderSettings(BaseModel):
-    """Keys, addresses and default models; the older Azure names are accepted. Keys are never printed."""
+    """Keys, addresses and default models; the older Azure names are accepted. Keys are never printed, nor are
+    addresses, which may hold one.
+    """
 
     model_config = ConfigDict(populate_by_name=True, extra="ignore")
 
@@ -19,7 +21,7 @@ class ProviderSettings(BaseModel):
         default=None, validation_alias=AliasChoices("azure_openai_api_key", "azure_api_key")
     )
     azure_openai_endpoint: str | None = Field(
-        default=None, validation_alias=AliasChoices("azure_openai_endpoint", "azure_endpoint")
+        default=None, validation_alias=AliasChoices("azure_openai_endpoint", "azure_endpoint"), repr=False
     )
     azure_openai_deployment: str | None = Field(
         default=None, validation_alias=AliasChoices("azure_openai_deployment", "azure_deployment")
@@ -28,12 +30,12 @@ class ProviderSettings(BaseModel):
     azure_openai_api_version: str = "2024-10-21"
 
     openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
+    openai_base_url: str | None = Field(default=None, repr=False)
     openai_model: str = "gpt-4o-mini"
     openai_embedding_model: str = "text-embedding-3-small"
 
     hyperbolic_api_key: SecretStr | None = None
-    hyperbolic_endpoint: str = "https://api.hyperbolic.xyz/v1"
+    hyperbolic_endpoint: str = Field(default="https://api.hyperbolic.xyz/v1", repr=False)
     hyperbolic_model: str | None = None
 
     @field_validator("study_provider_concurrency")
