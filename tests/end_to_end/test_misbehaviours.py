@@ -108,9 +108,9 @@ ROWS = {
     "a success that is a 401": Row((reply(200, error("401")),), FAILED, "authentication"),
     "a success that is an error": Row((reply(200, {"error": "broken"}),), EXHAUSTED, "server_error"),
     # Time and connections
-    "no answer": Row(("hang", "ok"), RETRIED, "timeout", timeout_seconds=1.5),
-    "no answer at all": Row(("hang",), EXHAUSTED, "timeout", timeout_seconds=0.5),
-    "no answer while the call may last": Row(("hang",), FAILED, "timeout", call_timeout_seconds=0.5),
+    "no answer": Row(("hang", "ok"), RETRIED, "timeout", timeout_seconds=5.0),
+    "no answer at all": Row(("hang",), EXHAUSTED, "timeout", timeout_seconds=2.0),
+    "no answer while the call may last": Row(("hang",), FAILED, "timeout", call_timeout_seconds=2.0),
     "a slow answer": Row((Behaviour("slow", delay_seconds=0.3),), ANSWERED),
     "a reset amid the body": Row(("reset_mid_body", "ok"), RETRIED, "connection"),
     "a body that ends early": Row(("truncated", "ok"), RETRIED, "connection"),
@@ -233,9 +233,11 @@ def test_a_misbehaviour_leaves_the_events_that_it_must(ended: dict[str, Ended], 
     assert last == row.kind
     retried = len(failures) - (row.status == "failed")
     assert [failure["transient"] for failure in failures[:retried]] == [True] * retried
-    assert found.seen == len(failures) + (row.status == "success")
+    attempts = len(failures) + (row.status == "success")
+    # On a machine that is busy elsewhere an attempt may run out of time before the server has read it.
+    assert found.seen == attempts or (row.kind == "timeout" and found.seen < attempts)
     end = found.events[-1]["facts"]
-    assert end["attempt" if row.status == "success" else "attempts"] == found.seen
+    assert end["attempt" if row.status == "success" else "attempts"] == attempts
     if row.status == "success":
         assert end["latency_ms"] <= end["total_ms"]
         if retried:
