@@ -44,7 +44,7 @@ class NewEvent(Struct, frozen=True, kw_only=True):
     payloads: tuple[Payload, ...] = ()
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class Claim(Struct, frozen=True, kw_only=True, gc=False):
     """Sole right to do something (`key`), held by a stream for as long as its process lives."""
 
     key: str

@@ -28,7 +28,7 @@ MemberOf = Callable[[UUID], NewEvent]
 Outcome = CompletedCall | ProviderFailed | Unavailable | None
 
 
-class Given(Struct, frozen=True, kw_only=True):
+class Given(Struct, frozen=True, kw_only=True, gc=False):
     """An answer as it is given to one who asked: from a call of its own, a shared one, or an earlier one.
 
     call_id: of the one who asked; `source` is the call that was paid for.
@@ -150,15 +150,17 @@ class ShareCalls:
 
     async def _follow(self, request: "_Request", flight: "_Flight") -> Given | None:
         """Wait for what another task leads; None if it left."""
-        owner = await asyncio.shield(flight.owner)
-        if owner is not None:
-            await request.join(owner)
+        while flight.owner is None and not flight.landed:
+            await flight.change()
+        if flight.owner is not None:
+            await request.join(flight.owner)
             try:
                 async with asyncio.timeout(request.seconds_left):
-                    await asyncio.shield(flight.outcome)
+                    while not flight.landed:
+                        await flight.change()
             except TimeoutError:
-                raise request.overdue(owner) from None
-        outcome = await asyncio.shield(flight.outcome)
+                raise request.overdue(flight.owner) from None
+        outcome = flight.outcome
         if isinstance(outcome, Unavailable):
             raise Unavailable(str(outcome))
         return None if outcome is None or request.joined is None else await request.given(request.joined, outcome)
@@ -169,26 +171,49 @@ class ShareCalls:
 
     def _tell(self, request: "_Request", owner: UUID) -> None:
         """Tell who follows us whose call it is. Those that waited for another call come again, and join this one."""
-        key = request.intent.request_hash
-        if self._flights[key].owner.done():
-            self._flights[key].land(None)
-            self._flights[key] = _Flight()
-        self._flights[key].owner.set_result(owner)
+        flight = self._flights[request.intent.request_hash]
+        if flight.owner is not None:
+            flight.land(None)
+            flight = self._flights[request.intent.request_hash] = _Flight()
+        flight.belong_to(owner)
 
 
 class _Flight:
-    """What the tasks of this process that ask the same wait for: whose call it is, and what it comes to."""
+    """What the tasks of this process that ask the same wait for: whose call it is, and what it comes to.
+
+    Most calls are followed by nobody, so that a future is made only by who waits.
+    """
+
+    __slots__ = ("_waiting", "landed", "outcome", "owner")
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.owner: asyncio.Future[UUID | None] = loop.create_future()
-        self.outcome: asyncio.Future[Outcome] = loop.create_future()
+        self.owner: UUID | None = None
+        self.landed = False
+        self.outcome: Outcome = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def change(self) -> None:
+        """Until something is known that was not."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def belong_to(self, owner: UUID) -> None:
+        """The call is durable, or another process's was joined."""
+        self.owner = owner
+        self._wake()
 
     def land(self, outcome: Outcome) -> None:
         """It is over; without an outcome if whoever led it left."""
-        if not self.owner.done():
-            self.owner.set_result(None)
-        self.outcome.set_result(outcome)
+        self.landed = True
+        self.outcome = outcome
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting = []
 
 
 class _Joined(NamedTuple):
@@ -202,6 +227,8 @@ class _Joined(NamedTuple):
 
 class _Request:
     """One who asks: what, for whom, which call they wait for if any, and how long they still would."""
+
+    __slots__ = ("_member_of", "_notebook", "_until", "context", "intent", "joined", "provider")
 
     def __init__(
         self,

@@ -221,6 +221,37 @@ async def test_who_has_waited_as_long_as_its_own_call_might_take_is_told_so() ->
     await owner
 
 
+async def test_who_is_impatient_fails_alone() -> None:
+    sharing = Sharing(processes=2)
+    owner = sharing.asks()
+    while not sharing.provider.sent:
+        await asyncio.sleep(0)
+    hasty = sharing.asks(Question(prompt=QUESTION.prompt, call_timeout_seconds=0.05), process=1)
+    patient = sharing.asks(process=1)
+    await sharing.joined(2)
+    with pytest.raises(ProviderFailed, match="a call may take"):
+        await hasty
+    sharing.provider.may_answer.set()
+    assert (await patient).shared_with == (await owner).call_id
+
+
+async def test_who_leaves_while_the_claim_is_refused_leaves_no_call_behind() -> None:
+    sharing = Sharing(processes=2)
+    owner = sharing.asks()
+    while not sharing.provider.sent:
+        await asyncio.sleep(0)
+    begun = sharing.store.begun
+    leaver = sharing.asks(process=1)
+    while sharing.store.begun == begun:
+        await asyncio.sleep(0)
+    leaver.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
+    assert [type(fact) for fact in sharing.store.facts()] == [CallRequested]
+    sharing.provider.may_answer.set()
+    await owner
+
+
 async def test_a_claim_that_was_left_behind_is_cleared_away() -> None:
     """Its call ended while the store was away, so that nothing could give it up."""
     sharing = Sharing()
