@@ -64,6 +64,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
     shared_with: UUID | None = None
     cached: bool = False
+    first_token_ms: float | None = None
+    tokens_per_second: float | None = None
 
 
 class AskModel:
@@ -99,15 +101,31 @@ class AskModel:
                 raise result
         return [result for result in results if isinstance(result, Answer)]
 
-    async def _ask(self, question: Question, sample_index: int, context: Context) -> Answer:
+    async def streamed(self, question: Question, context: Context, tell: Callable[[str], None]) -> Answer:
+        """Ask once, and tell each piece of text as it comes. Raises Rejected, ProviderFailed, Unavailable."""
+        _check(question)
+        if question.samples != 1:
+            raise Rejected("Only one answer at a time can be streamed: leave away n, or stream", fields=("n", "stream"))
+        if question.group is not None:
+            await self._groups.ensure(question.group, context)
+        return await self._ask(question, 0, context, tell)
+
+    async def _ask(
+        self, question: Question, sample_index: int, context: Context, tell: Callable[[str], None] | None = None
+    ) -> Answer:
         provider = self._providers.create(question.provider)
+        if tell is not None and not hasattr(provider, "stream"):
+            raise Rejected(f"{provider.name} can't stream: ask it without stream", fields=("provider", "stream"))
         messages = _messages(question)
         parameters = {
             name: value
             for name in ("temperature", "max_tokens", "seed")
             if (value := getattr(question, name)) is not None
         }
-        prepared = provider.prepare_chat(ChatRequest(model=question.model, messages=messages, parameters=parameters))
+        # Streaming is transport: the request's hash is that of the same request unstreamed.
+        prepared = provider.prepare_chat(
+            ChatRequest(model=question.model, messages=messages, parameters=parameters, stream=tell is not None)
+        )
         intent = CallIntent(
             prepared=prepared,
             modality="text",
@@ -122,8 +140,12 @@ class AskModel:
             policy=_policy_for(question, self._policy()),
             sample_index=sample_index,
             metadata=question.metadata,
+            tell=tell,
         )
-        return _answer(await self._given(provider, intent, question, context), prepared)
+        given = await self._given(provider, intent, question, context)
+        if tell is not None and given.cached and given.source.answer.text:
+            tell(given.source.answer.text)
+        return _answer(given, prepared)
 
     async def _given(self, provider: Provider, intent: CallIntent, question: Question, context: Context) -> Given:
         member_of: MemberOf | None = None
@@ -134,7 +156,9 @@ class AskModel:
             found = await self._reuse_answers(intent, context, longest_seconds=longest_seconds, member_of=member_of)
             if found is not None:
                 return found
-        given = await self._share_calls(provider, intent, context, share=question.share, member_of=member_of)
+        # A stream is a call of its own: to join means to wait for the end, and who joined it would break off with it.
+        share = question.share and intent.tell is None
+        given = await self._share_calls(provider, intent, context, share=share, member_of=member_of)
         self._reuse_answers.answered_at(given.position)
         return given
 
@@ -154,6 +178,8 @@ def _answer(given: Given, prepared: PreparedRequest) -> Answer:
         finish_reason=source.answer.finish_reason,
         shared_with=source.call_id if given.shared else None,
         cached=given.cached,
+        first_token_ms=source.answer.first_token_ms,
+        tokens_per_second=source.tokens_per_second,
     )
 
 

@@ -1,4 +1,4 @@
-"""The life of one call: request durable, attempts, answer durable. Chats and embeddings share it."""
+"""The life of one call: request durable, attempts, answer durable. Chats, streamed or not, and embeddings share it."""
 
 import asyncio
 import random
@@ -6,14 +6,20 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from uuid import UUID
 
-import numpy as np
 from msgspec import Struct, structs
-from numpy.typing import NDArray
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from application.call_bodies import (
+    Bodies,
+    bodies_of_answer,
+    bodies_of_failure,
+    bodies_of_stream,
+    tokens_per_second,
+    vector_block,
+)
 from application.notebook import Context, Notebook
 from application.ports import Claim, ClaimHeld, NewEvent, Payload, Unacknowledged
-from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer
+from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer, Transcript
 from domain.calls import (
     AttemptError,
     CallAnswered,
@@ -22,7 +28,6 @@ from domain.calls import (
     CallFailed,
     CallRequested,
     Modality,
-    VectorBlock,
 )
 from domain.errors import ProviderFailed
 from domain.events import Fact, Metadata
@@ -45,7 +50,10 @@ class Stopping:
 
 
 class CallIntent(Struct, frozen=True, kw_only=True):
-    """A call that is about to be made."""
+    """A call that is about to be made.
+
+    tell: streams the answer: is called with each piece of text. What has been told is never asked for again.
+    """
 
     prepared: PreparedRequest
     modality: Modality
@@ -55,6 +63,7 @@ class CallIntent(Struct, frozen=True, kw_only=True):
     input_hashes: bytes = b""
     dimensions: int | None = None
     metadata: Metadata = {}
+    tell: Callable[[str], None] | None = None
 
 
 class CompletedCall(Struct, frozen=True, kw_only=True):
@@ -65,6 +74,7 @@ class CompletedCall(Struct, frozen=True, kw_only=True):
     attempts: int
     total_ms: float
     position: int | None
+    tokens_per_second: float | None = None
 
 
 Places = Callable[[str], AbstractAsyncContextManager[object]]
@@ -140,6 +150,7 @@ class _Call:
         self.context = context
         self.call_id = call_id
         self.claim = claim
+        self.transcript: Transcript | None = None  # of the stream under way
         self.version = 0
         self.attempts = 0
         self.ended = False
@@ -192,7 +203,7 @@ class _Call:
         outcomes = iter([first])
         retrying = AsyncRetrying(
             stop=self._no_more,
-            retry=retry_if_exception(lambda error: isinstance(error, AttemptFailed) and error.error.transient),
+            retry=retry_if_exception(self._may_retry),
             wait=self._wait_seconds,
             sleep=self.notebook.clock.sleep,
             before_sleep=self._attempt_failed,
@@ -215,14 +226,27 @@ class _Call:
     async def cancelled(self, reason: str) -> None:
         if not self.ended:
             self.ended = True
-            await self._record(CallCancelled(attempts=self.attempts, reason=reason, total_ms=self._elapsed_ms()))
+            left = self.transcript
+            bodies = Bodies() if left is None else bodies_of_stream(left)
+            fact = CallCancelled(
+                attempts=self.attempts,
+                reason=reason,
+                total_ms=self._elapsed_ms(),
+                latency_ms=None if left is None else left.latency_ms,
+                response=bodies.response_ref,
+                completion=bodies.completion_ref,
+                first_token_ms=None if left is None else left.first_token_ms,
+            )
+            await self._record(fact, *bodies.payloads)
 
     async def _attempt(self) -> ProviderAnswer:
         self.attempts += 1
         began = self.notebook.clock.monotonic()
         seconds = min(self.intent.policy.attempt_timeout_seconds, self._left_seconds())
         try:
-            return await self.provider.send(self.intent.prepared, timeout_seconds=seconds)
+            if self.intent.tell is None:
+                return await self.provider.send(self.intent.prepared, timeout_seconds=seconds)
+            return await self._stream(self.intent.tell, timeout_seconds=seconds)
         except AttemptFailed:
             raise
         except Exception as error:
@@ -231,6 +255,21 @@ class _Call:
             latency_ms = (self.notebook.clock.monotonic() - began) * 1000
             defect = AttemptError(kind="unexpected", message=message, transient=False)
             raise AttemptFailed(defect, latency_ms=latency_ms) from error
+
+    async def _stream(self, tell: Callable[[str], None], *, timeout_seconds: float) -> ProviderAnswer:
+        """Each piece has the time of an attempt, and all of them together the call's."""
+        self.transcript = Transcript(tell)
+        try:
+            async with asyncio.timeout(self._left_seconds()):
+                return await self.provider.stream(
+                    self.intent.prepared, timeout_seconds=timeout_seconds, transcript=self.transcript
+                )
+        except TimeoutError:
+            message = (
+                f"the stream had not ended when the call's {self.intent.policy.call_timeout_seconds:g} s were over"
+            )
+            error = AttemptError(kind="timeout", message=message, transient=True)
+            raise AttemptFailed(error, latency_ms=self.transcript.latency_ms) from None
 
     def _left_seconds(self) -> float:
         """What is left of the time that the whole call may take."""
@@ -248,6 +287,11 @@ class _Call:
         )
         return True
 
+    def _may_retry(self, error: BaseException) -> bool:
+        """Whoever has seen a part of an answer would otherwise see two answers."""
+        told = self.transcript is not None and self.transcript.told
+        return isinstance(error, AttemptFailed) and error.error.transient and not told
+
     def _wait_seconds(self, state: RetryCallState) -> float:
         """Exponential with jitter, or what the provider asked for if that is longer."""
         policy = self.intent.policy
@@ -261,23 +305,24 @@ class _Call:
         failure = state.outcome.exception() if state.outcome else None
         if isinstance(failure, AttemptFailed):
             fact, payloads = self._failure_fact(failure, waits_seconds=state.upcoming_sleep)
+            self.transcript = None  # it is recorded here, also if the caller leaves meanwhile
             await self._record(fact, *payloads)
 
     def _failure_fact(
         self, failure: AttemptFailed, *, waits_seconds: float | None
     ) -> tuple[CallAttemptFailed, tuple[Payload, ...]]:
-        payloads: tuple[Payload, ...] = ()
-        if failure.body is not None:
-            media_type = failure.media_type or "application/octet-stream"
-            payloads = (Payload(part="response", body=failure.body, media_type=media_type),)
+        streamed = self.transcript
+        bodies = bodies_of_stream(streamed) if streamed and streamed.body else bodies_of_failure(failure)
         fact = CallAttemptFailed(
             attempt=self.attempts,
             error=failure.error,
             latency_ms=failure.latency_ms,
             waits_seconds=waits_seconds,
-            response=payloads[0].ref() if payloads else None,
+            response=bodies.response_ref,
+            completion=bodies.completion_ref,
+            first_token_ms=None if streamed is None else streamed.first_token_ms,
         )
-        return fact, payloads
+        return fact, bodies.payloads
 
     async def _failed(self, failure: AttemptFailed, error: AttemptError) -> None:
         last_attempt, payloads = self._failure_fact(failure, waits_seconds=None)
@@ -287,31 +332,32 @@ class _Call:
 
     async def _answered(self, answer: ProviderAnswer) -> CompletedCall:
         total_ms = self._elapsed_ms()
-        vectors = answer.vectors
-        response = Payload(
-            part="response",
-            body=answer.body,
-            vectors=None if vectors is None else vectors.astype("<f4", copy=False).tobytes(),
-            media_type=answer.media_type,
-            is_json=True,
-        )
+        bodies, rate = bodies_of_answer(answer), tokens_per_second(answer)
         fact = CallAnswered(
             attempt=self.attempts,
             latency_ms=answer.latency_ms,
             total_ms=total_ms,
             tokens=answer.tokens,
-            response=response.ref(),
+            response=bodies.payloads[0].ref(),
             served_model=answer.model,
             http_status=answer.http_status,
             headers=answer.headers,
             finish_reason=answer.finish_reason,
             text_path=answer.text_path,
-            vectors=None if vectors is None else _vector_block(vectors),
+            vectors=None if answer.vectors is None else vector_block(answer.vectors),
+            completion=bodies.completion_ref,
+            first_token_ms=answer.first_token_ms,
+            tokens_per_second=rate,
         )
         self.ended = True
-        position = await self._record(fact, response)
+        position = await self._record(fact, *bodies.payloads)
         return CompletedCall(
-            call_id=self.call_id, answer=answer, attempts=self.attempts, total_ms=total_ms, position=position
+            call_id=self.call_id,
+            answer=answer,
+            attempts=self.attempts,
+            total_ms=total_ms,
+            position=position,
+            tokens_per_second=rate,
         )
 
     async def _record(self, fact: Fact, *payloads: Payload) -> int | None:
@@ -338,8 +384,3 @@ def provider_failed(provider: str, call_id: UUID, attempts: int, error: AttemptE
     """A call's final failure, in words."""
     tries = f"{attempts} attempt{'s' if attempts > 1 else ''}"
     return ProviderFailed(f"{provider} failed after {tries}: {error.message}", call_id=str(call_id))
-
-
-def _vector_block(vectors: NDArray[np.float32]) -> VectorBlock:
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1).astype("<f4")
-    return VectorBlock(count=vectors.shape[0], dimension=vectors.shape[1], norms=norms.tobytes())

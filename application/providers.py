@@ -1,5 +1,6 @@
 """The port to model providers: prepare a request, then send exactly those bytes."""
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     model: str | None
     messages: tuple[dict[str, Any], ...]
     parameters: dict[str, Any] = {}
+    stream: bool = False
 
 
 class EmbeddingsRequest(Struct, frozen=True, kw_only=True):
@@ -41,9 +43,11 @@ class PreparedRequest(Struct, frozen=True, kw_only=True):
 class ProviderAnswer(Struct, frozen=True, kw_only=True):
     """One successful attempt.
 
-    text_path: where the text lies in the JSON body, e.g. ("choices", "0", "message", "content"); None for embeddings.
+    completion: of a stream, what the provider would have answered in one piece, as JSON; None when `body` is that.
+    text_path: where the text lies in that JSON, e.g. ("choices", "0", "message", "content"); None for embeddings.
     vectors: (n_texts, n_dimensions) float32, in the order of the request's texts; None for chats.
     latency_ms: this attempt alone, send to last byte.
+    first_token_ms: of a stream, send to the first piece of text, of reasoning or of a tool call.
     """
 
     body: bytes
@@ -57,6 +61,29 @@ class ProviderAnswer(Struct, frozen=True, kw_only=True):
     text_path: tuple[str, ...] | None = None
     finish_reason: str | None = None
     vectors: NDArray[np.float32] | None = None
+    completion: bytes | None = None
+    first_token_ms: float | None = None
+
+
+class Transcript:
+    """What a streamed attempt brings. Whoever asked is told each piece of text at once.
+
+    The rest is written by the provider when the attempt ends in any way: what came until then, without secrets.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self.told = False
+        self.body = b""  # as it was received, to the last byte
+        self.media_type = "text/event-stream"
+        self.completion: bytes | None = None  # the same as JSON, see ProviderAnswer
+        self.latency_ms = 0.0
+        self.first_token_ms: float | None = None
+
+    def tell(self, text: str) -> None:
+        """Pass a piece of text on."""
+        self.told = True
+        self._tell(text)
 
 
 class AttemptFailed(Exception):
@@ -91,6 +118,14 @@ class Provider(Protocol):
 
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         """Make one attempt. Raises AttemptFailed; never retries by itself."""
+
+    async def stream(
+        self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
+    ) -> ProviderAnswer:
+        """The same for a chat that was prepared as a stream.
+
+        timeout_seconds: until the first chunk, and from each to the next. Raises AttemptFailed.
+        """
 
     async def models(self) -> list[str]:
         """Models or deployments on offer, sorted. Raises AttemptFailed."""

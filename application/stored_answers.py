@@ -23,7 +23,8 @@ async def end_of(store: EventStore, call_id: UUID) -> RecordedEvent | None:
 async def stored_answer(store: EventStore, event: RecordedEvent, fact: CallAnswered) -> CompletedCall:
     """An answered call with its answer, bodies included."""
     body, vectors = b"", None
-    payload = await store.read_payload(event.stream_id, event.version, fact.response.part)
+    shown = fact.completion or fact.response
+    payload = await store.read_payload(event.stream_id, event.version, shown.part)
     if payload is not None:
         body = payload.body or b""
         if payload.vectors is not None and fact.vectors is not None:
@@ -31,7 +32,7 @@ async def stored_answer(store: EventStore, event: RecordedEvent, fact: CallAnswe
             vectors = vectors.reshape(fact.vectors.count, fact.vectors.dimension)
     answer = ProviderAnswer(
         body=body,
-        media_type=fact.response.media_type,
+        media_type=shown.media_type,
         http_status=fact.http_status,
         headers=fact.headers,
         model=fact.served_model,

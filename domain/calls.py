@@ -73,13 +73,18 @@ class CallRequested(Fact, frozen=True, kw_only=True):
 
 @stored_as("call.attempt_failed.v1")
 class CallAttemptFailed(Fact, frozen=True, kw_only=True):
-    """One attempt failed; what the provider sent, if anything, lies in part `response`."""
+    """One attempt failed; what the provider sent, if anything, lies in part `response`.
+
+    Of a stream that broke, part `completion` holds as much of the answer as had come.
+    """
 
     attempt: int
     error: AttemptError
     latency_ms: float
     waits_seconds: float | None = None  # before the next attempt; None when there is none
     response: PayloadRef | None = None
+    completion: PayloadRef | None = None
+    first_token_ms: float | None = None
 
 
 class VectorBlock(Struct, frozen=True, kw_only=True, gc=False):
@@ -92,7 +97,11 @@ class VectorBlock(Struct, frozen=True, kw_only=True, gc=False):
 
 @stored_as("call.answered.v1")
 class CallAnswered(Fact, frozen=True, kw_only=True):
-    """The provider answered; its bytes lie in part `response`, the float32 block beside them."""
+    """The provider answered; its bytes lie in part `response`, the float32 block beside them.
+
+    A stream lies there as it was received, and in part `completion` as the JSON that the provider would have answered
+    in one piece.
+    """
 
     attempt: int
     latency_ms: float  # of the successful attempt alone
@@ -105,6 +114,9 @@ class CallAnswered(Fact, frozen=True, kw_only=True):
     finish_reason: str | None = None
     text_path: tuple[str, ...] | None = None
     vectors: VectorBlock | None = None
+    completion: PayloadRef | None = None
+    first_token_ms: float | None = None  # of a stream, from the send to the first text, reasoning or tool call
+    tokens_per_second: float | None = None  # of a stream, from the first token to the end
 
 
 @stored_as("call.failed.v1")
@@ -118,11 +130,15 @@ class CallFailed(Fact, frozen=True, kw_only=True):
 
 @stored_as("call.cancelled.v1")
 class CallCancelled(Fact, frozen=True, kw_only=True):
-    """The caller left before an answer came."""
+    """The caller left before an answer came; what a stream had brought by then lies beside, as for a failed attempt."""
 
     attempts: int
     reason: str
     total_ms: float
+    latency_ms: float | None = None  # of the stream that was left
+    response: PayloadRef | None = None
+    completion: PayloadRef | None = None
+    first_token_ms: float | None = None
 
 
 @stored_as("call.found_in_doubt.v1")

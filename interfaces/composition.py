@@ -30,6 +30,7 @@ from application.reuse_answers import ReuseAnswers
 from application.run_sweep import RunSweep
 from application.share_calls import ShareCalls
 from application.store_trouble import unavailable
+from application.stream_answer import StreamAnswer
 from application.summarise_texts import SummariseTexts
 from domain.errors import StudyError, Unavailable
 from infrastructure.answer_journal import JOURNALS, AnswerJournal
@@ -118,6 +119,7 @@ async def open_study(
         tasks = [_replay_for_ever(study, journal), *([_recover_for_ever(study)] if serving else [])]
         for task in map(asyncio.create_task, tasks):
             stack.push_async_callback(_cancelled, task)
+        stack.push_async_callback(study.stream_answer.aclose)
         yield study
 
 
@@ -157,6 +159,7 @@ def _wired(
         follower=follower,
         queries=queries,
         ask_model=ask,
+        stream_answer=StreamAnswer(ask),
         embed_texts=embed,
         datasets_in=datasets,
         gather_sweep=GatherSweep(embed, datasets),

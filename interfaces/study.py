@@ -22,6 +22,7 @@ from application.notebook import Context, Notebook
 from application.recover_calls import RecoverCalls
 from application.replay_journal import ReplayJournal
 from application.run_sweep import Progress, RunSweep, SweepRequest
+from application.stream_answer import AnswerStream, StreamAnswer
 from domain.errors import NotFound, Rejected, Unavailable
 from domain.events import RecordedEvent
 from domain.groups import group_id_of
@@ -75,6 +76,7 @@ class Study:
     follower: Follower
     queries: Queries
     ask_model: AskModel
+    stream_answer: StreamAnswer
     embed_texts: EmbedTexts
     datasets_in: ImportDataset
     gather_sweep: GatherSweep
@@ -93,6 +95,10 @@ class Study:
     async def ask(self, question: Question, context: Context) -> list[Answer]:
         """Ask; one answer a sample. Raises Rejected, ProviderFailed, Unavailable."""
         return await self.ask_model.answers(question, context)
+
+    def stream(self, question: Question, context: Context) -> AnswerStream:
+        """Ask, and get the answer's text as it comes. Whoever leaves the stream cancels the call."""
+        return self.stream_answer(question, context)
 
     async def embed(
         self, wanted: TextsToEmbed, context: Context, *, progress: Callable[[int, int], None] | None = None

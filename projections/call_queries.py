@@ -16,6 +16,7 @@ from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
 from projections.reading import Reader, Row
 
 PREVIEW_CHARACTERS = 200
+TEXT_OF_COMPLETION = ("choices", "0", "message", "content")  # of one that was put together, wherever it broke off
 
 STATUSES = {
     "requested": "c.outcome IS NULL AND c.in_doubt_position IS NULL",
@@ -27,8 +28,9 @@ STATUSES = {
 
 ITEM = f"""
     c.call_id, {STATUS} AS status, c.provider, c.endpoint, c.model, c.served_model, c.modality, c.operation,
-    c.created_at, c.ended_at, c.latency_ms, c.total_ms, c.attempts, {TOKENS} AS tokens, c.error, c.finish_reason,
-    c.http_status, c.request_hash, c.sample_index, c.metadata, c.actor, c.process, c.correlation_id,
+    c.created_at, c.ended_at, c.latency_ms, c.first_token_ms, c.tokens_per_second, c.total_ms, c.attempts,
+    {TOKENS} AS tokens, c.error, c.finish_reason, c.http_status, c.request_hash, c.sample_index, c.metadata,
+    c.actor, c.process, c.correlation_id,
     c.requested_position AS position
 """
 
@@ -44,7 +46,7 @@ BODIES = """
     LEFT JOIN events.payloads asked ON asked.originator_id = c.call_id
         AND asked.originator_version = 1 AND asked.part = 'request'
     LEFT JOIN events.payloads answered ON answered.originator_id = c.call_id
-        AND answered.originator_version = c.ended_version AND answered.part = 'response'
+        AND answered.originator_version = c.ended_version AND answered.part = c.response_part
 """
 
 IN_GROUP = """
@@ -105,6 +107,7 @@ class CallQueries:
         """One call with `request`, `response`, `text`, `prompt` and `attempts_made`. Raises NotFound.
 
         For who was answered by another's call, it is that call's, and `source_call_id` and `how` tell so.
+        partial_text: of a stream that broke or was left, the text that had come
         """
         row = await self._own_call(call_id, as_of)
         shared: Row = {"source_call_id": None, "how": None}
@@ -120,7 +123,8 @@ class CallQueries:
         text_path = row.pop("text_path")
         row |= {"request": request, "response": response, "prompt": prompt_preview(request)}
         row["text"] = None if text_path is None else text_at(response, text_path)
-        row["attempts_made"] = await self._attempts(paid_for, as_of)
+        row["attempts_made"] = attempts = await self._attempts(paid_for, as_of)
+        row["partial_text"] = attempts[-1]["partial_text"] if attempts else None
         return row
 
     async def attempts(self, call_id: UUID, *, as_of: int | None = None) -> list[Row]:
@@ -163,11 +167,17 @@ class CallQueries:
         )
 
     async def _attempts(self, call_id: UUID, as_of: int | None) -> list[Row]:
-        return await self._reader.rows(
-            "SELECT attempt, outcome, latency_ms, waits_seconds, error, at, position FROM projections.call_attempts "
-            "WHERE call_id = %(call_id)s AND position <= %(position)s ORDER BY version",
+        rows = await self._reader.rows(
+            "SELECT a.attempt, a.outcome, a.latency_ms, a.first_token_ms, a.waits_seconds, a.error, a.at, a.position, "
+            "p.body AS partial_text FROM projections.call_attempts a "
+            "LEFT JOIN events.payloads p ON p.originator_id = a.call_id AND p.originator_version = a.version "
+            "AND p.part = a.response_part AND a.outcome <> 'success' AND a.response_part = 'completion' "
+            "WHERE a.call_id = %(call_id)s AND a.position <= %(position)s ORDER BY a.version",
             {"call_id": call_id, "position": last_counted(as_of)},
         )
+        for row in rows:
+            row["partial_text"] = text_at(_json(row["partial_text"]), TEXT_OF_COMPLETION)
+        return rows
 
 
 def _calls(as_of: int | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallFoundInDoubt, CallRequested
-from domain.events import RecordedEvent
+from domain.events import PayloadRef, RecordedEvent
 from projections.read_model import Change, Insert, ReadModel, Table, Update, View
 
 CALLS = Table(
@@ -47,7 +47,10 @@ CALLS = Table(
         "text_path": "jsonb",
         "served_model": "text",
         "http_status": "int",
+        "response_part": "text",  # completion, where a stream was put together, else response
         "response_is_json": "boolean",
+        "first_token_ms": "float8",
+        "tokens_per_second": "float8",
     },
     key=("call_id",),
     indexes=(
@@ -65,13 +68,15 @@ ATTEMPTS = Table(
         "call_id": "uuid NOT NULL",
         "version": "int NOT NULL",
         "attempt": "int NOT NULL",
-        "outcome": "text NOT NULL",  # success or failed
+        "outcome": "text NOT NULL",  # success or failed; cancelled, for a stream that was left
         "latency_ms": "float8 NOT NULL",
         "waits_seconds": "float8",
         "error": "jsonb",
         "at": "timestamptz NOT NULL",
         "position": "bigint NOT NULL",
+        "response_part": "text",
         "response_is_json": "boolean",
+        "first_token_ms": "float8",
     },
     key=("call_id", "version"),
 )
@@ -98,7 +103,7 @@ RAW_CALLS_VIEW = View(
         LEFT JOIN events.payloads asked ON asked.originator_id = c.call_id
             AND asked.originator_version = 1 AND asked.part = 'request'
         LEFT JOIN events.payloads answered ON answered.originator_id = c.call_id
-            AND answered.originator_version = c.ended_version AND answered.part = 'response'
+            AND answered.originator_version = c.ended_version AND answered.part = c.response_part
     """,  # noqa: S608 - nothing from outside
 )
 
@@ -109,7 +114,7 @@ CALL_ATTEMPTS_VIEW = View(
             CASE WHEN a.response_is_json THEN convert_from(p.body, 'UTF8')::json END AS response_json, a.position
         FROM {schema}.call_attempts a
         LEFT JOIN events.payloads p ON p.originator_id = a.call_id
-            AND p.originator_version = a.version AND p.part = 'response'
+            AND p.originator_version = a.version AND p.part = a.response_part
     """,
 )
 
@@ -142,6 +147,8 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
             case CallCancelled():
                 error = {"kind": "cancelled", "message": event.fact.reason}
                 ended[event.stream_id] = _unanswered_row(event, event.fact, "cancelled", error)
+                if event.fact.response is not None:
+                    attempts.append(_left_attempt(event, event.fact, error))
             case CallFoundInDoubt():
                 doubted[event.stream_id] = event.position
     return [
@@ -194,7 +201,9 @@ def _answered_row(event: RecordedEvent, fact: CallAnswered) -> tuple[Any, ...]:
         fact.text_path,
         fact.served_model,
         fact.http_status,
-        fact.response.is_json,
+        *_shown(fact.response, fact.completion),
+        fact.first_token_ms,
+        fact.tokens_per_second,
     )
 
 
@@ -210,7 +219,7 @@ def _unanswered_row(
         fact.attempts,
         *(None,) * 5,
         error,
-        *(None,) * 5,
+        *(None,) * 8,
     )
 
 
@@ -225,7 +234,8 @@ def _answered_attempt(event: RecordedEvent, fact: CallAnswered) -> tuple[Any, ..
         None,
         event.envelope.occurred_at,
         event.position,
-        fact.response.is_json,
+        *_shown(fact.response, fact.completion),
+        fact.first_token_ms,
     )
 
 
@@ -240,13 +250,36 @@ def _failed_attempt(event: RecordedEvent, fact: CallAttemptFailed) -> tuple[Any,
         fact.error,
         event.envelope.occurred_at,
         event.position,
-        None if fact.response is None else fact.response.is_json,
+        *_shown(fact.response, fact.completion),
+        fact.first_token_ms,
     )
+
+
+def _left_attempt(event: RecordedEvent, fact: CallCancelled, error: Any) -> tuple[Any, ...]:
+    return (
+        event.stream_id,
+        event.version,
+        fact.attempts,
+        "cancelled",
+        fact.latency_ms or 0.0,
+        None,
+        error,
+        event.envelope.occurred_at,
+        event.position,
+        *_shown(fact.response, fact.completion),
+        fact.first_token_ms,
+    )
+
+
+def _shown(response: PayloadRef | None, completion: PayloadRef | None) -> tuple[str | None, bool | None]:
+    """The part that people read, and whether it is JSON: what a stream was put together to, or else what was sent."""
+    shown = completion or response
+    return (None, None) if shown is None else (shown.part, shown.is_json)
 
 
 RAW_CALLS = ReadModel(
     name="raw_calls",
-    version=1,
+    version=2,
     reads=(CallRequested, CallAttemptFailed, CallAnswered, CallFailed, CallCancelled, CallFoundInDoubt),
     tables=(CALLS, ATTEMPTS),
     views=(RAW_CALLS_VIEW, CALL_ATTEMPTS_VIEW),

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import UUID
 
 import anyio.from_thread
@@ -17,6 +17,7 @@ from application.embed_texts import Embedded, TextsToEmbed
 from application.group_calls import GroupPlace
 from application.import_dataset import Dataset
 from application.providers import Provider
+from application.stream_answer import AnswerStream
 from domain.errors import Rejected
 from domain.sweeps import SweepConfig
 from infrastructure.settings import read_settings
@@ -29,6 +30,25 @@ from interfaces.study import Study as Wired
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+class AskOptions(TypedDict, total=False):
+    """What a question may say besides its prompt; nothing is sent to the provider that is not given."""
+
+    messages: Sequence[dict[str, Any]]
+    system: str | None
+    provider: str | None
+    model: str | None
+    temperature: float | None
+    max_tokens: int | None
+    seed: int | None
+    group: str | None
+    metadata: Mapping[str, Any] | None
+    attempts: int | None
+    attempt_timeout_seconds: float | None
+    call_timeout_seconds: float | None
+    share: bool
+    cache: str | float | None
 
 
 class Sweep:
@@ -77,48 +97,21 @@ class AsyncStudy:
     def __init__(self, wired: Wired) -> None:
         self._wired = wired
 
-    async def ask(
-        self,
-        prompt: str | None = None,
-        *,
-        messages: Sequence[dict[str, Any]] = (),
-        system: str | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        seed: int | None = None,
-        group: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        attempts: int | None = None,
-        attempt_timeout_seconds: float | None = None,
-        call_timeout_seconds: float | None = None,
-        share: bool = True,
-        cache: str | float | None = None,
-    ) -> Answer:
+    async def ask(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> Answer:
         """Ask a model; the answer is durable before it is returned. Raises Rejected, ProviderFailed, Unavailable.
 
         share: wait for the same request that is under way, instead of calling once more
         cache: take an answer that the same request got within this time, seconds or "1h"; needs temperature 0 or a seed
         """
-        question = Question(
-            prompt=prompt,
-            messages=tuple(messages),
-            system=system,
-            provider=provider,
-            model=model,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            seed=seed,
-            group=_place(group),
-            metadata=dict(metadata or {}),
-            attempts=attempts,
-            attempt_timeout_seconds=attempt_timeout_seconds,
-            call_timeout_seconds=call_timeout_seconds,
-            share=share,
-            cache_seconds=None if cache is None else seconds_of(cache, "cache"),
-        )
-        return (await self._wired.ask(question, self._wired.context()))[0]
+        return (await self._wired.ask(_question(prompt, options), self._wired.context()))[0]
+
+    def stream(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> AnswerStream:
+        """Ask a model, and get the answer's text while it comes: `async for text in study.stream(…)`.
+
+        At the end of the pieces the answer is durable and is the stream's `answer`. Whoever leaves before that cancels
+        the call; what came is recorded.
+        """
+        return self._wired.stream(_question(prompt, options), self._wired.context())
 
     async def embed(
         self,
@@ -231,6 +224,38 @@ class AsyncStudy:
         return Rows((await self._wired.history(kind, entity_id))["items"])
 
 
+class TextStream:
+    """The pieces of an answer's text as they come; see AsyncStudy.stream."""
+
+    def __init__(self, portal: BlockingPortal, stream: AnswerStream) -> None:
+        self._portal = portal
+        self._stream = stream
+
+    @property
+    def answer(self) -> Answer:
+        """The answer, once the pieces are at their end. Raises what ended the call, or RuntimeError before that."""
+        return self._stream.answer
+
+    def __iter__(self) -> Iterator[str]:
+        """The pieces; whoever stops before their end cancels the call. Raises Rejected, ProviderFailed, Unavailable."""
+        pieces = aiter(self._stream)
+        try:
+            while (piece := self._portal.call(partial(anext, pieces, None))) is not None:
+                yield piece
+        finally:
+            self.close()
+
+    def __enter__(self) -> "TextStream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel the call if it is still under way, and wait until that is recorded."""
+        self._portal.call(self._stream.aclose)
+
+
 class Study:
     """An open study, for ordinary code: each method is AsyncStudy's, run in a background loop."""
 
@@ -241,6 +266,10 @@ class Study:
     def ask(self, prompt: str | None = None, **options: Any) -> Answer:
         """See AsyncStudy.ask."""
         return self._portal.call(partial(self._study.ask, prompt, **options))
+
+    def stream(self, prompt: str | None = None, **options: Any) -> TextStream:
+        """See AsyncStudy.stream: `for text in study.stream(…)`."""
+        return TextStream(self._portal, self._portal.call(partial(self._study.stream, prompt, **options)))
 
     def embed(self, texts: Iterable[str], **options: Any) -> Embedded:
         """See AsyncStudy.embed."""
@@ -309,6 +338,25 @@ def open(  # noqa: A001 - `sq.open` reads well
     opening = open_async(database_url=database_url, home=home, providers=providers, actor=actor)
     with anyio.from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(opening) as study:
         yield Study(portal, study)
+
+
+def _question(prompt: str | None, options: AskOptions) -> Question:
+    given: dict[str, Any] = dict(options)
+    if unknown := given.keys() - AskOptions.__annotations__.keys():
+        raise TypeError(
+            f"There is no option {', '.join(sorted(unknown))}; there are {', '.join(AskOptions.__annotations__)}"
+        )
+    cache = given.pop("cache", None)
+    return Question(
+        **{
+            **given,
+            "prompt": prompt,
+            "messages": tuple(given.get("messages") or ()),
+            "group": _place(given.get("group")),
+            "metadata": dict(given.get("metadata") or {}),
+            "cache_seconds": None if cache is None else seconds_of(cache, "cache"),
+        }
+    )
 
 
 def _place(group: str | None) -> GroupPlace | None:

@@ -65,6 +65,13 @@ async def attempt(
     answer, latency_ms = await _exchange(
         post, timeout_seconds=timeout_seconds, redact=redact, broken=broken, model=prepared.model
     )
+    return await read_whole(prepared, answer, latency_ms=latency_ms, redact=redact)
+
+
+async def read_whole(
+    prepared: PreparedRequest, answer: HttpAnswer, *, latency_ms: float, redact: Redactor
+) -> ProviderAnswer:
+    """Read an answer of one piece that is no error. Raises AttemptFailed."""
 
     def read() -> ProviderAnswer:
         return read_answer(prepared, answer.body, status=answer.status, headers=answer.headers, latency_ms=latency_ms)
@@ -80,6 +87,36 @@ async def attempt(
             redact=redact,
             transient=error.transient,
         ) from None
+
+
+def checked(answer: HttpAnswer, *, latency_ms: float, redact: Redactor, model: str | None) -> HttpAnswer:
+    """An answer without our key in it. Raises AttemptFailed for one that is an error.
+
+    Some servers report errors with status 200: these count as the status that the body names.
+    """
+    meant = reported_status(answer.body) if 200 <= answer.status < 300 else answer.status
+    if meant is not None:
+        raise refused(
+            answer.status,
+            answer.headers,
+            answer.body,
+            latency_ms=latency_ms,
+            redact=redact,
+            meant=meant,
+            model=model,
+        )
+    return without_key(answer, redact)
+
+
+def without_key(answer: HttpAnswer, redact: Redactor) -> HttpAnswer:
+    """The headers worth keeping, and the body, without our key in either."""
+    headers = {name: redact.text(value) for name, value in kept_headers(answer.headers).items()}
+    return answer._replace(headers=headers, body=redact.own_key(answer.body))
+
+
+def milliseconds_since(began: float) -> float:
+    """By the stop-watch `time.perf_counter`."""
+    return (time.perf_counter() - began) * 1000
 
 
 async def listed(get: Exchange, *, redact: Redactor, broken: tuple[type[Exception], ...]) -> list[str]:
@@ -132,33 +169,14 @@ async def _exchange(
     broken: tuple[type[Exception], ...],
     model: str | None = None,
 ) -> tuple[HttpAnswer, float]:
-    """The answer and its latency in ms, send to last byte. Raises AttemptFailed, also for an answer that is an error.
-
-    Some servers report errors with status 200: these count as the status that the body names.
-    """
+    """The answer and its latency in ms, send to last byte. Raises AttemptFailed, also for an error as an answer."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(timeout_seconds):
             answer = await exchange()
     except TimeoutError:
-        raise timed_out(timeout_seconds, latency_ms=_since(began)) from None
+        raise timed_out(timeout_seconds, latency_ms=milliseconds_since(began)) from None
     except broken as error:
-        raise unreachable(error, latency_ms=_since(began), redact=redact) from None
-    latency_ms = _since(began)
-    meant = reported_status(answer.body) if 200 <= answer.status < 300 else answer.status
-    if meant is not None:
-        raise refused(
-            answer.status,
-            answer.headers,
-            answer.body,
-            latency_ms=latency_ms,
-            redact=redact,
-            meant=meant,
-            model=model,
-        )
-    headers = {name: redact.text(value) for name, value in kept_headers(answer.headers).items()}
-    return answer._replace(headers=headers, body=redact.own_key(answer.body)), latency_ms
-
-
-def _since(began: float) -> float:
-    return (time.perf_counter() - began) * 1000
+        raise unreachable(error, latency_ms=milliseconds_since(began), redact=redact) from None
+    latency_ms = milliseconds_since(began)
+    return checked(answer, latency_ms=latency_ms, redact=redact, model=model), latency_ms

@@ -16,10 +16,20 @@ from application.providers import (
     Operation,
     PreparedRequest,
     ProviderAnswer,
+    Transcript,
 )
 from infrastructure.providers.attempt import address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
-from infrastructure.providers.openai_compatible import BROKEN, PATHS, chosen, get, pooled_client, post
+from infrastructure.providers.openai_compatible import (
+    BROKEN,
+    PATHS,
+    chosen,
+    get,
+    pooled_client,
+    post,
+    streamed_post,
+)
+from infrastructure.providers.streamed_attempt import streamed_attempt
 from infrastructure.providers.wire_format import chat_body, embeddings_body
 
 # The portal shows addresses that go on to a certain API; what we need is the resource's own.
@@ -76,14 +86,29 @@ class AzureOpenAI:
 
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         """See the port."""
-        path = f"/deployments/{quote(prepared.model, safe='')}{PATHS[prepared.operation]}"
         try:
             return await attempt(
-                lambda: post(self.client, path, prepared.body),
+                lambda: post(self.client, _path(prepared), prepared.body),
                 prepared,
                 timeout_seconds=timeout_seconds,
                 redact=self.redact,
                 broken=BROKEN,
+            )
+        except AttemptFailed as failure:
+            raise await self._explained(failure) from None
+
+    async def stream(
+        self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
+    ) -> ProviderAnswer:
+        """See the port."""
+        try:
+            return await streamed_attempt(
+                lambda: streamed_post(self.client, _path(prepared), prepared.body),
+                prepared,
+                timeout_seconds=timeout_seconds,
+                redact=self.redact,
+                broken=BROKEN,
+                transcript=transcript,
             )
         except AttemptFailed as failure:
             raise await self._explained(failure) from None
@@ -129,3 +154,7 @@ class AzureOpenAI:
 
     def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
         return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)
+
+
+def _path(prepared: PreparedRequest) -> str:
+    return f"/deployments/{quote(prepared.model, safe='')}{PATHS[prepared.operation]}"

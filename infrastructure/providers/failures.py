@@ -139,9 +139,15 @@ def unreachable(error: BaseException, *, latency_ms: float, redact: Redactor) ->
     return AttemptFailed(AttemptError(kind="connection", message=message, transient=True), latency_ms=latency_ms)
 
 
-def timed_out(timeout_seconds: float, *, latency_ms: float) -> AttemptFailed:
-    """No answer in time."""
-    message = f"no answer within {timeout_seconds:g} s"
+def cut_short(*, latency_ms: float) -> AttemptFailed:
+    """A stream that ended before its answer did."""
+    message = "the stream ended early: no finish_reason and no [DONE] came"
+    return AttemptFailed(AttemptError(kind="connection", message=message, transient=True), latency_ms=latency_ms)
+
+
+def timed_out(timeout_seconds: float, *, latency_ms: float, awaited: str = "answer") -> AttemptFailed:
+    """No answer in time, or not the next piece of one."""
+    message = f"no {awaited} within {timeout_seconds:g} s"
     return AttemptFailed(AttemptError(kind="timeout", message=message, transient=True), latency_ms=latency_ms)
 
 

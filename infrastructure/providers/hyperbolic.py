@@ -1,15 +1,18 @@
 """Hyperbolic's chat completions, by plain HTTP."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cached_property
 
 import httpx
 
-from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
+from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer, Transcript
 from domain.errors import Rejected
 from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
 from infrastructure.providers.openai_compatible import PATHS, chosen
 from infrastructure.providers.settings import CONNECTIONS
+from infrastructure.providers.streamed_attempt import HttpStream, streamed_attempt
 from infrastructure.providers.wire_format import chat_body
 
 BROKEN = (httpx.HTTPError,)
@@ -61,6 +64,19 @@ class Hyperbolic:
             broken=BROKEN,
         )
 
+    async def stream(
+        self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
+    ) -> ProviderAnswer:
+        """See the port."""
+        return await streamed_attempt(
+            lambda: self._streamed(prepared.body),
+            prepared,
+            timeout_seconds=timeout_seconds,
+            redact=self.redact,
+            broken=BROKEN,
+            transcript=transcript,
+        )
+
     async def models(self) -> list[str]:
         """See the port."""
         return await listed(lambda: self._exchange("GET", "/models"), redact=self.redact, broken=BROKEN)
@@ -73,3 +89,8 @@ class Hyperbolic:
     async def _exchange(self, method: str, path: str, body: bytes | None = None) -> HttpAnswer:
         response = await self.client.request(method, f"{self.endpoint}{path}", content=body)
         return HttpAnswer(response.status_code, response.headers, response.content)
+
+    @asynccontextmanager
+    async def _streamed(self, body: bytes) -> AsyncIterator[HttpStream]:
+        async with self.client.stream("POST", f"{self.endpoint}{PATHS['chat']}", content=body) as response:
+            yield HttpStream(response.status_code, response.headers, response.aiter_bytes())

@@ -7,13 +7,13 @@ language models can do.
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from application.providers import (
@@ -23,11 +23,13 @@ from application.providers import (
     Operation,
     PreparedRequest,
     ProviderAnswer,
+    Transcript,
 )
 from domain.calls import AttemptError, Tokens
 from domain.errors import Rejected
 from domain.identity import sha256_hex
 from infrastructure.providers import local_extract
+from infrastructure.providers.event_stream import DONE, ChunkedChat, ServerEvent
 from infrastructure.providers.local_ngrams import (
     DEFAULT_DIMENSIONS,
     LEAST_DIMENSIONS,
@@ -105,6 +107,33 @@ class LocalProvider:
             error = AttemptError(kind="bad_request", message=message, transient=False)
         raise AttemptFailed(error, latency_ms=_ms_since(started))
 
+    async def stream(
+        self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
+    ) -> ProviderAnswer:
+        """The same answer, a word to a chunk, in the bytes that a server would send."""
+        started = perf_counter()
+        answer = await self.send(prepared, timeout_seconds=timeout_seconds)
+        chat = ChunkedChat()
+        try:
+            for chunk in _chunks(answer):
+                transcript.body += b"data: " + chunk + b"\n\n"
+                if text := chat.take(ServerEvent("", chunk)):
+                    transcript.first_token_ms = transcript.first_token_ms or _ms_since(started)
+                    transcript.tell(text)
+                await asyncio.sleep(0)  # so that each word is seen before the next one comes
+            transcript.body += b"data: " + DONE + b"\n\n"
+        finally:
+            transcript.completion = chat.completion()
+            transcript.latency_ms = _ms_since(started)
+        return structs.replace(
+            answer,
+            body=transcript.body,
+            media_type=transcript.media_type,
+            completion=transcript.completion,
+            latency_ms=transcript.latency_ms,
+            first_token_ms=transcript.first_token_ms,
+        )
+
     async def models(self) -> list[str]:
         """Both, always."""
         return [EXTRACT, NGRAMS]
@@ -162,6 +191,18 @@ def _answer_chat(prepared: PreparedRequest, started: float) -> ProviderAnswer:
         text_path=TEXT_PATH,
         finish_reason=finish_reason,
     )
+
+
+def _chunks(answer: ProviderAnswer) -> Iterator[bytes]:
+    """A chat answer as chunks: its words, why it ended, and what it cost."""
+    whole = msgspec.json.decode(answer.body)
+    about = {"id": whole["id"], "object": "chat.completion.chunk", "created": 0, "model": EXTRACT}
+    words = (answer.text or "").split(" ")
+    deltas = [({"content": f" {word}" if place else word}, None) for place, word in enumerate(words)]
+    for delta, finish_reason in [*deltas, ({}, answer.finish_reason)]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        yield msgspec.json.encode({**about, "choices": [choice]})
+    yield msgspec.json.encode({**about, "choices": [], "usage": whole["usage"]})
 
 
 def _answer_embeddings(prepared: PreparedRequest, started: float) -> ProviderAnswer:

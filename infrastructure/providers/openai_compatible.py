@@ -1,16 +1,19 @@
 """OpenAI, and every endpoint that speaks its protocol, through the `openai` SDK with its own retries off."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cached_property
 
 import httpx2
 import openai
 from openai import AsyncOpenAI
 
-from application.providers import ChatRequest, EmbeddingsRequest, Operation, PreparedRequest, ProviderAnswer
+from application.providers import ChatRequest, EmbeddingsRequest, Operation, PreparedRequest, ProviderAnswer, Transcript
 from domain.errors import Rejected
 from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
 from infrastructure.providers.settings import CONNECTIONS
+from infrastructure.providers.streamed_attempt import HttpStream, streamed_attempt
 from infrastructure.providers.wire_format import chat_body, embeddings_body
 
 PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
@@ -65,6 +68,19 @@ class OpenAICompatible:
             broken=BROKEN,
         )
 
+    async def stream(
+        self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
+    ) -> ProviderAnswer:
+        """See the port."""
+        return await streamed_attempt(
+            lambda: streamed_post(self.client, PATHS[prepared.operation], prepared.body),
+            prepared,
+            timeout_seconds=timeout_seconds,
+            redact=self.redact,
+            broken=BROKEN,
+            transcript=transcript,
+        )
+
     async def models(self) -> list[str]:
         """See the port."""
         return await listed(lambda: get(self.client, "/models"), redact=self.redact, broken=BROKEN)
@@ -89,13 +105,28 @@ def pooled_client(login: tuple[str, str] | None = None) -> httpx2.AsyncClient:
 
 async def post(client: AsyncOpenAI, path: str, body: bytes) -> HttpAnswer:
     """Post bytes as they are and read the answer whole, whatever its status."""
+    response = await _posted(client, path, body, stream=False)
+    return HttpAnswer(response.status_code, response.headers, await response.aread())
+
+
+@asynccontextmanager
+async def streamed_post(client: AsyncOpenAI, path: str, body: bytes) -> AsyncIterator[HttpStream]:
+    """The same, and hand out the answer as it comes."""
+    response = await _posted(client, path, body, stream=True)
     try:
-        response = await client.post(
-            path, cast_to=httpx2.Response, content=body, options={"headers": {"content-type": "application/json"}}
+        yield HttpStream(response.status_code, response.headers, response.aiter_bytes())
+    finally:
+        await response.aclose()
+
+
+async def _posted(client: AsyncOpenAI, path: str, body: bytes, *, stream: bool) -> httpx2.Response:
+    headers = {"content-type": "application/json"}
+    try:
+        return await client.post(
+            path, cast_to=httpx2.Response, content=body, options={"headers": headers}, stream=stream
         )
     except openai.APIStatusError as error:
-        response = error.response
-    return HttpAnswer(response.status_code, response.headers, await response.aread())
+        return error.response
 
 
 async def get(client: AsyncOpenAI, path: str, **query: str) -> HttpAnswer:

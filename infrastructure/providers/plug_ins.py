@@ -1,7 +1,7 @@
 """Providers that other distributions bring, found by the entry points of one group.
 
 A plug-in's name is the provider's; its value is a callable that is given the settings of that name and returns an
-object with every method of the port, see docs/guide.md. It is loaded when it is first asked for, and what is wrong with
+object with the methods of the port, see docs/guide.md. It is loaded when it is first asked for, and what is wrong with
 it is told there and in `study doctor`, never in the way of another provider.
 """
 
@@ -15,7 +15,8 @@ from application.providers import Provider
 from domain.errors import Rejected
 
 GROUP = "study_query_llm.providers"
-PORT = sorted(name for name in vars(Provider) if not name.startswith("_"))
+# A provider that can't stream says so by having no `stream`.
+PORT = sorted(name for name in vars(Provider) if not name.startswith("_") and name != "stream")
 
 
 class BrokenPlugIn(Rejected):

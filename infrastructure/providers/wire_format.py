@@ -83,8 +83,10 @@ def chat_body(model: str, request: ChatRequest) -> bytes:
         for name, value in request.parameters.items()
         if value is not None and name not in {"model", "messages"}
     }
-    if asked.get("stream"):
-        raise Rejected("An answer is recorded whole, so stream can't be asked of the provider", fields=("stream",))
+    if asked.pop("stream", False):
+        raise Rejected("stream is no parameter of the model: ask for a stream instead", fields=("stream",))
+    if request.stream:
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
     return _encoded({"model": model, "messages": request.messages, **asked}, field="messages")
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from interfaces.cli.command import Invocation, as_of_option, moment, study_command
+from interfaces.cli.terminal import echo_text, for_stdout
 from interfaces.duration import seconds_of
 
 if TYPE_CHECKING:
     from application.ask_model import Answer, Question
     from application.group_calls import GroupPlace
+    from application.stream_answer import AnswerStream
     from interfaces.study import Study
 
 PROMPTS_IN_FLIGHT = 16
@@ -45,6 +47,7 @@ def add_to(study: click.Group) -> None:
         examples='study ask "Name three primes"\n'
         'study ask "Name three primes" --provider openai --model gpt-4o-mini -n 5 --group batch/primes\n'
         'study ask "Name three primes" --temperature 0 --cache 1h\n'
+        'study ask "Tell me a story" --stream\n'
         "study ask --file prompts.jsonl --json > answers.json",
     )(ask)
     study_command(
@@ -94,7 +97,10 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str |
     callback=_duration,
     help="Take an answer that the same request got within 90 (seconds), 10m, 1h, 7d; needs temperature 0 or a seed.",
 )
-def ask(invocation: Invocation, prompt: str | None, file: Path | None, group: str | None, **options: Any) -> None:
+@click.option("--stream", is_flag=True, help="Print the answer while it comes.")
+def ask(
+    invocation: Invocation, prompt: str | None, file: Path | None, group: str | None, stream: bool, **options: Any
+) -> None:
     """Ask a model. The call is recorded before it is made, and its answer before you see it."""
     from application.ask_model import Question
     from domain.errors import Rejected
@@ -102,28 +108,52 @@ def ask(invocation: Invocation, prompt: str | None, file: Path | None, group: st
     if (prompt is None) == (file is None):
         raise Rejected("Give either a PROMPT or --file", fields=("prompt", "file"))
     place = group_place(group)
+    if file is not None and stream:
+        raise Rejected("The answers to a file come together: leave away --stream, or --file", fields=("file", "stream"))
     if file is not None:
         _ask_file(invocation, _read_prompts(file, options, place))
         return
     question = Question(prompt=prompt, group=place, **options)
 
     async def work(study: "Study") -> "list[Answer]":
+        if stream:
+            return [await _print_stream(study.stream(question, study.context()), quietly=invocation.as_json)]
         return await study.ask(question, study.context())
 
     answers = [document_of(answer) for answer in invocation.run(work)]
     document = answers[0] if len(answers) == 1 else {"items": answers, "next_cursor": None}
-    invocation.answer(document, lambda _console: _show_answers(answers))
+    invocation.answer(document, lambda _console: _show_answers(answers, printed=stream))
 
 
-def _show_answers(answers: list[dict[str, Any]]) -> None:
+async def _print_stream(stream: "AnswerStream", *, quietly: bool) -> "Answer":
+    """Print each piece at once, and end its line also if the rest doesn't come."""
+    last = "\n"
+    async with stream:
+        try:
+            async for piece in stream:
+                last = piece
+                if not quietly:
+                    echo_text(piece, nl=False)
+        finally:
+            if not quietly and not last.endswith("\n"):
+                click.echo()
+    return stream.answer
+
+
+def _show_answers(answers: list[dict[str, Any]], *, printed: bool) -> None:
     for answer in answers:
-        click.echo(answer["text"] or "(the answer has no text)")
+        if not (printed and answer["text"]):
+            echo_text(answer["text"] or "(the answer has no text)")
         tokens = answer["tokens"]["total"]
         about = f"{answer['provider']}/{answer['model']}, {answer['latency_ms']:.0f} ms, {tokens or '?'} tokens"
         if answer["shared_with"] is not None:
             about += f", shared with call {answer['shared_with']}"
         if answer["cached"]:
             about += ", from the cache"
+        if answer["first_token_ms"] is not None:
+            about += f", the first after {answer['first_token_ms']:.0f} ms"
+        if answer["tokens_per_second"] is not None:
+            about += f", {answer['tokens_per_second']:.0f} a second"
         where = (
             f"study call {answer['call_id']}"
             if answer["position"] is not None
@@ -211,7 +241,7 @@ def _show_lines(items: list[dict[str, Any]]) -> None:
     import json
 
     for item in items:
-        click.echo(json.dumps(item, ensure_ascii=False))
+        echo_text(json.dumps(item, ensure_ascii=False))
 
 
 @click.option("--provider", help="Only this provider's.")
@@ -242,11 +272,13 @@ def calls(invocation: Invocation, **filters: Any) -> None:
             f"{call['provider']}/{call['model']}",
             call["status"],
             None if call["latency_ms"] is None else round(call["latency_ms"]),
+            None if call["first_token_ms"] is None else round(call["first_token_ms"]),
+            None if call["tokens_per_second"] is None else round(call["tokens_per_second"]),
             short((call["error"] or {}).get("message"), 40),
         ]
         for call in page["items"]
     ]
-    columns = ["call", "at (UTC)", "model", "status", "ms", "error"]
+    columns = ["call", "at (UTC)", "model", "status", "ms", "first token", "tokens/s", "error"]
     invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No calls."))
 
 
@@ -269,6 +301,8 @@ def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
         "modality",
         "created_at",
         "latency_ms",
+        "first_token_ms",
+        "tokens_per_second",
         "total_ms",
         "tokens",
         "actor",
@@ -283,10 +317,10 @@ def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
     def show(console: Any) -> None:
         console.print(table(["call", found["call_id"]], rows))
         console.print(table(["attempt", "outcome", "ms", "error"], attempts))
-        for name in ("prompt", "text"):
+        for name in ("prompt", "text", "partial_text"):
             if found.get(name):
-                console.print(f"{name}:", style="bold")
-                console.print(found[name], markup=False, highlight=False)
+                console.print(f"{name.replace('_', ' ')}:", style="bold")
+                console.print(for_stdout(found[name]), markup=False, highlight=False)
 
     invocation.answer(found, show)
 

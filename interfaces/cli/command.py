@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+from interfaces.cli.terminal import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -174,7 +175,7 @@ def failing_in_words(*, as_json: bool) -> Iterator[None]:
         code, title = next((code, title) for family, code, title in EXITS if isinstance(error, family))
         if as_json:
             click.echo(json.dumps(_problem(error, title), ensure_ascii=False))
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {visible(str(error))}", err=True)
         sys.exit(code)
     except (Stopped, KeyboardInterrupt) as stopped:
         click.echo("Stopped. What was done so far is recorded; the same command goes on from there.", err=True)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from interfaces.cli.terminal import visible
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -27,12 +29,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str |
 
 
 def shown(value: Any) -> str:
-    """A value as people read it: three decimals, a dash for nothing."""
+    """A value as people read it: three decimals, a dash for nothing, and nothing that a terminal would obey."""
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return str(value)
+    return visible(str(value))
 
 
 def short(text: str | None, length: int = 60) -> str:

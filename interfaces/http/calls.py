@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from litestar import Response, Router, get, post
+from litestar import Request, Response, Router, get, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from msgspec import Meta, Struct
@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Answer, Question
 from application.group_calls import GroupPlace
 from interfaces.duration import seconds_of
+from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
 from interfaces.http.problems import problem_responses
 
@@ -62,6 +63,9 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         ),
     ] = None
+    stream: Annotated[bool, Meta(description="Send the answer while it comes, as server-sent events; n must be 1.")] = (
+        False
+    )
 
     def question(self) -> Question:
         """As the use case takes it."""
@@ -108,6 +112,8 @@ class CallAnswer(Struct, frozen=True, kw_only=True):
     tokens: TokenCounts
     latency_ms: float
     attempts: int
+    first_token_ms: float | None
+    tokens_per_second: float | None
     finish_reason: str | None
     position: int | None
     cost: str | None = None
@@ -132,20 +138,24 @@ class CallPage(Struct, frozen=True, kw_only=True):
     "/calls",
     summary="Ask a model",
     responses=problem_responses(400, 413, 502, 503),
-    response_description="The answer, once it is durable; with n > 1, {items: […]}.",
+    response_description="The answer, once it is durable; with n > 1, {items: […]}; with stream, events.",
+    operation_class=OperationThatStreams,
 )
 async def ask_model(
     data: Annotated[
         CallBody,
         Body(title="What to ask", examples=[Example(value={"prompt": "Name three primes.", "provider": "local"})]),
     ],
+    request: Request[Any, Any, Any],
     study: OpenStudy,
     context: RequestContext,
 ) -> Response[CallAnswer | CallAnswers]:
-    """Record the request, ask the provider, record the answer, and return it.
+    """Record the request, ask the provider, record the answer, and return it, or its text while it comes.
 
     A provider's final failure is a 502 that names the call under which it is recorded.
     """
+    if data.stream:
+        return await streamed(study.stream(data.question(), context), request, _answer)
     answers = [_answer(answer) for answer in await study.ask(data.question(), context)]
     if data.n > 1:
         return Response(CallAnswers(items=answers))
@@ -216,6 +226,8 @@ def _answer(answer: Answer) -> CallAnswer:
         ),
         latency_ms=answer.latency_ms,
         attempts=answer.attempts,
+        first_token_ms=answer.first_token_ms,
+        tokens_per_second=answer.tokens_per_second,
         finish_reason=answer.finish_reason,
         position=answer.position,
         shared_with=answer.shared_with,

@@ -87,7 +87,7 @@ def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def of_study_error(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def problem_of(error: Exception) -> Problem:
     """An error of ours, or a provider's."""
     status = next(status for family, status in STATUSES.items() if isinstance(error, family))
     more: dict[str, Any] = {}
@@ -97,8 +97,13 @@ def of_study_error(_request: Request[Any, Any, Any], error: Exception) -> Respon
         more["existing_id"] = error.existing_id
     if isinstance(error, ProviderFailed):
         more["call_id"] = error.call_id
+    return problem(status, str(error), **more)
+
+
+def of_study_error(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """An error of ours, or a provider's, as an answer."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable) else {}
-    return _response(problem(status, str(error), **more), headers)
+    return _response(problem_of(error), headers)
 
 
 def of_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -3,14 +3,14 @@ from uuid import UUID
 
 import pytest
 
-from application.ask_model import Question
+from application.ask_model import Answer, Question
 from application.group_calls import GroupPlace
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallFoundInDoubt, CallRequested
 from domain.errors import ProviderFailed, Rejected, Unavailable
 from domain.groups import GroupCreated, GroupMembersAdded
 from tests.support.asking import ask_model
-from tests.support.given_when_then import CONTEXT, ListStore, SteppingClock, notebook
+from tests.support.given_when_then import CONTEXT, ListJournal, ListStore, SteppingClock, notebook
 from tests.support.scripted_provider import ScriptedProvider, failure
 
 
@@ -130,6 +130,96 @@ async def test_an_answer_that_was_paid_for_is_recorded_though_the_caller_left() 
     await asyncio.gather(task, return_exceptions=True)
     await asyncio.sleep(0)
     assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallAnswered]
+
+
+class Streaming(Asking):
+    """The same, streamed."""
+
+    def __init__(self, *script: AttemptFailed, hangs: bool = False, words: tuple[str, ...] = ("echo:", " ?")) -> None:
+        super().__init__(*script, hangs=hangs)
+        self.provider.words = words
+        self.told: list[str] = []
+
+    async def stream(self) -> Answer:
+        return await self.ask.streamed(Question(prompt="?"), CONTEXT, self.told.append)
+
+
+async def test_a_stream_that_fails_before_anything_was_told_is_tried_again() -> None:
+    asking = Streaming(failure(), words=())
+    answer = await asking.stream()
+    assert (answer.text, answer.attempts, asking.told) == ("echo: ?", 2, ["echo:", " ?"])
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallAttemptFailed, CallAnswered]
+
+
+async def test_a_stream_that_breaks_once_something_was_told_is_never_tried_again() -> None:
+    asking = Streaming(failure(), words=("half",))
+    with pytest.raises(ProviderFailed, match="after 1 attempt:"):
+        await asking.stream()
+    assert asking.told == ["half"]
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallAttemptFailed, CallFailed]
+    (broken,) = asking.store.facts(CallAttemptFailed)
+    assert isinstance(broken, CallAttemptFailed)
+    assert (broken.waits_seconds, broken.first_token_ms) == (None, 2.0)
+    assert broken.response is not None
+    assert broken.completion is not None
+    assert asking.clock.slept == []
+
+
+async def test_a_stream_left_while_it_waits_to_be_tried_again_has_its_failure_recorded_once() -> None:
+    asking = Streaming(failure(), words=())
+    asleep = asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        asleep.set()
+        await asyncio.Event().wait()
+
+    asking.clock.sleep = sleep  # type: ignore[method-assign]
+    task = asyncio.create_task(asking.stream())
+    await asleep.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert [type(fact) for fact in asking.store.facts()] == [CallRequested, CallAttemptFailed, CallCancelled]
+    (cancelled,) = asking.store.facts(CallCancelled)
+    assert isinstance(cancelled, CallCancelled)
+    assert (cancelled.response, cancelled.completion, cancelled.latency_ms) == (None, None, None)
+
+
+async def test_a_stream_answers_while_the_store_is_away_and_waits_in_the_journal() -> None:
+    asking = Streaming()
+    journal = ListJournal()
+    asking.notebook.journal = journal
+
+    def tell(_text: str) -> None:
+        asking.store.unavailable = True
+
+    answer = await asking.ask.streamed(Question(prompt="?"), CONTEXT, tell)
+    assert (answer.text, answer.position) == ("echo: ?", None)
+    ((entry,),) = journal.kept
+    assert isinstance(entry.fact, CallAnswered)
+    assert [payload.part for payload in entry.payloads] == ["response", "completion"]
+
+
+async def test_a_call_whose_request_cannot_be_stored_is_not_streamed() -> None:
+    asking = Streaming()
+    asking.store.unavailable = True
+    with pytest.raises(Unavailable):
+        await asking.stream()
+    assert (asking.provider.sent, asking.told) == ([], [])
+
+
+async def test_a_provider_that_cannot_stream_is_not_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ScriptedProvider, "stream")
+    asking = Streaming()
+    with pytest.raises(Rejected, match="scripted can't stream"):
+        await asking.stream()
+    assert asking.store.events == []
+
+
+async def test_only_one_sample_is_streamed() -> None:
+    asking = Streaming()
+    with pytest.raises(Rejected, match="leave away n"):
+        await asking.ask.streamed(Question(prompt="?", samples=2), CONTEXT, asking.told.append)
+    assert asking.store.events == []
 
 
 async def test_a_late_answer_lands_after_the_doubt() -> None:

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
+from msgspec.structs import replace
 
 from application.ports import Append, NewEvent, Payload
 from domain.calls import (
     AttemptError,
     CallAnswered,
     CallAttemptFailed,
+    CallCancelled,
     CallFailed,
     CallRequested,
     Tokens,
@@ -32,6 +34,13 @@ REQUEST = Payload(
 RESPONSE = Payload(
     part="response",
     body=b'{"choices":[{"message":{"content":"2, 3 and 5 are \\"prime\\""}}]}',
+    media_type="application/json",
+    is_json=True,
+)
+STREAM = Payload(part="response", body=b'data: {"choices": [{"delta"', media_type="text/event-stream")
+COMPLETION = Payload(
+    part="completion",
+    body=b'{"choices":[{"message":{"content":"2, 3 and"}}]}',
     media_type="application/json",
     is_json=True,
 )
@@ -122,6 +131,35 @@ def answered(*, attempt: int = 1, response: Payload = RESPONSE, vectors: VectorB
 
 def attempt_failed(attempt: int = 1) -> CallAttemptFailed:
     return CallAttemptFailed(attempt=attempt, error=SERVER_ERROR, latency_ms=12.5, waits_seconds=1.0)
+
+
+def streamed(*, attempt: int = 1) -> CallAnswered:
+    """An answer that came as a stream; its bodies are STREAM and COMPLETION."""
+    return replace(
+        answered(attempt=attempt, response=STREAM),
+        completion=COMPLETION.ref(),
+        first_token_ms=20.5,
+        tokens_per_second=21.25,
+    )
+
+
+def broke_off(attempt: int = 1) -> CallAttemptFailed:
+    """A stream that broke; its bodies are STREAM and COMPLETION."""
+    return replace(
+        attempt_failed(attempt),
+        waits_seconds=None,
+        response=STREAM.ref(),
+        completion=COMPLETION.ref(),
+        first_token_ms=4.5,
+    )
+
+
+def left(attempts: int = 1, *, streamed: bool = False) -> CallCancelled:
+    """A call whose caller left, perhaps in the middle of a stream."""
+    fact = CallCancelled(attempts=attempts, reason="left", total_ms=1.0)
+    if not streamed:
+        return fact
+    return replace(fact, latency_ms=0.75, response=STREAM.ref(), completion=COMPLETION.ref(), first_token_ms=0.5)
 
 
 def failed(attempts: int = 1) -> CallFailed:

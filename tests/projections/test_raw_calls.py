@@ -10,7 +10,21 @@ from domain.calls import CallCancelled, CallFoundInDoubt
 from domain.errors import NotFound, Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
 from projections.call_queries import search_patterns
-from tests.projections.log import NOON, PROCESS, REQUEST, answered, attempt_failed, chat, failed, requested
+from tests.projections.log import (
+    COMPLETION,
+    NOON,
+    PROCESS,
+    REQUEST,
+    STREAM,
+    answered,
+    attempt_failed,
+    broke_off,
+    chat,
+    failed,
+    left,
+    requested,
+    streamed,
+)
 
 VIEW = (
     "SELECT status, request_json->>'model', response_json IS NULL, error_json->>'kind', latency_ms, tokens_json FROM "
@@ -41,6 +55,48 @@ def test_a_failed_call_has_an_error_and_no_response(log, follower, sql):
     chat(log, 1, attempt_failed(), failed())
     follower.catch_up()
     assert sql(VIEW + "study.raw_calls") == [("failed", "gpt-4o-mini", True, "server_error", None, None)]
+
+
+async def test_a_stream_reads_like_an_answer_in_one_piece(log, follower, sql, queries):
+    call_id = chat(log, 1)
+    log.write(call_id, streamed(), payloads=[STREAM, COMPLETION])
+    follower.catch_up()
+    tokens = {"prompt": 10, "completion": 5, "total": 15}
+    assert sql(VIEW + "study.raw_calls") == [("success", "gpt-4o-mini", False, None, 210.25, tokens)]
+    text = "response_json->'choices'->0->'message'->>'content'"
+    assert sql(f"SELECT {text} FROM study.raw_calls UNION ALL SELECT {text} FROM study.call_attempts") == [
+        ("2, 3 and",),
+        ("2, 3 and",),
+    ]
+    call = await queries.call(call_id)
+    assert (call["text"], call["partial_text"]) == ("2, 3 and", None)
+    assert (call["first_token_ms"], call["tokens_per_second"]) == (20.5, 21.25)
+    assert call["attempts_made"][0]["first_token_ms"] == 20.5
+    assert (await queries.list_calls(search="3 AND"))["items"][0]["call_id"] == str(call_id)
+    assert (await queries.list_calls(search="delta"))["items"] == []
+
+
+async def test_a_stream_that_broke_shows_what_came(log, follower, sql, queries):
+    call_id = chat(log, 1)
+    log.write(call_id, broke_off(), failed(), payloads=[STREAM, COMPLETION])
+    follower.catch_up()
+    assert sql(VIEW + "study.raw_calls") == [("failed", "gpt-4o-mini", True, "server_error", None, None)]
+    call = await queries.call(call_id)
+    assert (call["text"], call["response"], call["partial_text"]) == (None, None, "2, 3 and")
+    assert [(each["outcome"], each["partial_text"]) for each in call["attempts_made"]] == [("failed", "2, 3 and")]
+    before = await queries.call(call_id, as_of=1)
+    assert (before["partial_text"], before["attempts_made"]) == (None, [])
+
+
+async def test_a_stream_that_was_left_is_an_attempt_that_was_cancelled(log, follower, sql, queries):
+    call_id = chat(log, 1, attempt_failed())
+    log.write(call_id, left(2, streamed=True), payloads=[STREAM, COMPLETION])
+    follower.catch_up()
+    assert sql(VIEW + "study.raw_calls")[0][:3] == ("cancelled", "gpt-4o-mini", True)
+    call = await queries.call(call_id)
+    assert call["partial_text"] == "2, 3 and"
+    assert [(each["attempt"], each["outcome"]) for each in call["attempts_made"]] == [(1, "failed"), (2, "cancelled")]
+    assert sql("SELECT response_json IS NOT NULL FROM study.call_attempts ORDER BY attempt") == [(False,), (True,)]
 
 
 def test_a_late_answer_resolves_a_call_in_doubt(log, follower, sql):

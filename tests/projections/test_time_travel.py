@@ -23,7 +23,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from application.ports import Payload
 from domain.artifacts import ArtifactKept
-from domain.calls import CallCancelled, CallFoundInDoubt, CallJoined, CallRequested, CallServedFromCache, VectorBlock
+from domain.calls import CallFoundInDoubt, CallJoined, CallRequested, CallServedFromCache, VectorBlock
 from domain.datasets import DatasetImported, VectorsImported
 from domain.events import Fact
 from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupLinked, GroupMembersAdded, Member
@@ -33,7 +33,22 @@ from projections.generations import install, opened
 from projections.queries import Queries
 from projections.read_models import READ_MODELS
 from tests.conftest import Database, fresh_database
-from tests.projections.log import NOON, PROCESS, REQUEST, RESPONSE, Log, answered, attempt_failed, failed, requested
+from tests.projections.log import (
+    COMPLETION,
+    NOON,
+    PROCESS,
+    REQUEST,
+    RESPONSE,
+    STREAM,
+    Log,
+    answered,
+    attempt_failed,
+    broke_off,
+    failed,
+    left,
+    requested,
+    streamed,
+)
 from tests.projections.questions import QUESTIONS, Known, all_questions, answers
 from tests.projections.replayed import Redirect, replaying
 from tests.support.facts import EXAMPLES
@@ -189,6 +204,21 @@ class Histories(RuleBasedStateMachine):
         self.happens(call_id, attempt_failed(attempts + 1))
 
     @precondition(lambda self: self.calls)
+    @rule(number=which, end=st.sampled_from(["answered", "broken", "left"]))
+    def a_stream_ends(self, number: int, end: str) -> None:
+        chats = [call_id for call_id, (fact, _) in self.calls.items() if not fact.input_hashes]
+        if not chats:
+            return
+        call_id = chats[number % len(chats)]
+        _, attempts = self.calls.pop(call_id)
+        facts: dict[str, list[Fact]] = {
+            "answered": [streamed(attempt=attempts + 1)],
+            "broken": [broke_off(attempts + 1), failed(attempts + 1)],
+            "left": [left(attempts + 1, streamed=True)],
+        }
+        self.happens(call_id, *facts[end], payloads=[STREAM, COMPLETION])
+
+    @precondition(lambda self: self.calls)
     @rule(number=which)
     def a_call_is_answered(self, number: int) -> None:
         call_id = self.a_call(number)
@@ -205,9 +235,7 @@ class Histories(RuleBasedStateMachine):
     def a_call_ends_without_an_answer(self, number: int, cancelled: bool) -> None:
         call_id = self.a_call(number)
         _, attempts = self.calls.pop(call_id)
-        self.happens(
-            call_id, CallCancelled(attempts=attempts, reason="left", total_ms=1.0) if cancelled else failed(attempts)
-        )
+        self.happens(call_id, left(attempts) if cancelled else failed(attempts))
 
     @precondition(lambda self: self.known.calls)
     @rule(number=which, joins=st.integers(1, 2))
@@ -386,7 +414,9 @@ def test_all_that_can_happen_is_seen_as_of_every_position(histories: type[Histor
         history.a_call_is_found_in_doubt(0)
         history.a_call_is_answered(0)
         history.a_call_is_answered(0)
-        history.calls_are_requested(2, "azure")
+        history.calls_are_requested(5, "azure")
+        for end in ("answered", "broken", "left"):
+            history.a_stream_ends(0, end)
         history.a_call_ends_without_an_answer(0, cancelled=True)
         history.a_call_ends_without_an_answer(0, cancelled=False)
         history.a_step_is_finished(0, 2, 0.5)

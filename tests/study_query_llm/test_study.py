@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 import study_query_llm as sq
 from infrastructure.providers.local import LocalProvider
+from infrastructure.providers.openai_compatible import OpenAICompatible
 from study_query_llm._neighbours import shadowed
 from tests.conftest import Database
+from tests.support.misbehaving_server import MisbehavingServer
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ["a train to Rome", "the train to Paris", "bake a cake", "bake bread", "a cake to bake", "a train ticket"]
@@ -53,6 +56,53 @@ async def test_inside_an_event_loop_with_a_provider_of_ones_own(database: Databa
         sweep = await study.sweep(np.eye(6, 4, dtype=np.float32), k=[2], restarts=2, pca_dim=None)
     assert answer.text
     assert sweep.chosen_k == 2
+
+
+PROMPT = "Rome is in Italy, Paris is in France. Where is Rome?"
+
+
+def test_a_script_reads_an_answer_while_it_comes(database: Database, tmp_path: Path) -> None:
+    with sq.open(database_url=database.application_uri, home=tmp_path) as study:
+        stream = study.stream(PROMPT, provider="local", group="batch/cities")
+        pieces = list(stream)
+        assert len(pieces) > 1
+        assert "".join(pieces) == stream.answer.text
+        assert study.call(stream.answer.call_id, as_of=stream.answer.position)["text"] == stream.answer.text
+        with pytest.raises(sq.Rejected, match="There is no provider"):
+            list(study.stream("?", provider="nobody"))
+        with pytest.raises(TypeError, match="no option temprature; there are messages, "):
+            study.stream("?", temprature=1)
+
+
+def test_a_script_that_stops_reading_cancels_the_call(database: Database, tmp_path: Path) -> None:
+    with (
+        MisbehavingServer() as provider,
+        sq.open(
+            database_url=database.application_uri,
+            home=tmp_path,
+            providers={
+                "slow": OpenAICompatible(api_key="k", base_url=provider.url, chat_model="m", embedding_model=None)
+            },
+        ) as study,
+    ):
+        provider.behave("stalled_stream", "stalled_stream", "stalled_stream")
+        for _ in study.stream("one two three", provider="slow"):
+            break
+        with study.stream("one two three", provider="slow") as stream:
+            assert next(iter(stream)) == "echo:"
+        study.stream("one two three", provider="slow")  # nobody reads it: it ends with the study
+        while len(provider.requests) < 3:
+            time.sleep(0.01)
+    with sq.open(database_url=database.application_uri, home=tmp_path) as study:
+        assert [call["status"] for call in study.calls()] == ["cancelled"] * 3
+
+
+async def test_inside_an_event_loop_an_answer_is_read_while_it_comes(database: Database, tmp_path: Path) -> None:
+    async with sq.open_async(database_url=database.application_uri, home=tmp_path) as study:
+        stream = study.stream(PROMPT, provider="local")
+        pieces = [piece async for piece in stream]
+        assert "".join(pieces) == stream.answer.text
+        assert stream.answer.position is not None
 
 
 def test_packages_that_shadow_ours_are_named(tmp_path: Path) -> None:

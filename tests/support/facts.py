@@ -48,6 +48,9 @@ RATE_LIMITED = AttemptError(
     retry_after_seconds=1.5,
 )
 
+STREAM = PayloadRef(part="response", sha256=SHA256, size=900, media_type="text/event-stream")
+COMPLETION = PayloadRef(part="completion", sha256=SHA256, size=340, media_type="application/json", is_json=True)
+
 EXAMPLES: tuple[Fact, ...] = (
     CallRequested(
         modality="embedding",
@@ -186,3 +189,37 @@ EXAMPLES: tuple[Fact, ...] = (
     SweepFailed(reason="the disk is full"),
     SweepResumed(finished_steps=4),
 )
+
+# The same facts with the fields that they got later, by what the stored bytes are called: the name, then what is new.
+LATER_EXAMPLES: dict[str, Fact] = {
+    "call.attempt_failed.v1 of a stream": CallAttemptFailed(
+        attempt=1,
+        error=RATE_LIMITED,
+        latency_ms=12.5,
+        response=STREAM,
+        completion=COMPLETION,
+        first_token_ms=4.5,
+    ),
+    "call.answered.v1 of a stream": CallAnswered(
+        attempt=1,
+        latency_ms=210.25,
+        total_ms=250.5,
+        tokens=Tokens(prompt=10, completion=5, total=15),
+        response=STREAM,
+        http_status=200,
+        finish_reason="stop",
+        text_path=("choices", "0", "message", "content"),
+        completion=COMPLETION,
+        first_token_ms=10.25,
+        tokens_per_second=20.0,
+    ),
+    "call.cancelled.v1 of a stream": CallCancelled(
+        attempts=1,
+        reason="the caller left",
+        total_ms=55.0,
+        latency_ms=50.0,
+        response=STREAM,
+        completion=COMPLETION,
+        first_token_ms=4.5,
+    ),
+}

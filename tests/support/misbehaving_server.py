@@ -11,7 +11,6 @@ import hashlib
 import json
 import random
 import socket
-import struct
 import threading
 import time
 from collections import deque
@@ -24,6 +23,8 @@ from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.support.misbehaving_stream import STREAM_BEHAVIOURS, reset, send_stream
 
 DEPLOYMENTS = ("gpt-4o-mini-deploy", "embed-deploy")
 DIMENSIONS = 8
@@ -42,8 +43,9 @@ ERRORS: dict[str, tuple[int, str, str]] = {
 }
 BEHAVIOURS = {
     *ERRORS,
-    *"ok hang slow slow_stream moved error_in_success bad_gateway unauthorized malformed_json empty_body".split(),
+    *"ok hang slow moved error_in_success bad_gateway unauthorized malformed_json empty_body".split(),
     *"reply deployments truncated reset_mid_body no_usage null_content extra_fields".split(),
+    *STREAM_BEHAVIOURS,
     *"shuffled_vectors wrong_count repeated_index nan_vector wrong_dimension float_list".split(),
 }
 
@@ -99,6 +101,7 @@ class MisbehavingServer:
 
     def __init__(self, *, port: int = 0, log: TextIO | None = None) -> None:
         self.requests: list[Received] = []
+        self.connections = 0
         self._queue: deque[Behaviour] = deque()
         self._rule: Rule = lambda _request, _number: "ok"
         self._log = log
@@ -167,6 +170,9 @@ class MisbehavingServer:
             self._loop.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        # asyncio does this only for sockets of its own; without it, a stream's first chunk waits 40 ms for an ACK.
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             while (request := await _read_request(reader)) is not None:
                 behaviour = self._record(request)
@@ -240,12 +246,9 @@ async def _answer(
         return _send(writer, status, body, claimed_length=len(body) + 100)
     if behaviour.name == "reset_mid_body":
         _send(writer, status, body[: len(body) // 2], claimed_length=len(body))
-        await writer.drain()
-        connection = writer.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        return False
-    if asked.get("stream") and "choices" in content:
-        return await _stream(writer, content, behaviour)
+        return await reset(writer)
+    if asked.get("stream") and "choices" in content and behaviour.name != "whole_instead":
+        return await send_stream(reader, writer, asked, content, behaviour.name, behaviour.delay_seconds)
     return _send(writer, status, body)
 
 
@@ -266,27 +269,6 @@ def _send(
     )
     writer.write(head.encode() + body)
     return claimed_length is None
-
-
-async def _stream(writer: asyncio.StreamWriter, answer: dict[str, Any], behaviour: Behaviour) -> bool:
-    """The first choice of this answer, a word to a chunk."""
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-    words = (answer["choices"][0]["message"]["content"] or "").split(" ")
-    for number, word in enumerate(words):
-        delta = {"content": f" {word}" if number else word}
-        chunk = {
-            "id": answer["id"],
-            "object": "chat.completion.chunk",
-            "model": answer["model"],
-            "choices": [{"index": 0, "delta": delta}],
-        }
-        writer.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-        await writer.drain()
-        if behaviour.name == "slow_stream":
-            await asyncio.sleep(behaviour.delay_seconds)
-    writer.write(b"data: [DONE]\n\n")
-    await writer.drain()
-    return False
 
 
 def _content(request: Received, asked: dict[str, Any], behaviour: str) -> tuple[int, Any]:

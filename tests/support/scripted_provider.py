@@ -5,8 +5,16 @@ from collections.abc import Iterable
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
-from application.providers import AttemptFailed, ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer
+from application.providers import (
+    AttemptFailed,
+    ChatRequest,
+    EmbeddingsRequest,
+    PreparedRequest,
+    ProviderAnswer,
+    Transcript,
+)
 from domain.calls import AttemptError, ErrorKind, Tokens
 
 
@@ -29,6 +37,7 @@ class ScriptedProvider:
     def __init__(self, script: Iterable[AttemptFailed] = (), *, hangs: bool = False) -> None:
         self.script = list(script)
         self.hangs = hangs
+        self.words: tuple[str, ...] = ("echo:", " ?")  # that the next stream tells before it fails or answers
         self.sent: list[PreparedRequest] = []
 
     def prepare_chat(self, request: ChatRequest) -> PreparedRequest:
@@ -63,6 +72,32 @@ class ScriptedProvider:
             text=said,
             text_path=None if texts else ("choices", "0", "message", "content"),
             vectors=np.array([vector_of(text) for text in texts], dtype=np.float32) if texts else None,
+        )
+
+    async def stream(
+        self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
+    ) -> ProviderAnswer:
+        """Tell the words, then fail as scripted, or answer; with `hangs`, do neither."""
+        hangs, self.hangs = self.hangs, False
+        words, self.words = self.words, ("echo:", " ?")
+        try:
+            for word in words:
+                transcript.body += b"data: " + word.encode() + b"\n\n"
+                transcript.completion = msgspec.json.encode({"choices": [{"message": {"content": "".join(words)}}]})
+                transcript.first_token_ms = 2.0
+                transcript.tell(word)
+            if hangs:
+                self.sent.append(prepared)
+                await asyncio.Event().wait()
+            answer = await self.send(prepared, timeout_seconds=timeout_seconds)
+        finally:
+            transcript.latency_ms = 3.0
+        return structs.replace(
+            answer,
+            body=transcript.body,
+            media_type=transcript.media_type,
+            completion=answer.body,
+            first_token_ms=transcript.first_token_ms,
         )
 
     async def models(self) -> list[str]:

@@ -39,7 +39,7 @@ def test_a_wrong_body_is_refused_with_the_field_at_fault(reader: httpx.Client) -
         ({**PROMPT, "group": {"group_type": "batch"}}, ["group.name"]),
         ({**PROMPT, "group": {"group_type": "batch", "name": "x", "rôle": "y"}}, ["group.rôle"]),
         ({**PROMPT, "metadata": []}, ["metadata"]),
-        ({**PROMPT, "stream": True}, ["stream"]),
+        ({**PROMPT, "strem": True}, ["strem"]),
         ({"provider": "local"}, ["prompt", "messages"]),
         ({**PROMPT, "messages": [{"role": "user", "content": "x"}]}, ["prompt", "messages"]),
         ({"prompt": "  ", "provider": "local"}, ["prompt"]),
