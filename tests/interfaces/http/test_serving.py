@@ -96,13 +96,13 @@ def test_a_server_drains_for_so_long_and_records_what_is_left_as_cancelled(
         provider.behave_always("hang")
         variables = {"DATABASE_URL": database.application_uri, "OPENAI_BASE_URL": provider.url, "STUDY_DRAIN_S": drain}
         with process("--home", str(tmp_path), **variables) as (server, address, lines):
-            question = {"prompt": "hello", "provider": "openai", "model": "tiny"}
 
-            def ask() -> None:
+            def ask(prompt: str) -> None:
+                question = {"prompt": prompt, "provider": "openai", "model": "tiny"}
                 with suppress(httpx.TransportError):
                     httpx.post(f"{address}/api/calls", json=question, timeout=60)
 
-            clients = [threading.Thread(target=ask) for _ in range(3)]
+            clients = [threading.Thread(target=ask, args=(prompt,)) for prompt in ("one", "two", "three")]
             for client in clients:
                 client.start()
             deadline = time.monotonic() + 30
