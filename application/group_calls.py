@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from application.notebook import Context, Notebook
 from application.ports import AppendConflict, NewEvent
-from domain.errors import Conflict
+from domain.errors import Conflict, Rejected
 from domain.events import Metadata
 from domain.groups import (
     LINKS_STREAM_ID,
@@ -34,6 +34,16 @@ class GroupPlace(Struct, frozen=True, kw_only=True):
     def group_id(self) -> UUID:
         """The group's id, whether it exists yet or not."""
         return group_id_of(self.group_type, self.name)
+
+
+def group_place(name: str | None) -> GroupPlace | None:
+    """A group as people write it, TYPE/NAME; None for none. Raises Rejected."""
+    if name is None:
+        return None
+    group_type, slash, rest = str(name).partition("/")
+    if not slash or not group_type.strip() or not rest.strip():
+        raise Rejected(f"A group is written TYPE/NAME, such as batch/primes, not {name!r}", fields=("group",))
+    return GroupPlace(group_type=group_type, name=rest)
 
 
 class GroupCalls:

@@ -45,6 +45,15 @@ from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
 from interfaces.study import Study
+from interfaces.study.asking import Asking
+from interfaces.study.calls import Calls
+from interfaces.study.datasets import Datasets
+from interfaces.study.embeddings import Embeddings
+from interfaces.study.history import History
+from interfaces.study.house import House
+from interfaces.study.moments import Moments
+from interfaces.study.providers import Providers
+from interfaces.study.sweeps import Sweeps
 from projections.answered_requests import AnsweredCalls
 from projections.follow import Follower, FollowerThread
 from projections.generations import install
@@ -110,8 +119,8 @@ async def open_study(
         registry = ProviderRegistry(settings.afresh, dict(providers or {}))
         stack.push_async_callback(registry.aclose)
         study = _wired(settings, keeper, store, journal, registry, follower, Queries(pool), compute, actor)
-        await study.replay()
-        await study.catch_up(backfill=not serving)
+        await study.house.replay()
+        await study.house.catch_up(backfill=not serving)
         await _recover(study)
         following.start()
         stack.push_async_callback(asyncio.to_thread, following.stop)
@@ -119,7 +128,7 @@ async def open_study(
         tasks = [_replay_for_ever(study, journal), *([_recover_for_ever(study)] if serving else [])]
         for task in map(asyncio.create_task, tasks):
             stack.push_async_callback(_cancelled, task)
-        stack.push_async_callback(study.stream_answer.aclose)
+        stack.push_async_callback(study.asking.aclose)
         yield study
 
 
@@ -145,29 +154,29 @@ def _wired(
     reuse = ReuseAnswers(notebook, AnsweredCalls(queries.calls, follower))
     ask = AskModel(share, reuse, registry, groups, lambda: _chat_policy(settings))
     summarise = SummariseTexts(ask)
-    software = software_versions()
-    datasets = ImportDataset(notebook, groups, keep, files)
+    import_dataset = ImportDataset(notebook, groups, keep, files)
     embed = EmbedTexts(notebook, share, registry, queries.embeddings, groups, lambda: _embed_policy(settings))
+    gather = GatherSweep(embed, import_dataset)
+    run_sweep = RunSweep(notebook, groups, keep, files, summarise, compute, software_versions())
+    recover = RecoverCalls(notebook, queries.calls, store, after_seconds=settings.study_in_doubt_after_s)
+    moments = Moments(store, follower)
     return Study(
         settings=settings,
         actor=actor or operating_system_user(),
-        software=software,
         notebook=notebook,
         store=store,
         registry=registry,
         stopping=stopping,
-        follower=follower,
         queries=queries,
-        ask_model=ask,
-        stream_answer=StreamAnswer(ask),
-        embed_texts=embed,
-        datasets_in=datasets,
-        gather_sweep=GatherSweep(embed, datasets),
-        run_sweep=RunSweep(notebook, groups, keep, files, summarise, compute, software),
-        keep_artifact=keep,
-        files=files,
-        replay_journal=ReplayJournal(store, journal),
-        recover_calls=RecoverCalls(notebook, queries.calls, store, after_seconds=settings.study_in_doubt_after_s),
+        moments=moments,
+        asking=Asking(ask, StreamAnswer(ask)),
+        calls=Calls(queries, moments),
+        embeddings=Embeddings(embed, gather, moments),
+        datasets=Datasets(import_dataset, queries, moments),
+        sweeps=Sweeps(gather, run_sweep, keep, files, queries, moments),
+        providers=Providers(registry),
+        history=History(store),
+        house=House(store, follower, ReplayJournal(store, journal), recover),
     )
 
 
@@ -226,7 +235,7 @@ async def _recover_for_ever(study: Study) -> None:
 
 async def _recover(study: Study) -> None:
     try:
-        await study.recover()
+        await study.house.recover()
     except Unavailable as error:
         log.warning("recovery waits for the store", reason=str(error))
 
@@ -236,7 +245,7 @@ async def _replay_for_ever(study: Study, journal: AnswerJournal) -> None:
         await asyncio.sleep(REPLAY_SECONDS)
         if journal.waits:
             try:
-                await study.replay()
+                await study.house.replay()
             except Unavailable as error:
                 log.debug("the journal waits for the store", reason=str(error))
             except (StudyError, OSError) as error:
@@ -246,7 +255,7 @@ async def _replay_for_ever(study: Study, journal: AnswerJournal) -> None:
 async def _replay_at_last(study: Study, journal: AnswerJournal) -> None:
     if journal.waits:
         try:
-            await study.replay()
+            await study.house.replay()
         except (StudyError, OSError) as error:
             log.warning("the journal waits for the next command", reason=str(error))
 

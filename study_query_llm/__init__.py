@@ -13,7 +13,9 @@ Every call is an event before and after it is made; see README.md and docs/.
 import study_query_llm._neighbours  # noqa: F401
 from domain import clustering
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
-from study_query_llm.study import AsyncStudy, Study, Sweep, open, open_async  # noqa: A004 - `sq.open` reads well
+from study_query_llm.asynchronous import AsyncStudy, open_async
+from study_query_llm.results import Sweep
+from study_query_llm.synchronous import Study, open  # noqa: A004 - `sq.open` reads well
 
 __all__ = [
     "AsyncStudy",

@@ -46,10 +46,10 @@ def import_file(
     column = text_column or ("text" if "text" in table.columns else next(iter(table.columns), "text"))
 
     async def work(study: "Study") -> dict[str, Any]:
-        dataset = await study.import_dataset(
+        dataset = await study.datasets.add(
             table, study.context(), name=name, text_column=column, label_column=label_column, source_name=file.name
         )
-        return {**await study.dataset(name), "imported": dataset.imported}
+        return {**await study.datasets.get(name), "imported": dataset.imported}
 
     found = invocation.run(work)
     how = "Imported" if found["imported"] else "Had already"
@@ -68,7 +68,7 @@ def list_all(invocation: Invocation, as_of: str | None) -> None:
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.datasets(as_of=as_of, limit=1000)
+        return await study.datasets.list(as_of=as_of, limit=1000)
 
     page = invocation.run(work)
     rows = [
@@ -86,7 +86,7 @@ def show(invocation: Invocation, name: str, as_of: str | None) -> None:
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.dataset(name, as_of=as_of)
+        return await study.datasets.get(name, as_of=as_of)
 
     found = invocation.run(work)
     rows = [[key, str(value)] for key, value in found.items() if value not in (None, {}, "")]
@@ -102,7 +102,7 @@ def embed(invocation: Invocation, name: str, provider: str | None, model: str | 
     with invocation.progress() as progress:
 
         async def work(study: "Study") -> "Embedded":
-            return await study.embed_dataset(
+            return await study.embeddings.of_dataset(
                 name, study.context(), provider=provider, model=model, dimensions=dimensions, progress=progress
             )
 

@@ -37,12 +37,12 @@ def checks(invocation: Invocation, *, mend: bool) -> list[Check]:
 
 async def _inside(study: "Study", *, mend: bool) -> list[Check]:
     if mend:
-        await study.replay()
-        await study.catch_up()
-    health = await study.health()
-    in_doubt = await study.calls(status="in_doubt", limit=1000)
+        await study.house.replay()
+        await study.house.catch_up()
+    health = await study.house.health()
+    in_doubt = await study.calls.list(status="in_doubt", limit=1000)
     open_calls = await study.queries.calls.open_calls()
-    providers = study.providers()
+    providers = study.providers.configured()
     return [
         _check("store", health["store"] == "ok", f"{health['position']} events", None),
         *(

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from interfaces.cli import asking, datasets, quickstart, sweeps, upkeep
+from interfaces.cli import asking, calls, datasets, providers, quickstart, sweeps, upkeep
 from interfaces.cli.command import refusing_in_words
 
 
@@ -33,7 +33,7 @@ def study() -> None:
     """
 
 
-for part in (quickstart, asking, datasets, sweeps, upkeep):
+for part in (quickstart, asking, calls, providers, datasets, sweeps, upkeep):
     part.add_to(study)
 
 

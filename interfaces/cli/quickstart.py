@@ -50,16 +50,16 @@ def quickstart(invocation: Invocation, out: Path) -> None:
             with as_file(files("interfaces.cli") / SAMPLE) as file:
                 table = read_table(file)
             context = study.context()
-            dataset = await study.import_dataset(
+            dataset = await study.datasets.add(
                 table, context, name=DATASET, text_column="text", label_column="topic", source_name=SAMPLE
             )
             config = SweepConfig(method="k-means", k_values=tuple(range(2, 21)), restarts=5, summarise=NAMES)
-            sweep_id = await study.sweep_dataset(
+            sweep_id = await study.sweeps.of_dataset(
                 DATASET, context, config=config, provider=PROVIDER, model=EMBEDDING_MODEL, progress=progress
             )
             written = await write_report(study, sweep_id, out)
             return {
-                "sweep": await study.sweep(sweep_id),
+                "sweep": await study.sweeps.get(sweep_id),
                 "dataset": DATASET,
                 "texts": len(dataset.texts),
                 "provider_calls": await _calls_made(study, context),
@@ -74,7 +74,7 @@ def quickstart(invocation: Invocation, out: Path) -> None:
 
 async def _calls_made(study: "Study", context: "Context") -> int:
     """How many calls this command made; others may be asking at the same time."""
-    page = await study.calls(limit=1000)
+    page = await study.calls.list(limit=1000)
     return sum(call["correlation_id"] == str(context.correlation_id) for call in page["items"])
 
 

@@ -89,7 +89,7 @@ def run(
 
         async def work(study: "Study") -> dict[str, Any]:
             if dataset is not None:
-                found = await study.sweep_dataset(
+                found = await study.sweeps.of_dataset(
                     dataset,
                     study.context(),
                     config=config,
@@ -101,7 +101,7 @@ def run(
                 )
             else:
                 found = await _sweep_vectors(study, vectors, texts, labels, config, force=force, progress=progress)
-            return await study.sweep(found)
+            return await study.sweeps.get(found)
 
         sweep = invocation.run(work)
     invocation.answer(sweep, lambda console: show_sweep(console, sweep))
@@ -120,7 +120,7 @@ async def _sweep_vectors(
     from infrastructure.table_files import read_vectors
 
     path = vectors or Path()
-    return await study.sweep_vectors(
+    return await study.sweeps.of_vectors(
         read_vectors(path),
         study.context(),
         config=config,
@@ -218,7 +218,7 @@ def list_all(invocation: Invocation, as_of: str | None) -> None:
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.sweeps(as_of=as_of, limit=1000)
+        return await study.sweeps.list(as_of=as_of, limit=1000)
 
     page = invocation.run(work)
     rows = [
@@ -235,7 +235,7 @@ def show(invocation: Invocation, sweep_id: str, as_of: str | None) -> None:
     """Show one sweep: its steps, the chosen K, the clusters."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.sweep(sweep_id, as_of=as_of)
+        return await study.sweeps.get(sweep_id, as_of=as_of)
 
     sweep = invocation.run(work)
     invocation.answer(sweep, lambda console: show_sweep(console, sweep))
@@ -269,7 +269,7 @@ async def write_report(study: "Study", sweep_id: UUID | str, out: Path) -> Path:
     """Render and write a report, whole or not at all. Raises NotFound, Rejected."""
     from interfaces.report import render
 
-    return _written(render(await study.report(sweep_id)), out)
+    return _written(render(await study.sweeps.report(sweep_id)), out)
 
 
 def _written(page: str, out: Path) -> Path:

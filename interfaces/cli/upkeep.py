@@ -50,7 +50,7 @@ def status(invocation: Invocation) -> None:
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.projection_status()
+        return await study.house.status()
 
     page = invocation.run(work)
     rows = [
@@ -82,7 +82,7 @@ def rebuild(invocation: Invocation, name: str | None) -> None:
     with invocation.progress() as progress:
 
         async def work(study: "Study") -> dict[str, Any]:
-            return await study.rebuild(name, progress=progress)
+            return await study.house.rebuild(name, progress=progress)
 
         page = invocation.run(work)
     rebuilt = [row["name"] for row in page["items"] if name in (None, row["name"]) and row["state"] == "live"]
@@ -101,7 +101,7 @@ def verify(invocation: Invocation, name: str | None) -> None:
     with invocation.progress() as progress:
 
         async def work(study: "Study") -> dict[str, Any]:
-            found: dict[str, Any] = msgspec.to_builtins(await study.verify(name, progress=progress))
+            found: dict[str, Any] = msgspec.to_builtins(await study.house.verify(name, progress=progress))
             return found
 
         report = invocation.run(work)

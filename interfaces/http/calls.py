@@ -8,8 +8,9 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
-from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Answer, Question
+from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Question
 from application.group_calls import GroupPlace
+from interfaces.answer_document import CallAnswer, answer_document
 from interfaces.duration import seconds_of
 from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
@@ -89,38 +90,6 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-class TokenCounts(Struct, frozen=True, kw_only=True):
-    """Tokens as the provider counted them; null where it did not."""
-
-    prompt: int | None
-    completion: int | None
-    total: int | None
-    cached: int | None
-
-
-class CallAnswer(Struct, frozen=True, kw_only=True):
-    """A call with its answer, which is durable at `position`.
-
-    shared_with: the call under way that was joined, whose answer this is. cached: an earlier answer was given again.
-    """
-
-    call_id: UUID
-    status: str
-    text: str | None
-    provider: str
-    model: str
-    tokens: TokenCounts
-    latency_ms: float
-    attempts: int
-    first_token_ms: float | None
-    tokens_per_second: float | None
-    finish_reason: str | None
-    position: int | None
-    cost: str | None = None
-    shared_with: UUID | None = None
-    cached: bool = False
-
-
 class CallAnswers(Struct, frozen=True, kw_only=True):
     """The answers of several samples, in order."""
 
@@ -155,8 +124,8 @@ async def ask_model(
     A provider's final failure is a 502 that names the call under which it is recorded.
     """
     if data.stream:
-        return await streamed(study.stream(data.question(), context), request, _answer)
-    answers = [_answer(answer) for answer in await study.ask(data.question(), context)]
+        return await streamed(study.asking.stream(data.question(), context), request, answer_document)
+    answers = [answer_document(answer) for answer in await study.asking.ask(data.question(), context)]
     if data.n > 1:
         return Response(CallAnswers(items=answers))
     return Response(answers[0], headers={"Location": f"/api/calls/{answers[0].call_id}"})
@@ -179,7 +148,7 @@ async def list_calls(
     cursor: Cursor = None,
 ) -> Json:
     """Calls, newest first, that pass every filter given."""
-    return await study.calls(
+    return await study.calls.list(
         provider=provider,
         model=model,
         modality=modality,
@@ -198,41 +167,19 @@ async def list_calls(
 @get("/calls/{call_id:str}", summary="Look at a call", responses=problem_responses(400, 404, 503))
 async def get_call(study: OpenStudy, call_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
     """One call with its request, its answer or error, and its attempts."""
-    return await study.call(call_id, as_of=as_of, at_least=at_least)
+    return await study.calls.get(call_id, as_of=as_of, at_least=at_least)
 
 
 @get("/calls/{call_id:str}/attempts", summary="List a call's attempts", responses=problem_responses(400, 404, 503))
 async def list_attempts(study: OpenStudy, call_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
     """Each attempt in order, with what went wrong and how long it took."""
-    return await study.attempts(call_id, as_of=as_of, at_least=at_least)
+    return await study.calls.attempts(call_id, as_of=as_of, at_least=at_least)
 
 
 @get("/calls/{call_id:str}/events", summary="Read a call's history", responses=problem_responses(400, 404, 503))
 async def list_events(study: OpenStudy, call_id: FromPath[str]) -> Json:
     """Every event of a call, as it was recorded."""
-    return await study.history("call", call_id)
-
-
-def _answer(answer: Answer) -> CallAnswer:
-    tokens = answer.tokens
-    return CallAnswer(
-        call_id=answer.call_id,
-        status=answer.status,
-        text=answer.text,
-        provider=answer.provider,
-        model=answer.model,
-        tokens=TokenCounts(
-            prompt=tokens.prompt, completion=tokens.completion, total=tokens.total, cached=tokens.cached
-        ),
-        latency_ms=answer.latency_ms,
-        attempts=answer.attempts,
-        first_token_ms=answer.first_token_ms,
-        tokens_per_second=answer.tokens_per_second,
-        finish_reason=answer.finish_reason,
-        position=answer.position,
-        shared_with=answer.shared_with,
-        cached=answer.cached,
-    )
+    return await study.history.of("call", call_id)
 
 
 ROUTES = Router("/", route_handlers=[ask_model, list_calls, get_call, list_attempts, list_events], tags=["calls"])

@@ -51,10 +51,10 @@ async def import_dataset(
     context: RequestContext,
 ) -> Response[Json]:
     """Bring texts in under a name. The same content again is the same dataset; rows without a text are left out."""
-    dataset = await study.import_dataset(
+    dataset = await study.datasets.add(
         data.table(), context, name=data.name, text_column=data.text_column, label_column=data.label_column
     )
-    content = {**await study.dataset(dataset.name), "imported": dataset.imported}
+    content = {**await study.datasets.get(dataset.name), "imported": dataset.imported}
     return Response(content, status_code=201 if dataset.imported else 200)
 
 
@@ -63,13 +63,13 @@ async def list_datasets(
     study: OpenStudy, as_of: AsOf = None, at_least: AtLeast = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Json:
     """The datasets, newest first."""
-    return await study.datasets(as_of=as_of, at_least=at_least, limit=limit, cursor=cursor)
+    return await study.datasets.list(as_of=as_of, at_least=at_least, limit=limit, cursor=cursor)
 
 
 @get("/datasets/{name:path}", summary="Look at a dataset", responses=problem_responses(400, 404, 503))
 async def get_dataset(study: OpenStudy, name: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
     """One dataset by its name."""
-    return await study.dataset(name.removeprefix("/"), as_of=as_of, at_least=at_least)
+    return await study.datasets.get(name.removeprefix("/"), as_of=as_of, at_least=at_least)
 
 
 def _as_text(value: Cell) -> str | None:

@@ -65,7 +65,7 @@ async def embed_texts(
         group=None if data.group is None else data.group.place(),
         metadata=data.metadata,
     )
-    return _answer(await study.embed(wanted, context))
+    return _answer(await study.embeddings.of_texts(wanted, context))
 
 
 def _answer(embedded: Embedded) -> EmbeddedTexts:

@@ -22,7 +22,7 @@ async def ready(study: OpenStudy) -> Json:
     """Ok when the store answers; says how far each read model is behind."""
     try:
         async with asyncio.timeout(READY_WITHIN_SECONDS):
-            health = await study.health()
+            health = await study.house.health()
     except TimeoutError:
         raise Unavailable(f"The store did not answer within {READY_WITHIN_SECONDS:g} s") from None
     if health["store"] != "ok":

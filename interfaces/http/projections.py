@@ -10,7 +10,7 @@ from interfaces.http.problems import problem_responses
 @get("/projections", summary="List read models", responses=problem_responses(400, 503))
 async def list_projections(study: OpenStudy) -> Json:
     """Every read model: where it stands, how far it is behind, and why it stopped if it did."""
-    return await study.projection_status()
+    return await study.house.status()
 
 
 @post(
@@ -22,7 +22,7 @@ async def list_projections(study: OpenStudy) -> Json:
 )
 async def rebuild_projection(study: OpenStudy, name: FromPath[str]) -> Json:
     """Replay every event into fresh tables beside the live ones, then swap them in. Queries go on meanwhile."""
-    return await study.rebuild(name)
+    return await study.house.rebuild(name)
 
 
 ROUTES = Router("/", route_handlers=[list_projections, rebuild_projection], tags=["projections"])

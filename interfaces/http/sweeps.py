@@ -12,13 +12,13 @@ async def list_sweeps(
     study: OpenStudy, as_of: AsOf = None, at_least: AtLeast = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Json:
     """The sweeps, newest first."""
-    return await study.sweeps(as_of=as_of, at_least=at_least, limit=limit, cursor=cursor)
+    return await study.sweeps.list(as_of=as_of, at_least=at_least, limit=limit, cursor=cursor)
 
 
 @get("/sweeps/{sweep_id:str}", summary="Look at a sweep", responses=problem_responses(400, 404, 503))
 async def get_sweep(study: OpenStudy, sweep_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
     """One sweep: every K's metrics, the K that was chosen and why, and its clusters."""
-    return await study.sweep(sweep_id, as_of=as_of, at_least=at_least)
+    return await study.sweeps.get(sweep_id, as_of=as_of, at_least=at_least)
 
 
 ROUTES = Router("/", route_handlers=[list_sweeps, get_sweep], tags=["sweeps"])

@@ -58,7 +58,7 @@ def caller(answers: Path, calls: int) -> None:
                     async with places:
                         line: dict[str, Any]
                         try:
-                            (answer,) = await study.ask(Question(prompt=prompt), study.context())
+                            (answer,) = await study.asking.ask(Question(prompt=prompt), study.context())
                             line = {"call_id": str(answer.call_id), "text": answer.text, "position": answer.position}
                         except ProviderFailed as failure:
                             line = {"call_id": failure.call_id, "text": None, "position": 0}
@@ -162,7 +162,7 @@ def _recover(environment: dict[str, str]) -> int:
     async def recover() -> int:
         async with open_study(read_settings(**flags)) as study:
             await asyncio.sleep(LOOK_SECONDS * 1.2)
-            return await study.recover()
+            return await study.house.recover()
 
     return asyncio.run(recover())
 

@@ -198,13 +198,13 @@ async def ask_all(uri: str, home: Path, url: str) -> dict[str, Any]:
     async with open_study(settings) as study:
         names = list(ROWS)
         told = await asyncio.gather(*(ask(study, name, ROWS[name]) for name in names))
-        await study.catch_up()
+        await study.house.catch_up()
         ids = {}
-        for listed in (await study.calls(limit=1000))["items"]:
-            request = (await study.call(listed["call_id"]))["request"]
+        for listed in (await study.calls.list(limit=1000))["items"]:
+            request = (await study.calls.get(listed["call_id"]))["request"]
             ids[request["input"][0] if "input" in request else request["messages"][0]["content"]] = listed["call_id"]
         return {
-            name: ((await study.history("call", ids[name]))["items"], await study.call(ids[name]), text)
+            name: ((await study.history.of("call", ids[name]))["items"], await study.calls.get(ids[name]), text)
             for name, text in zip(names, told, strict=True)
         }
 
@@ -213,12 +213,12 @@ async def ask(study: Study, name: str, row: Row) -> str | None:
     """What the caller is told: the text, or the failure."""
     try:
         if row.embeds:
-            await study.embed(TextsToEmbed(texts=(name, f"{name}, too")), study.context())
+            await study.embeddings.of_texts(TextsToEmbed(texts=(name, f"{name}, too")), study.context())
             return None
         question = Question(
             prompt=name, attempt_timeout_seconds=row.timeout_seconds, call_timeout_seconds=row.call_timeout_seconds
         )
-        return (await study.ask(question, study.context()))[0].text
+        return (await study.asking.ask(question, study.context()))[0].text
     except ProviderFailed as failure:
         return str(failure)
 

@@ -44,7 +44,7 @@ def asker(count: int) -> None:
             study.registry.create("openai")
             print("ready", flush=True)
             await asyncio.to_thread(sys.stdin.readline)
-            asked = (study.ask(QUESTION, study.context()) for _ in range(count))
+            asked = (study.asking.ask(QUESTION, study.context()) for _ in range(count))
             for result in await asyncio.gather(*asked, return_exceptions=True):
                 said = str(result) if isinstance(result, StudyError) else result[0].text  # type: ignore[index]
                 shared = None if isinstance(result, BaseException) else result[0].shared_with
@@ -186,9 +186,9 @@ async def test_a_process_that_lost_the_store_shares_its_answer_within_and_anothe
             opened(line.uri, tmp_path / "one") as cut_off,
             opened(database.application_uri, tmp_path / "two") as other,
         ):
-            here = [asyncio.create_task(cut_off.ask(QUESTION, cut_off.context())) for _ in range(2)]
+            here = [asyncio.create_task(cut_off.asking.ask(QUESTION, cut_off.context())) for _ in range(2)]
             await until_asked(provider)
-            there = asyncio.create_task(other.ask(QUESTION, other.context()))
+            there = asyncio.create_task(other.asking.ask(QUESTION, other.context()))
             await until_joined(other, 2)
             line.cut()
             await until_asked(provider, 2)
@@ -199,7 +199,7 @@ async def test_a_process_that_lost_the_store_shares_its_answer_within_and_anothe
             (taken_over,) = await there
             assert (taken_over.text, taken_over.shared_with) == ("echo: Three primes?", None)
             line.mend()
-            assert (await other.ask(QUESTION, other.context()))[0].shared_with is None
+            assert (await other.asking.ask(QUESTION, other.context()))[0].shared_with is None
     with psycopg.connect(database.owner_uri) as owner:
         assert owner.execute("SELECT count(*) FROM events.claims").fetchone() == (0,)
     assert len(provider.requests) == 3
@@ -211,9 +211,9 @@ async def test_two_processes_that_embed_the_same_texts_at_once_pay_once(
     monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
     wanted = TextsToEmbed(texts=("a", "bb", "a"), provider="openai", model="tiny")
     async with opened(database.application_uri, tmp_path) as one, opened(database.application_uri, tmp_path) as two:
-        first = asyncio.create_task(one.embed(wanted, one.context()))
+        first = asyncio.create_task(one.embeddings.of_texts(wanted, one.context()))
         await until_asked(provider)
-        second = asyncio.create_task(two.embed(wanted, two.context()))
+        second = asyncio.create_task(two.embeddings.of_texts(wanted, two.context()))
         await until_joined(two, 1)
         provider.release()
         paid, shared = await first, await second

@@ -77,7 +77,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 def shows(study: Study, call_id: object, status: str) -> Callable[[], Awaitable[bool]]:
     async def look() -> bool:
         try:
-            return bool((await study.call(str(call_id)))["status"] == status)
+            return bool((await study.calls.get(str(call_id)))["status"] == status)
         except (NotFound, Unavailable):
             return False  # not back yet, or not shown yet
 
@@ -90,24 +90,24 @@ async def test_an_answer_reaches_the_caller_at_once_and_the_log_when_the_store_i
 ) -> None:
     provider = Losing(lambda: lose(line))
     async with opened(line.uri, tmp_path, provider) as study:
-        (answer,) = await study.ask(Question(prompt="Three primes?", provider="scripted"), study.context())
+        (answer,) = await study.asking.ask(Question(prompt="Three primes?", provider="scripted"), study.context())
         assert (answer.text, answer.position) == ("echo: Three primes?", None)
         (file,) = waiting_files(tmp_path)
         assert file.calls == 1
         began = time.monotonic()
         with pytest.raises(Unavailable, match="can't be written"):
-            await study.ask(Question(prompt="And now?", provider="scripted"), study.context())
+            await study.asking.ask(Question(prompt="And now?", provider="scripted"), study.context())
         assert time.monotonic() - began < 15
         assert len(provider.sent) == 1
         line.mend()
         await until(shows(study, answer.call_id, "success"))
         assert waiting_files(tmp_path) == []
-        assert [event["event"] for event in (await study.history("call", answer.call_id))["items"]] == [
+        assert [event["event"] for event in (await study.history.of("call", answer.call_id))["items"]] == [
             "call.requested.v1",
             "call.answered.v1",
         ]
         provider.lose = lambda: None
-        (again,) = await study.ask(Question(prompt="And now?", provider="scripted"), study.context())
+        (again,) = await study.asking.ask(Question(prompt="And now?", provider="scripted"), study.context())
         assert again.position is not None
 
 
@@ -117,16 +117,16 @@ async def test_a_request_whose_acknowledgement_is_lost_is_stored_once_and_made_o
     monkeypatch.setattr(group_commit, "RETRY_SECONDS", 5.0)
     provider = ScriptedProvider()
     async with opened(line.uri, tmp_path, provider) as study:
-        await study.ask(Question(prompt="?", provider="scripted"), study.context())
+        await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())
         line.swallow_answers()
-        asking = asyncio.create_task(study.ask(Question(prompt="?", provider="scripted"), study.context()))
+        asking = asyncio.create_task(study.asking.ask(Question(prompt="?", provider="scripted"), study.context()))
         await asyncio.sleep(0.5)
         line.mend()
         (answer,) = await asking
         assert answer.position is not None
         assert len(provider.sent) == 2
         await until(shows(study, answer.call_id, "success"))
-        events = (await study.history("call", answer.call_id))["items"]
+        events = (await study.history.of("call", answer.call_id))["items"]
         assert [event["event"] for event in events] == ["call.requested.v1", "call.answered.v1"]
 
 
@@ -135,9 +135,9 @@ async def test_a_request_that_was_stored_and_never_confirmed_is_not_made_and_see
 ) -> None:
     provider = ScriptedProvider()
     async with opened(line.uri, tmp_path, provider) as study:
-        (first,) = await study.ask(Question(prompt="?", provider="scripted"), study.context())
+        (first,) = await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())
         line.swallow_answers()
-        asking = asyncio.create_task(study.ask(Question(prompt="?", provider="scripted"), study.context()))
+        asking = asyncio.create_task(study.asking.ask(Question(prompt="?", provider="scripted"), study.context()))
         await asyncio.sleep(1)
         line.cut()
         with pytest.raises(Unavailable):
@@ -148,7 +148,7 @@ async def test_a_request_that_was_stored_and_never_confirmed_is_not_made_and_see
 
         async def is_cancelled() -> bool:
             try:
-                return [call["status"] for call in (await study.calls())["items"]] == ["cancelled", "success"]
+                return [call["status"] for call in (await study.calls.list())["items"]] == ["cancelled", "success"]
             except Unavailable:
                 return False
 
@@ -160,12 +160,12 @@ async def test_vectors_reach_the_caller_and_are_known_when_the_store_is_back(lin
     provider = Losing(line.cut)
     wanted = TextsToEmbed(texts=("a", "bb"), provider="scripted")
     async with opened(line.uri, tmp_path, provider) as study:
-        embedded = await study.embed(wanted, study.context())
+        embedded = await study.embeddings.of_texts(wanted, study.context())
         assert embedded.position is None
         assert np.array_equal(embedded.vectors, np.array([vector_of("a"), vector_of("bb")], dtype=np.float32))
         line.mend()
         await until(shows(study, embedded.call_ids[0], "success"))
-        again = await study.embed(wanted, study.context())
+        again = await study.embeddings.of_texts(wanted, study.context())
         assert again.cached.all()
         assert len(provider.sent) == 1
 
@@ -175,10 +175,10 @@ async def test_what_waits_when_its_process_ends_is_appended_by_the_next(
 ) -> None:
     provider = Losing(line.cut)
     async with opened(line.uri, tmp_path, provider) as study:
-        (answer,) = await study.ask(Question(prompt="?", provider="scripted"), study.context())
+        (answer,) = await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())
     assert [file.calls for file in waiting_files(tmp_path)] == [1]
     async with opened(database.owner_uri, tmp_path, ScriptedProvider()) as study:
-        assert (await study.call(answer.call_id))["status"] == "success"
+        assert (await study.calls.get(answer.call_id))["status"] == "success"
     assert waiting_files(tmp_path) == []
 
 
@@ -186,7 +186,7 @@ async def test_a_journal_is_never_appended_to_another_store(
     line: CutLine, server: tuple[str, str], tmp_path: Path
 ) -> None:
     async with opened(line.uri, tmp_path, Losing(line.cut)) as study:
-        await study.ask(Question(prompt="?", provider="scripted"), study.context())
+        await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())
     (waiting,) = waiting_files(tmp_path)
     with_own_identity = waiting.path.parent.rename(tmp_path / "journal" / "00000000-0000-0000-0000-000000000000")
     line.mend()

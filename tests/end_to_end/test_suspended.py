@@ -62,8 +62,8 @@ async def test_the_late_answer_of_a_suspended_process_resolves_its_call(
         )
         async with open_study(settings) as other:
             await asyncio.sleep(LOOK_SECONDS * 2)
-            marked = await other.recover()
-            (call,) = (await other.calls())["items"]
+            marked = await other.house.recover()
+            (call,) = (await other.calls.list())["items"]
             assert (marked, call["status"]) == ((1, "in_doubt") if loses_its_lock else (0, "requested"))
         asking.send_signal(signal.SIGCONT)
         out, _ = await asyncio.wait_for(asking.communicate(), timeout=60)
@@ -71,10 +71,10 @@ async def test_the_late_answer_of_a_suspended_process_resolves_its_call(
         assert json.loads(out)["position"] is not None
         async with open_study(settings) as other:
             await asyncio.sleep(LOOK_SECONDS * 2)
-            assert await other.recover() == 0
-            (call,) = (await other.calls())["items"]
+            assert await other.house.recover() == 0
+            (call,) = (await other.calls.list())["items"]
             assert call["status"] == "success"
-            history = [event["event"] for event in (await other.history("call", call["call_id"]))["items"]]
+            history = [event["event"] for event in (await other.history.of("call", call["call_id"]))["items"]]
         assert history == [
             "call.requested.v1",
             *(["call.found_in_doubt.v1"] if loses_its_lock else []),

@@ -85,10 +85,10 @@ async def use(uri: str, home: Path) -> None:
         await study.store.append(append_of(None, 1, None, Payload(part="body", body=b"x"), take=claim))
         await study.store.append(append_of(free=(claim,)))
         await study.store.processes_in_doubt([1])
-        await study.catch_up()
-        await study.rebuild(None)
-        assert (await study.verify(None)).equal
-        await study.calls(as_of=datetime.now(UTC).isoformat())
+        await study.house.catch_up()
+        await study.house.rebuild(None)
+        assert (await study.house.verify(None)).equal
+        await study.calls.list(as_of=datetime.now(UTC).isoformat())
 
 
 @pytest.mark.parametrize("statement", CHANGES_TO_THE_LOG)

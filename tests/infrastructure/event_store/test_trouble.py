@@ -114,7 +114,7 @@ async def test_a_read_only_store_is_still_read(database: Database, tmp_path: Pat
         pass
     with altered(database, "SET default_transaction_read_only = on", "RESET default_transaction_read_only"):
         async with open_study(settings) as study:
-            assert (await study.calls())["items"] == []
+            assert (await study.calls.list())["items"] == []
 
 
 async def test_a_standby_is_told_from_a_primary(own: EmbeddedPostgres, tmp_path: Path) -> None:

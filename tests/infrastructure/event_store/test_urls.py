@@ -23,7 +23,7 @@ async def written_and_read(uri: str, home: Path) -> dict[str, object]:
     """Use every kind of connection there is; returns two settings as a connection for reading has them."""
     async with open_study(read_settings(database_url=uri, study_home=home, study_log_level="debug")) as study:
         assert await study.store.append(append_of()) > 0
-        await study.catch_up()
+        await study.house.catch_up()
         return await shown(study)
 
 

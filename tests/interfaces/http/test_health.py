@@ -29,6 +29,7 @@ class LostStore:
 
     def __init__(self, *, hangs: bool) -> None:
         self.hangs = hangs
+        self.house = self
 
     async def health(self) -> dict[str, Any]:
         if self.hangs:

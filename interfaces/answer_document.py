@@ -1,0 +1,47 @@
+"""An answer as JSON, the same on every face."""
+
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from application.ask_model import Answer
+
+
+class TokenCounts(Struct, frozen=True, kw_only=True):
+    """Tokens as the provider counted them; null where it did not."""
+
+    prompt: int | None
+    completion: int | None
+    total: int | None
+    cached: int | None
+
+
+class CallAnswer(Struct, frozen=True, kw_only=True):
+    """A call with its answer, which is durable at `position`.
+
+    shared_with: the call under way that was joined, whose answer this is. cached: an earlier answer was given again.
+    """
+
+    call_id: UUID
+    status: str
+    text: str | None
+    provider: str
+    model: str
+    tokens: TokenCounts
+    latency_ms: float
+    attempts: int
+    first_token_ms: float | None
+    tokens_per_second: float | None
+    finish_reason: str | None
+    position: int | None
+    cost: str | None = None
+    shared_with: UUID | None = None
+    cached: bool = False
+
+
+def answer_document(answer: Answer) -> CallAnswer:
+    """An answer with all four token counts, null where the provider said nothing."""
+    known = {name: value for name, value in structs.asdict(answer).items() if name in CallAnswer.__struct_fields__}
+    tokens = answer.tokens
+    counts = TokenCounts(prompt=tokens.prompt, completion=tokens.completion, total=tokens.total, cached=tokens.cached)
+    return CallAnswer(**{**known, "tokens": counts})

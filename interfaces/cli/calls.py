@@ -1,0 +1,133 @@
+"""Looking at what was asked."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from interfaces.cli.command import Invocation, as_of_option, moment, study_command
+from interfaces.cli.terminal import for_stdout
+
+if TYPE_CHECKING:
+    from interfaces.study import Study
+
+
+def add_to(study: click.Group) -> None:
+    """Add the commands."""
+    study_command(
+        study,
+        "calls",
+        examples="study calls --status failed --since 2026-03-01\n"
+        "study calls --search primes --as-of 2026-03-01T12:00:00Z",
+    )(calls)
+    study_command(study, "call", examples="study call 0195512a-7c00-7000-8000-000000000001")(call)
+    study_command(
+        study,
+        "history",
+        examples="study history call 0195512a-7c00-7000-8000-000000000001\nstudy history sweep ID --json",
+    )(history)
+
+
+@click.option("--provider", help="Only this provider's.")
+@click.option("--model", help="Only this model's.")
+@click.option("--modality", type=click.Choice(["text", "embedding", "image", "audio"]), help="Only this kind.")
+@click.option(
+    "--status", type=click.Choice(["requested", "success", "failed", "cancelled", "in_doubt"]), help="Only these."
+)
+@click.option("--group", metavar="TYPE/NAME", help="Only the members of a group.")
+@click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
+@click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
+@click.option("--search", metavar="TEXT", help="Only those whose prompt or answer holds this text.")
+@as_of_option
+@click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
+@click.option("--cursor", help="Go on after a page: its next_cursor.")
+def calls(invocation: Invocation, **filters: Any) -> None:
+    """List calls, newest first."""
+    from interfaces.cli.tables import short, table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.calls.list(**filters)
+
+    page = invocation.run(work)
+    rows = [
+        [
+            call["call_id"],
+            call["created_at"][:19].replace("T", " "),
+            f"{call['provider']}/{call['model']}",
+            call["status"],
+            None if call["latency_ms"] is None else round(call["latency_ms"]),
+            None if call["first_token_ms"] is None else round(call["first_token_ms"]),
+            None if call["tokens_per_second"] is None else round(call["tokens_per_second"]),
+            short((call["error"] or {}).get("message"), 40),
+        ]
+        for call in page["items"]
+    ]
+    columns = ["call", "at (UTC)", "model", "status", "ms", "first token", "tokens/s", "error"]
+    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No calls."))
+
+
+@click.argument("call_id")
+@as_of_option
+def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
+    """Show one call: request, attempts, answer."""
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.calls.get(call_id, as_of=as_of)
+
+    found = invocation.run(work)
+    plain = (
+        "how",
+        "source_call_id",
+        "status",
+        "provider",
+        "model",
+        "modality",
+        "created_at",
+        "latency_ms",
+        "first_token_ms",
+        "tokens_per_second",
+        "total_ms",
+        "tokens",
+        "actor",
+        "error",
+    )
+    rows = [[name, str(found[name])] for name in plain if found.get(name) is not None]
+    attempts = [
+        [each["attempt"], each["outcome"], each["latency_ms"], (each["error"] or {}).get("message")]
+        for each in found["attempts_made"]
+    ]
+
+    def show(console: Any) -> None:
+        console.print(table(["call", found["call_id"]], rows))
+        console.print(table(["attempt", "outcome", "ms", "error"], attempts))
+        for name in ("prompt", "text", "partial_text"):
+            if found.get(name):
+                console.print(f"{name.replace('_', ' ')}:", style="bold")
+                console.print(for_stdout(found[name]), markup=False, highlight=False)
+
+    invocation.answer(found, show)
+
+
+@click.argument("kind", type=click.Choice(["call", "group", "dataset", "vectors", "sweep", "artifact"]))
+@click.argument("entity_id", metavar="ID")
+def history(invocation: Invocation, kind: str, entity_id: str) -> None:
+    """Show every event of one thing, in order, with what it says."""
+    import json
+
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.history.of(kind, entity_id)
+
+    found = invocation.run(work)
+    rows = [
+        [
+            event["position"],
+            event["occurred_at"][:23],
+            event["event"],
+            event["actor"],
+            json.dumps(event["facts"], ensure_ascii=False)[:400],
+        ]
+        for event in found["items"]
+    ]
+    invocation.answer(found, lambda console: console.print(table(["position", "at", "event", "actor", "facts"], rows)))

@@ -1,0 +1,52 @@
+"""A wired study: every use case and every query, by what they are about, as all interfaces call them."""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from application.call_provider import Stopping
+from application.notebook import Context, Notebook
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.providers.registry import ProviderRegistry
+from infrastructure.settings import Settings
+from interfaces.study.asking import Asking
+from interfaces.study.calls import Calls
+from interfaces.study.datasets import Datasets
+from interfaces.study.embeddings import Embeddings
+from interfaces.study.history import History
+from interfaces.study.house import House
+from interfaces.study.moments import Moments
+from interfaces.study.providers import Providers
+from interfaces.study.sweeps import Sweeps
+from interfaces.study.words import Json
+from projections.queries import Queries
+
+__all__ = ["Json", "Study"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One open store with everything that can be done on it, a room for each thing that it is about.
+
+    Made by `interfaces.composition.open_study`.
+    """
+
+    settings: Settings
+    actor: str
+    notebook: Notebook
+    store: PostgresEventStore
+    registry: ProviderRegistry
+    stopping: Stopping
+    queries: Queries
+    moments: Moments
+    asking: Asking
+    calls: Calls
+    embeddings: Embeddings
+    datasets: Datasets
+    sweeps: Sweeps
+    providers: Providers
+    history: History
+    house: House
+
+    def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
+        """A command's context: on whose behalf it runs, and an id that all its events share."""
+        return Context(actor or self.actor, correlation_id or uuid4())

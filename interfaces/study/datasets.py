@@ -1,0 +1,53 @@
+"""Bringing datasets in, and looking at them."""
+
+from application.import_dataset import Dataset, ImportDataset, Table
+from application.notebook import Context
+from interfaces.as_of import AsOf
+from interfaces.study.moments import Moments
+from interfaces.study.words import Json
+from projections.catalogue import CATALOGUE
+from projections.queries import Queries
+
+DATASETS = (CATALOGUE.name,)
+
+
+class Datasets:
+    """Texts under a name."""
+
+    def __init__(self, import_dataset: ImportDataset, queries: Queries, moments: Moments) -> None:
+        self._import_dataset = import_dataset
+        self._queries = queries
+        self._moments = moments
+
+    async def add(
+        self,
+        table: Table,
+        context: Context,
+        *,
+        name: str,
+        text_column: str,
+        label_column: str | None = None,
+        source_name: str = "",
+    ) -> Dataset:
+        """Bring texts in under a name; the same content again is the same dataset."""
+        dataset = await self._import_dataset(
+            table, context, name=name, text_column=text_column, label_column=label_column, source_name=source_name
+        )
+        await self._moments.all_shown()
+        return dataset
+
+    async def get(self, name: str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+        """A dataset by name. Raises NotFound."""
+        return await self._queries.dataset(name, as_of=await self._moments.shown(as_of, at_least, reads=DATASETS))
+
+    async def list(
+        self,
+        *,
+        as_of: AsOf | None = None,
+        at_least: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
+        """The datasets, newest first."""
+        position = await self._moments.shown(as_of, at_least, cursor, reads=DATASETS)
+        return await self._queries.datasets(as_of=position, limit=limit, cursor=cursor)

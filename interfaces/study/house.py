@@ -1,0 +1,90 @@
+"""Keeping the house in order: read models, journals, calls of dead processes."""
+
+import asyncio
+from collections.abc import Callable
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from application.notebook import Context
+from application.recover_calls import RecoverCalls
+from application.replay_journal import ReplayJournal
+from domain.errors import Unavailable
+from infrastructure.event_store.store import PostgresEventStore
+from interfaces.study.words import Json
+from projections.follow import Follower
+from projections.rebuild import rebuild
+from projections.status import status as status_of
+from projections.verify import VerifyReport, verify
+
+WORTH_A_WORD = 50_000  # events that take seconds to apply
+
+log = structlog.get_logger(__name__)
+
+
+class House:
+    """The state of an open study, and what brings it in order."""
+
+    def __init__(
+        self,
+        store: PostgresEventStore,
+        follower: Follower,
+        replay_journal: ReplayJournal,
+        recover_calls: RecoverCalls,
+    ) -> None:
+        self._store = store
+        self._follower = follower
+        self._replay_journal = replay_journal
+        self._recover_calls = recover_calls
+
+    async def catch_up(self, *, backfill: bool = True) -> None:
+        """Bring every read model to the end of the log; one that fails stops alone, and the log says why.
+
+        backfill: also those that are only being built, which may take minutes on a long log
+        """
+        behind = max((row["lag_events"] for row in (await self.status())["items"]), default=0)
+        if backfill and behind > WORTH_A_WORD:
+            log.warning("bringing the read models up to date first", events_behind=behind)
+        caught_up = await asyncio.to_thread(self._follower.catch_up, backfill=backfill)
+        for failure in caught_up.failures:
+            log.warning("a read model has stopped; see `study projections status`", **msgspec.to_builtins(failure))
+
+    async def replay(self) -> int:
+        """Append what waits in this process's journal and in those of dead ones; returns how many entries."""
+        replayed = await self._replay_journal()
+        if replayed.set_aside:
+            log.warning("something in a journal can't be appended; see `study doctor`", files=replayed.set_aside)
+        return replayed.entries
+
+    async def recover(self) -> int:
+        """Mark the calls that dead processes left open, but for what they could still write down."""
+        await self.replay()
+        marked = await self._recover_calls(Context("recovery", uuid4()))
+        if marked:
+            await self.catch_up(backfill=False)
+        return marked
+
+    async def status(self) -> Json:
+        """Every read model: where it stands, how far behind, and why it stopped if it did."""
+        rows = await asyncio.to_thread(status_of, self._follower)
+        return {"items": [msgspec.to_builtins(row) for row in rows], "next_cursor": None}
+
+    async def rebuild(self, name: str | None, *, progress: Callable[[str, int, int], None] | None = None) -> Json:
+        """Replay one read model, or all, beside the live ones, and swap. Raises NotFound for an unknown name."""
+        await asyncio.to_thread(rebuild, self._follower, name, progress)
+        return await self.status()
+
+    async def verify(
+        self, name: str | None, *, progress: Callable[[str, int, int], None] | None = None
+    ) -> VerifyReport:
+        """Replay into fresh tables and compare with the live ones, row by row."""
+        return await asyncio.to_thread(verify, self._follower, name, progress)
+
+    async def health(self) -> Json:
+        """Whether the store answers, and how far the read models are behind."""
+        try:
+            last = await asyncio.to_thread(self._store.last_position)
+        except Unavailable as error:
+            return {"store": str(error), "position": None, "projections": []}
+        return {"store": "ok", "position": last, "projections": (await self.status())["items"]}

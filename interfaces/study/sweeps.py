@@ -1,0 +1,164 @@
+"""Sweeping the number of clusters, and looking at what came of it."""
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from application.embed_texts import Embedded
+from application.gather_sweep import GatherSweep
+from application.keep_artifact import KeepArtifact
+from application.notebook import Context
+from application.run_sweep import Progress, RunSweep, SweepRequest
+from domain.errors import NotFound, Rejected
+from domain.sweeps import SweepConfig
+from infrastructure.table_files import ColumnarFiles
+from interfaces.as_of import AsOf
+from interfaces.study.moments import Moments
+from interfaces.study.words import Json, id_of, stage
+from projections.queries import Queries
+from projections.sweeps import SWEEP_RUNS
+
+if TYPE_CHECKING:
+    from interfaces.report import ReportData
+
+SWEEPS = (SWEEP_RUNS.name,)
+
+
+class Sweeps:
+    """Sweeps of datasets, of what was embedded, and of vectors made elsewhere."""
+
+    def __init__(
+        self,
+        gather_sweep: GatherSweep,
+        run_sweep: RunSweep,
+        keep_artifact: KeepArtifact,
+        files: ColumnarFiles,
+        queries: Queries,
+        moments: Moments,
+    ) -> None:
+        self._gather_sweep = gather_sweep
+        self._run_sweep = run_sweep
+        self._keep_artifact = keep_artifact
+        self._files = files
+        self._queries = queries
+        self._moments = moments
+
+    async def of_dataset(
+        self,
+        name: str,
+        context: Context,
+        *,
+        config: SweepConfig,
+        provider: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> UUID:
+        """Embed a dataset and sweep it; the same data and configuration find the finished sweep again."""
+        request = await self._gather_sweep.from_dataset(
+            name,
+            config,
+            context,
+            provider=provider,
+            model=model,
+            dimensions=dimensions,
+            salt=_salt(force),
+            progress=stage(progress, "embedding"),
+        )
+        return await self._sweep(request, context, progress)
+
+    async def of_vectors(
+        self,
+        vectors: NDArray[np.float32],
+        context: Context,
+        *,
+        config: SweepConfig,
+        texts: tuple[str, ...] | None = None,
+        labels: tuple[str, ...] | None = None,
+        source_name: str = "",
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> UUID:
+        """Sweep vectors that were made elsewhere, (n_samples, n_features) float32."""
+        request = await self._gather_sweep.from_vectors(
+            vectors, config, context, texts=texts, labels=labels, source_name=source_name, salt=_salt(force)
+        )
+        return await self._sweep(request, context, progress)
+
+    async def of_embedded(
+        self,
+        embedded: Embedded,
+        context: Context,
+        *,
+        config: SweepConfig,
+        texts: tuple[str, ...] | None = None,
+        labels: tuple[str, ...] | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> UUID:
+        """Sweep what `embed` returned."""
+        request = await self._gather_sweep.from_embedded(
+            embedded, config, context, texts=texts, labels=labels, salt=_salt(force)
+        )
+        return await self._sweep(request, context, progress)
+
+    async def labels(self, sweep_id: UUID | str) -> dict[int, NDArray[np.int32]]:
+        """The labels of every finished step, by K: (n_samples,) int32. Raises NotFound."""
+        state = await self._run_sweep.load(id_of(sweep_id))
+        if state.started is None:
+            raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
+        return {k: await self._array(step.artifact_ids["sweep_labels"]) for k, step in sorted(state.steps.items())}
+
+    async def get(self, sweep_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+        """A sweep with its steps and clusters. Raises NotFound."""
+        return await self._queries.sweep(
+            id_of(sweep_id), as_of=await self._moments.shown(as_of, at_least, reads=SWEEPS)
+        )
+
+    async def list(
+        self,
+        *,
+        as_of: AsOf | None = None,
+        at_least: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
+        """The sweeps, newest first."""
+        position = await self._moments.shown(as_of, at_least, cursor, reads=SWEEPS)
+        return await self._queries.sweeps(as_of=position, limit=limit, cursor=cursor)
+
+    async def report(self, sweep_id: UUID | str) -> "ReportData":
+        """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
+        from interfaces.report import ReportData, command_of
+
+        state = await self._run_sweep.load(id_of(sweep_id))
+        if state.started is None:
+            raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
+        if state.finished is None:
+            raise Rejected(f"Sweep {sweep_id} is {state.status}; a report needs a finished one")
+        chosen = state.steps[state.finished.chosen_k]
+        dataset = await self._gather_sweep.dataset_of(state.started.source)
+        return ReportData(
+            sweep=await self.get(sweep_id),
+            labels=await self._array(chosen.artifact_ids["sweep_labels"]),
+            scatter=await self._array(state.finished.artifact_ids["scatter"]),
+            command=command_of(state.started),
+            texts=None if dataset is None else dataset.texts,
+            true_labels=None if dataset is None else dataset.labels,
+        )
+
+    async def _sweep(self, request: SweepRequest, context: Context, progress: Progress | None) -> UUID:
+        sweep_id, _ = await self._run_sweep(request, context, progress=progress)
+        await self._moments.all_shown()
+        return sweep_id
+
+    async def _array(self, artifact_id: UUID) -> NDArray[Any]:
+        return self._files.from_npy(await self._keep_artifact.content(artifact_id))
+
+
+def _salt(force: bool) -> str | None:
+    """What makes a sweep another one than the finished one."""
+    return str(uuid4()) if force else None

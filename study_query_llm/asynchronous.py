@@ -1,0 +1,180 @@
+"""A study for code that runs in an event loop."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from application.ask_model import Answer
+from application.embed_texts import Embedded, TextsToEmbed
+from application.group_calls import group_place
+from application.import_dataset import Dataset
+from application.providers import Provider
+from application.stream_answer import AnswerStream
+from domain.sweeps import SweepConfig
+from infrastructure.settings import read_settings
+from infrastructure.table_files import read_table
+from interfaces.as_of import AsOf
+from interfaces.composition import open_study
+from interfaces.study import Json
+from interfaces.study import Study as Wired
+from study_query_llm.questions import AskOptions, question_of
+from study_query_llm.results import Rows, Sweep
+
+if TYPE_CHECKING:
+    pass
+
+
+class AsyncStudy:
+    """An open study, for code that runs in an event loop."""
+
+    def __init__(self, wired: Wired) -> None:
+        self._wired = wired
+
+    async def ask(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> Answer:
+        """Ask a model; the answer is durable before it is returned. Raises Rejected, ProviderFailed, Unavailable.
+
+        share: wait for the same request that is under way, instead of calling once more
+        cache: take an answer that the same request got within this time, seconds or "1h"; needs temperature 0 or a seed
+        """
+        return (await self._wired.asking.ask(question_of(prompt, options), self._wired.context()))[0]
+
+    def stream(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> AnswerStream:
+        """Ask a model, and get the answer's text while it comes: `async for text in study.stream(…)`.
+
+        At the end of the pieces the answer is durable and is the stream's `answer`. Whoever leaves before that cancels
+        the call; what came is recorded.
+        """
+        return self._wired.asking.stream(question_of(prompt, options), self._wired.context())
+
+    async def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        group: str | None = None,
+    ) -> Embedded:
+        """Embed texts, paying only for those not embedded before; `.vectors` is (n, d) float32 in their order."""
+        wanted = TextsToEmbed(
+            texts=tuple(texts),
+            provider=provider,
+            model=model,
+            dimensions=dimensions,
+            group=group_place(group),
+        )
+        return await self._wired.embeddings.of_texts(wanted, self._wired.context())
+
+    async def import_dataset(
+        self, file: str | Path, *, name: str, text_column: str = "text", label_column: str | None = None
+    ) -> Dataset:
+        """Import a CSV, JSON Lines, Parquet or plain text file under a name."""
+        path = Path(file)
+        return await self._wired.datasets.add(
+            read_table(path),
+            self._wired.context(),
+            name=name,
+            text_column=text_column,
+            label_column=label_column,
+            source_name=path.name,
+        )
+
+    async def sweep(
+        self,
+        data: "Embedded | NDArray[np.float32] | str",
+        *,
+        texts: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
+        method: str = "k-means",
+        k: Iterable[int] = range(2, 21),
+        restarts: int = 10,
+        max_iterations: int = 200,
+        pca_dim: int | None = 64,
+        seed: int = 0,
+        coverage_threshold: float = 0.2,
+        parameters: Mapping[str, Any] | None = None,
+        paraphraser: str | None = None,
+        force: bool = False,
+    ) -> Sweep:
+        """Cluster for every K and choose one. The same data and configuration find the finished sweep again.
+
+        data: what `embed` returned, (n_samples, n_features) vectors made elsewhere, or the name of a dataset
+        paraphraser: "provider/model" that names the clusters from their texts
+        """
+        config = SweepConfig(
+            method=method,
+            k_values=tuple(k),
+            restarts=restarts,
+            max_iterations=max_iterations,
+            pca_dim=pca_dim,
+            seed=seed,
+            coverage_threshold=coverage_threshold,
+            parameters=dict(parameters or {}),
+            summarise=paraphraser,
+        )
+        context = self._wired.context()
+        given_texts = None if texts is None else tuple(texts)
+        given_labels = None if labels is None else tuple(labels)
+        if isinstance(data, str):
+            sweep_id = await self._wired.sweeps.of_dataset(data, context, config=config, force=force)
+        elif isinstance(data, Embedded):
+            sweep_id = await self._wired.sweeps.of_embedded(
+                data, context, config=config, texts=given_texts, labels=given_labels, force=force
+            )
+        else:
+            vectors = np.ascontiguousarray(data, dtype=np.float32)
+            sweep_id = await self._wired.sweeps.of_vectors(
+                vectors, context, config=config, texts=given_texts, labels=given_labels, force=force
+            )
+        return await self.find_sweep(sweep_id)
+
+    async def find_sweep(self, sweep_id: UUID | str) -> Sweep:
+        """A finished sweep by its id. Raises NotFound, Rejected."""
+        return Sweep(await self._wired.sweeps.get(sweep_id), await self._wired.sweeps.labels(sweep_id))
+
+    async def report(self, sweep_id: UUID | str, out: str | Path) -> Path:
+        """Write a finished sweep's report, a page of HTML that needs nothing but a browser."""
+        from interfaces.report import render
+
+        path = Path(out)
+        path.write_text(render(await self._wired.sweeps.report(sweep_id)), encoding="utf-8")  # noqa: ASYNC240 - one short write
+        return path
+
+    async def calls(self, **filters: Any) -> Rows:
+        """Calls, newest first; filters are those of `study calls` (provider, status, since, as_of, limit …)."""
+        return Rows((await self._wired.calls.list(**filters))["items"])
+
+    async def call(self, call_id: UUID | str, *, as_of: AsOf | None = None) -> Json:
+        """One call with its request, answer and attempts, as of a time or position. Raises NotFound."""
+        return await self._wired.calls.get(call_id, as_of=as_of)
+
+    async def datasets(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
+        """Datasets, newest first, as of a time or position."""
+        return Rows((await self._wired.datasets.list(as_of=as_of, limit=limit))["items"])
+
+    async def sweeps(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
+        """Sweeps with their steps and clusters, finished or not, newest first, as of a time or position."""
+        return Rows((await self._wired.sweeps.list(as_of=as_of, limit=limit))["items"])
+
+    async def history(self, kind: str, entity_id: UUID | str) -> Rows:
+        """Every event of one thing, in order. Raises NotFound."""
+        return Rows((await self._wired.history.of(kind, entity_id))["items"])
+
+
+@asynccontextmanager
+async def open_async(
+    *,
+    database_url: str | None = None,
+    home: str | Path | None = None,
+    providers: Mapping[str, Provider] | None = None,
+    actor: str | None = None,
+) -> AsyncIterator[AsyncStudy]:
+    """Open a study in the caller's event loop; settings come from the environment and .env where not given."""
+    settings = read_settings(database_url=database_url, study_home=None if home is None else Path(home))
+    async with open_study(settings, actor=actor, providers=providers) as wired:
+        yield AsyncStudy(wired)

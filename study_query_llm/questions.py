@@ -1,0 +1,47 @@
+"""What a question may say, as keyword arguments."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from application.ask_model import Question
+from application.group_calls import group_place
+from interfaces.duration import seconds_of
+
+
+class AskOptions(TypedDict, total=False):
+    """What a question may say besides its prompt; nothing is sent to the provider that is not given."""
+
+    messages: Sequence[dict[str, Any]]
+    system: str | None
+    provider: str | None
+    model: str | None
+    temperature: float | None
+    max_tokens: int | None
+    seed: int | None
+    group: str | None
+    metadata: Mapping[str, Any] | None
+    attempts: int | None
+    attempt_timeout_seconds: float | None
+    call_timeout_seconds: float | None
+    share: bool
+    cache: str | float | None
+
+
+def question_of(prompt: str | None, options: AskOptions) -> Question:
+    """As the use case takes it. Raises Rejected, and TypeError for an option that there is not."""
+    given: dict[str, Any] = dict(options)
+    if unknown := given.keys() - AskOptions.__annotations__.keys():
+        raise TypeError(
+            f"There is no option {', '.join(sorted(unknown))}; there are {', '.join(AskOptions.__annotations__)}"
+        )
+    cache = given.pop("cache", None)
+    return Question(
+        **{
+            **given,
+            "prompt": prompt,
+            "messages": tuple(given.get("messages") or ()),
+            "group": group_place(given.get("group")),
+            "metadata": dict(given.get("metadata") or {}),
+            "cache_seconds": None if cache is None else seconds_of(cache, "cache"),
+        }
+    )

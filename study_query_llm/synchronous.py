@@ -1,0 +1,127 @@
+"""A study for ordinary code: each method is the asynchronous one, run in a background loop."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import anyio.from_thread
+import numpy as np
+from anyio.from_thread import BlockingPortal
+from numpy.typing import NDArray
+
+from application.ask_model import Answer
+from application.embed_texts import Embedded
+from application.import_dataset import Dataset
+from application.providers import Provider
+from application.stream_answer import AnswerStream
+from interfaces.study import Json
+from study_query_llm.asynchronous import AsyncStudy, open_async
+from study_query_llm.results import Rows, Sweep
+
+if TYPE_CHECKING:
+    pass
+
+
+class TextStream:
+    """The pieces of an answer's text as they come; see AsyncStudy.stream."""
+
+    def __init__(self, portal: BlockingPortal, stream: AnswerStream) -> None:
+        self._portal = portal
+        self._stream = stream
+
+    @property
+    def answer(self) -> Answer:
+        """The answer, once the pieces are at their end. Raises what ended the call, or RuntimeError before that."""
+        return self._stream.answer
+
+    def __iter__(self) -> Iterator[str]:
+        """The pieces; whoever stops before their end cancels the call. Raises Rejected, ProviderFailed, Unavailable."""
+        pieces = aiter(self._stream)
+        try:
+            while (piece := self._portal.call(partial(anext, pieces, None))) is not None:
+                yield piece
+        finally:
+            self.close()
+
+    def __enter__(self) -> "TextStream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel the call if it is still under way, and wait until that is recorded."""
+        self._portal.call(self._stream.aclose)
+
+
+class Study:
+    """An open study, for ordinary code: each method is AsyncStudy's, run in a background loop."""
+
+    def __init__(self, portal: BlockingPortal, study: AsyncStudy) -> None:
+        self._portal = portal
+        self._study = study
+
+    def ask(self, prompt: str | None = None, **options: Any) -> Answer:
+        """See AsyncStudy.ask."""
+        return self._portal.call(partial(self._study.ask, prompt, **options))
+
+    def stream(self, prompt: str | None = None, **options: Any) -> TextStream:
+        """See AsyncStudy.stream: `for text in study.stream(…)`."""
+        return TextStream(self._portal, self._portal.call(partial(self._study.stream, prompt, **options)))
+
+    def embed(self, texts: Iterable[str], **options: Any) -> Embedded:
+        """See AsyncStudy.embed."""
+        return self._portal.call(partial(self._study.embed, texts, **options))
+
+    def import_dataset(self, file: str | Path, **options: Any) -> Dataset:
+        """See AsyncStudy.import_dataset."""
+        return self._portal.call(partial(self._study.import_dataset, file, **options))
+
+    def sweep(self, data: "Embedded | NDArray[np.float32] | str", **options: Any) -> Sweep:
+        """See AsyncStudy.sweep."""
+        return self._portal.call(partial(self._study.sweep, data, **options))
+
+    def find_sweep(self, sweep_id: UUID | str) -> Sweep:
+        """See AsyncStudy.find_sweep."""
+        return self._portal.call(self._study.find_sweep, sweep_id)
+
+    def report(self, sweep_id: UUID | str, out: str | Path) -> Path:
+        """See AsyncStudy.report."""
+        return self._portal.call(self._study.report, sweep_id, out)
+
+    def calls(self, **filters: Any) -> Rows:
+        """See AsyncStudy.calls."""
+        return self._portal.call(partial(self._study.calls, **filters))
+
+    def call(self, call_id: UUID | str, **options: Any) -> Json:
+        """See AsyncStudy.call."""
+        return self._portal.call(partial(self._study.call, call_id, **options))
+
+    def datasets(self, **options: Any) -> Rows:
+        """See AsyncStudy.datasets."""
+        return self._portal.call(partial(self._study.datasets, **options))
+
+    def sweeps(self, **options: Any) -> Rows:
+        """See AsyncStudy.sweeps."""
+        return self._portal.call(partial(self._study.sweeps, **options))
+
+    def history(self, kind: str, entity_id: UUID | str) -> Rows:
+        """See AsyncStudy.history."""
+        return self._portal.call(self._study.history, kind, entity_id)
+
+
+@contextmanager
+def open(  # noqa: A001 - `sq.open` reads well
+    *,
+    database_url: str | None = None,
+    home: str | Path | None = None,
+    providers: Mapping[str, Provider] | None = None,
+    actor: str | None = None,
+) -> Iterator[Study]:
+    """Open a study for ordinary code: embedded, or on the Postgres of `database_url`."""
+    opening = open_async(database_url=database_url, home=home, providers=providers, actor=actor)
+    with anyio.from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(opening) as study:
+        yield Study(portal, study)
