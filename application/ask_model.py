@@ -1,9 +1,8 @@
 """Ask a model, and get its answer once it is durable."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -11,10 +10,10 @@ from msgspec import Struct, structs
 from application.call_provider import AttemptPolicy, CallIntent
 from application.group_calls import GroupCalls, GroupPlace
 from application.notebook import Context
-from application.ports import ProviderDirectory
+from application.ports import NewEvent, ProviderDirectory
 from application.providers import ChatRequest, PreparedRequest, Provider
 from application.reuse_answers import ReuseAnswers
-from application.share_calls import Given, MemberOf, ShareCalls
+from application.share_calls import Given, MembersOf, ShareCalls
 from domain.calls import Tokens
 from domain.errors import Rejected
 from domain.events import Metadata
@@ -68,8 +67,16 @@ class Answer(Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
 
 
+class Intended(NamedTuple):
+    """A question as it will be asked: of which provider, and in which words. Its hash is the request's identity."""
+
+    provider: Provider
+    call: CallIntent
+    question: Question
+
+
 class AskModel:
-    """Asks; `answers` makes as many calls as samples are wanted, all at once."""
+    """Asks for one answer."""
 
     def __init__(
         self,
@@ -87,32 +94,19 @@ class AskModel:
 
     async def __call__(self, question: Question, context: Context) -> Answer:
         """Ask once. Raises Rejected, ProviderFailed, Unavailable."""
-        return (await self.answers(structs.replace(question, samples=1), context))[0]
-
-    async def answers(self, question: Question, context: Context) -> list[Answer]:
-        """Ask for `samples` answers. Raises the first failure after all have ended."""
-        _check(question)
-        if question.group is not None:
-            await self._groups.ensure(question.group, context)
-        asked = (self._ask(question, sample, context) for sample in range(question.samples))
-        results = await asyncio.gather(*asked, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in results if isinstance(result, Answer)]
+        return await self.ask(self.intended(question), context)
 
     async def streamed(self, question: Question, context: Context, tell: Callable[[str], None]) -> Answer:
         """Ask once, and tell each piece of text as it comes. Raises Rejected, ProviderFailed, Unavailable."""
-        _check(question)
         if question.samples != 1:
             raise Rejected("Only one answer at a time can be streamed: leave away n, or stream", fields=("n", "stream"))
-        if question.group is not None:
-            await self._groups.ensure(question.group, context)
-        return await self._ask(question, 0, context, tell)
+        return await self.ask(self.intended(question, tell=tell), context)
 
-    async def _ask(
-        self, question: Question, sample_index: int, context: Context, tell: Callable[[str], None] | None = None
-    ) -> Answer:
+    def intended(
+        self, question: Question, *, sample_index: int = 0, tell: Callable[[str], None] | None = None
+    ) -> Intended:
+        """What would be asked, with its hash; nothing is recorded yet. Raises Rejected."""
+        _check(question)
         provider = self._providers.create(question.provider)
         if tell is not None and not hasattr(provider, "stream"):
             raise Rejected(f"{provider.name} can't stream: ask it without stream", fields=("provider", "stream"))
@@ -126,7 +120,7 @@ class AskModel:
         prepared = provider.prepare_chat(
             ChatRequest(model=question.model, messages=messages, parameters=parameters, stream=tell is not None)
         )
-        intent = CallIntent(
+        call = CallIntent(
             prepared=prepared,
             modality="text",
             request_hash=chat_request_hash(
@@ -142,25 +136,42 @@ class AskModel:
             metadata=question.metadata,
             tell=tell,
         )
-        given = await self._given(provider, intent, question, context)
-        if tell is not None and given.cached and given.source.answer.text:
-            tell(given.source.answer.text)
-        return _answer(given, prepared)
+        return Intended(provider, call, question)
 
-    async def _given(self, provider: Provider, intent: CallIntent, question: Question, context: Context) -> Given:
-        member_of: MemberOf | None = None
+    async def ask(self, intended: Intended, context: Context, *, also_in: GroupPlace | None = None) -> Answer:
+        """Ask. The call joins the question's group, which is created if it isn't there, and `also_in`, which is there.
+
+        Raises ProviderFailed, Unavailable.
+        """
+        provider, call, question = intended
         if question.group is not None:
-            member_of = partial(self._groups.member_entry, question.group, context=context, offset=intent.sample_index)
-        if question.cache_seconds is not None:
-            longest_seconds = question.cache_seconds
-            found = await self._reuse_answers(intent, context, longest_seconds=longest_seconds, member_of=member_of)
-            if found is not None:
-                return found
-        # A stream is a call of its own: to join means to wait for the end, and who joined it would break off with it.
-        share = question.share and intent.tell is None
-        given = await self._share_calls(provider, intent, context, share=share, member_of=member_of)
-        self._reuse_answers.answered_at(given.position)
-        return given
+            await self._groups.ensure(question.group, context)
+        members_of = partial(self._members, question.group, call.sample_index, also_in, context)
+        given = await self._earlier(intended, context, members_of)
+        if given is None:
+            # A stream is a call of its own: who joined it would wait for its end, and break off with it.
+            share = question.share and call.tell is None
+            given = await self._share_calls(provider, call, context, share=share, members_of=members_of)
+            self._reuse_answers.answered_at(given.position)
+        elif call.tell is not None and given.source.answer.text:
+            call.tell(given.source.answer.text)
+        return _answer(given, call.prepared)
+
+    async def _earlier(self, intended: Intended, context: Context, members_of: MembersOf) -> Given | None:
+        longest_seconds = intended.question.cache_seconds
+        if longest_seconds is None:
+            return None
+        return await self._reuse_answers(intended.call, context, longest_seconds=longest_seconds, members_of=members_of)
+
+    def _members(
+        self, group: GroupPlace | None, sample_index: int, also_in: GroupPlace | None, context: Context, call_id: UUID
+    ) -> tuple[NewEvent, ...]:
+        places = ((group, sample_index), (also_in, 0))
+        return tuple(
+            self._groups.member_entry(place, call_id, context, offset=offset)
+            for place, offset in places
+            if place is not None
+        )
 
 
 def _answer(given: Given, prepared: PreparedRequest) -> Answer:

@@ -1,6 +1,7 @@
 """Put calls into groups and link groups to each other."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from msgspec import Struct
@@ -51,6 +52,7 @@ class GroupCalls:
 
     def __init__(self, notebook: Notebook) -> None:
         self.notebook = notebook
+        self._there: set[UUID] = set()  # a group that is there once is there for ever
         self._links: set[GroupLink] = set()
         self._links_version = 0
 
@@ -68,11 +70,10 @@ class GroupCalls:
 
     async def ensure(self, place: GroupPlace, context: Context, *, metadata: Metadata | None = None) -> UUID:
         """The group's id; creates the group if it isn't there."""
-        if not await self.notebook.store.read_stream(place.group_id):
-            try:
+        if place.group_id not in self._there and not await self.notebook.store.read_stream(place.group_id):
+            with suppress(Conflict):  # somebody else was faster, which is as good
                 await self.create(place.group_type, place.name, context, metadata=metadata)
-            except Conflict:
-                return place.group_id  # somebody else was faster, which is as good
+        self._there.add(place.group_id)
         return place.group_id
 
     def member_entry(self, place: GroupPlace, call_id: UUID, context: Context, offset: int = 0) -> NewEvent:

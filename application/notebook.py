@@ -1,6 +1,7 @@
 """Where use cases write facts down: each gets its envelope here, and lands together with its companions."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
@@ -116,3 +117,10 @@ async def write_at_the_end(
             return await store.append(Append(events=entries, free=free))
         except AppendConflict:
             look = True
+
+
+def last_of(positions: Iterable[int | None]) -> int | None:
+    """Where all of it is stored; None while some of it waits in the journal."""
+    known = list(positions)
+    stored = [position for position in known if position is not None]
+    return max(stored, default=0) if len(stored) == len(known) else None

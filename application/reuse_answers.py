@@ -6,7 +6,7 @@ from uuid import UUID
 
 from application.call_provider import CallIntent
 from application.notebook import Context, Notebook
-from application.share_calls import Given, MemberOf
+from application.share_calls import Given, MembersOf
 from application.stored_answers import end_of, stored_answer
 from domain.calls import CallAnswered, CallServedFromCache
 
@@ -31,7 +31,7 @@ class ReuseAnswers:
         self._at_least = max(self._at_least, position or 0)
 
     async def __call__(
-        self, intent: CallIntent, context: Context, *, longest_seconds: float, member_of: MemberOf | None = None
+        self, intent: CallIntent, context: Context, *, longest_seconds: float, members_of: MembersOf
     ) -> Given | None:
         """The newest answer to the same request that is at most so old; None if there is none."""
         call_id = await self._answered.last_answered(intent.request_hash, at_least=self._at_least)
@@ -50,6 +50,5 @@ class ReuseAnswers:
         )
         served_id = self._notebook.ids.new()
         entry = self._notebook.entry(context, served_id, 1, served, because_of=call_id)
-        members = () if member_of is None else (member_of(call_id),)
-        position = await self._notebook.write(entry, *members)
+        position = await self._notebook.write(entry, *members_of(call_id))
         return Given(call_id=served_id, source=source, position=position, cached=True)

@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from application.call_provider import CallIntent, CallProvider, CompletedCall, provider_failed
-from application.notebook import Context, Notebook
+from application.notebook import Context, Notebook, last_of
 from application.ports import Claim, ClaimHeld, NewEvent
 from application.providers import Provider
 from application.stored_answers import end_of, stored_answer
@@ -24,7 +24,7 @@ FIRST_LOOK_SECONDS = 0.01
 LONGEST_LOOK_SECONDS = 0.2
 CLAIM_SECONDS = 1.0  # how often who waits for another process's call tries to take it over
 
-MemberOf = Callable[[UUID], NewEvent]
+MembersOf = Callable[[UUID], tuple[NewEvent, ...]]
 Outcome = CompletedCall | ProviderFailed | Unavailable | None
 
 
@@ -57,13 +57,13 @@ class ShareCalls:
         context: Context,
         *,
         share: bool = True,
-        member_of: MemberOf | None = None,
+        members_of: MembersOf = lambda _call_id: (),
     ) -> Given:
         """Call the provider, or wait for the same call that is under way. Raises ProviderFailed, Unavailable.
 
-        member_of: the event that puts the call that answers into a group.
+        members_of: the events that put the call that answers into groups.
         """
-        request = _Request(self._notebook, provider, intent, context, member_of)
+        request = _Request(self._notebook, provider, intent, context, members_of)
         if not share:
             return await self._call(request, None)
         while True:
@@ -228,7 +228,7 @@ class _Joined(NamedTuple):
 class _Request:
     """One who asks: what, for whom, which call they wait for if any, and how long they still would."""
 
-    __slots__ = ("_member_of", "_notebook", "_until", "context", "intent", "joined", "provider")
+    __slots__ = ("_members_of", "_notebook", "_until", "context", "intent", "joined", "provider")
 
     def __init__(
         self,
@@ -236,14 +236,14 @@ class _Request:
         provider: Provider,
         intent: CallIntent,
         context: Context,
-        member_of: MemberOf | None,
+        members_of: MembersOf,
     ) -> None:
         self.provider = provider
         self.intent = intent
         self.context = context
         self.joined: _Joined | None = None
         self._notebook = notebook
-        self._member_of = member_of
+        self._members_of = members_of
         self._until = 0.0
 
     @property
@@ -252,12 +252,12 @@ class _Request:
         return self._until - self._notebook.clock.monotonic()
 
     def companions(self, call_id: UUID) -> tuple[NewEvent, ...]:
-        """What lands with a call of our own: its place in the group, and that it takes over what we waited for."""
-        member = () if self._member_of is None else (self._member_of(call_id),)
+        """What lands with a call of our own: its places in groups, and that it takes over what we waited for."""
+        members = self._members_of(call_id)
         if self.joined is None:
-            return member
+            return members
         taking_over = self._joining(self.joined.joiner_id, self.joined.version + 1, call_id, took_over=True)
-        return (*member, taking_over)
+        return (*members, taking_over)
 
     async def join(self, owner: UUID) -> _Joined:
         """Record that we wait for a call, unless it is recorded already."""
@@ -274,14 +274,13 @@ class _Request:
         return self.joined
 
     async def given(self, joined: _Joined, outcome: CompletedCall | ProviderFailed) -> Given:
-        """Another's answer as ours. Raises the other's failure; either way its call gets our place in the group."""
-        position: int | None = joined.position
-        if self._member_of is not None:
-            position = await self._notebook.write_or_keep(self._member_of(joined.owner))
+        """Another's answer as ours. Raises the other's failure; either way its call gets our places in groups."""
+        positions: list[int | None] = [joined.position, outcome.position if isinstance(outcome, CompletedCall) else 0]
+        for member in self._members_of(joined.owner):
+            positions.append(await self._notebook.write_or_keep(member))  # noqa: PERF401 - streams of their own
         if isinstance(outcome, ProviderFailed):
             raise ProviderFailed(str(outcome), call_id=outcome.call_id)
-        stored = None if position is None or outcome.position is None else max(position, outcome.position)
-        return Given(call_id=joined.joiner_id, source=outcome, position=stored, shared=True)
+        return Given(call_id=joined.joiner_id, source=outcome, position=last_of(positions), shared=True)
 
     def overdue(self, owner: UUID) -> "_Overdue":
         """What a caller is told who has waited for as long as a call of their own might have taken."""

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
+from application.ask_batch import Outcome
 from application.ask_model import Answer
 
 
@@ -37,6 +38,22 @@ class CallAnswer(Struct, frozen=True, kw_only=True):
     cost: str | None = None
     shared_with: UUID | None = None
     cached: bool = False
+
+
+class CallUnanswered(Struct, frozen=True, kw_only=True):
+    """One of several that has no answer: `failed`, as recorded under its call_id, or `rejected` before it was asked."""
+
+    call_id: UUID | None
+    status: str
+    text: None
+    error: str
+
+
+def outcome_document(outcome: Outcome) -> CallAnswer | CallUnanswered:
+    """What came of one of several questions."""
+    if isinstance(outcome, Answer):
+        return answer_document(outcome)
+    return CallUnanswered(call_id=outcome.call_id, status=outcome.status, text=None, error=outcome.error)
 
 
 def answer_document(answer: Answer) -> CallAnswer:

@@ -15,6 +15,7 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
+from application.ask_batch import AskBatch
 from application.ask_model import AskModel
 from application.call_provider import AttemptPolicy, CallProvider, Stopping
 from application.embed_texts import EmbedTexts
@@ -151,7 +152,8 @@ def _wired(
     chance = random.Random()  # noqa: S311 - jitter is no secret
     call_provider = CallProvider(notebook, chance=chance, places=registry.place, stopping=stopping)
     share = ShareCalls(notebook, call_provider)
-    reuse = ReuseAnswers(notebook, AnsweredCalls(queries.calls, follower))
+    answered = AnsweredCalls(queries.calls, follower)
+    reuse = ReuseAnswers(notebook, answered)
     ask = AskModel(share, reuse, registry, groups, lambda: _chat_policy(settings))
     summarise = SummariseTexts(ask)
     import_dataset = ImportDataset(notebook, groups, keep, files)
@@ -169,7 +171,7 @@ def _wired(
         stopping=stopping,
         queries=queries,
         moments=moments,
-        asking=Asking(ask, StreamAnswer(ask)),
+        asking=Asking(ask, AskBatch(notebook, ask, groups, answered), StreamAnswer(ask)),
         calls=Calls(queries, moments),
         embeddings=Embeddings(embed, gather, moments),
         datasets=Datasets(import_dataset, queries, moments),

@@ -8,10 +8,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from application.ask_model import Answer
 from application.recover_calls import OpenCall
-from domain.calls import Modality, text_at
+from domain.calls import Modality, Tokens, text_at
 from domain.errors import NotFound, Rejected
-from projections.paging import Page, at_position, checked_limit, key_of, last_counted, page_of
+from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
 from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
 from projections.reading import Reader, Row
 
@@ -150,6 +151,19 @@ class CallQueries:
         )
         return None if row is None else row["call_id"]
 
+    async def answers_in(self, group_id: UUID, request_hashes: Sequence[str]) -> list[tuple[str, Answer]]:
+        """What calls of a group answered to these requests, each with its request's hash, oldest first."""
+        rows = await self._reader.rows(
+            "SELECT c.request_hash, c.call_id, c.provider, c.model, c.latency_ms, c.attempts, c.ended_position, "  # noqa: S608
+            "c.tokens_prompt, c.tokens_completion, c.tokens_total, c.tokens_cached, c.finish_reason, c.text_path, "
+            "c.first_token_ms, c.tokens_per_second, CASE WHEN c.response_is_json THEN answered.body END AS response "
+            f"FROM projections.calls c {BODIES} "
+            f"WHERE c.request_hash = ANY (%(hashes)s::text[]) AND c.outcome = 'success' AND {IN_GROUP} "
+            "ORDER BY c.requested_position",
+            {"hashes": list(request_hashes), "group_id": group_id, "position": LATEST},
+        )
+        return [(row["request_hash"], _answer(row)) for row in rows]
+
     async def _own_call(self, call_id: UUID, as_of: int | None) -> Row | None:
         return await self._reader.row(
             f"SELECT {ITEM}, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS request, "  # noqa: S608
@@ -178,6 +192,23 @@ class CallQueries:
         for row in rows:
             row["partial_text"] = text_at(_json(row["partial_text"]), TEXT_OF_COMPLETION)
         return rows
+
+
+def _answer(row: Row) -> Answer:
+    return Answer(
+        call_id=row["call_id"],
+        status="success",
+        text=None if row["text_path"] is None else text_at(_json(row["response"]), row["text_path"]),
+        provider=row["provider"],
+        model=row["model"],
+        tokens=Tokens(**{name: row[f"tokens_{name}"] for name in Tokens.__struct_fields__}),
+        latency_ms=row["latency_ms"],
+        attempts=row["attempts"],
+        position=row["ended_position"],
+        finish_reason=row["finish_reason"],
+        first_token_ms=row["first_token_ms"],
+        tokens_per_second=row["tokens_per_second"],
+    )
 
 
 def _calls(as_of: int | None) -> str:

@@ -41,7 +41,7 @@ class AsyncStudy:
         share: wait for the same request that is under way, instead of calling once more
         cache: take an answer that the same request got within this time, seconds or "1h"; needs temperature 0 or a seed
         """
-        return (await self._wired.asking.ask(question_of(prompt, options), self._wired.context()))[0]
+        return await self._wired.asking.ask(question_of(prompt, options), self._wired.context())
 
     def stream(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> AnswerStream:
         """Ask a model, and get the answer's text while it comes: `async for text in study.stream(…)`.

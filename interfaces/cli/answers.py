@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.terminal import echo_text
+from interfaces.cli.terminal import echo_text, visible
 
 if TYPE_CHECKING:
+    from application.ask_batch import Outcome
     from application.ask_model import Answer
     from application.stream_answer import AnswerStream
 
@@ -30,6 +31,9 @@ async def print_stream(stream: "AnswerStream", *, quietly: bool) -> "Answer":
 def show_answers(answers: list[dict[str, Any]], *, printed: bool) -> None:
     """Print each answer, unless it was printed while it came, and on stderr what is to be known of it."""
     for answer in answers:
+        if answer["status"] != "success":
+            click.echo(f"Error: {visible(answer['error'])}", err=True)
+            continue
         if not (printed and answer["text"]):
             echo_text(answer["text"] or "(the answer has no text)")
         tokens = answer["tokens"]["total"]
@@ -47,15 +51,19 @@ def show_answers(answers: list[dict[str, Any]], *, printed: bool) -> None:
             if answer["position"] is not None
             else f"call {answer['call_id']} waits in the journal, since the store is away: study doctor --mend"
         )
-        told = click.style(f"— {about}; {where}", dim=True)
-        click.echo(told, err=True, color=False if os.environ.get("NO_COLOR") else None)
+        click.echo(dimmed(f"— {about}; {where}"), err=True)
 
 
-def document_of(answer: "Answer") -> dict[str, Any]:
-    """An answer in the shape of the HTTP answers."""
+def dimmed(told: str) -> str:
+    """What is to be known of an answer, set apart from it where there is colour."""
+    return told if os.environ.get("NO_COLOR") else click.style(told, dim=True)
+
+
+def document_of(outcome: "Outcome") -> dict[str, Any]:
+    """An answer, or why there is none, in the shape of the HTTP answers."""
     import msgspec
 
-    from interfaces.answer_document import answer_document
+    from interfaces.answer_document import outcome_document
 
-    document: dict[str, Any] = msgspec.to_builtins(answer_document(answer))
+    document: dict[str, Any] = msgspec.to_builtins(outcome_document(outcome))
     return document

@@ -1,22 +1,25 @@
 """Asking models."""
 
+import json
+import shlex
 from codecs import BOM_UTF8
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.answers import document_of, print_stream, show_answers
+from interfaces.cli.answers import dimmed, document_of, print_stream, show_answers
 from interfaces.cli.command import Invocation, study_command
-from interfaces.cli.terminal import echo_text
+from interfaces.cli.terminal import echo_text, visible
 from interfaces.duration import seconds_of
 
 if TYPE_CHECKING:
-    from application.ask_model import Answer, Question
-    from application.group_calls import GroupPlace
+    from application.ask_batch import AnsweredBatch, BatchToAsk, Outcome
+    from application.ask_model import Question
     from interfaces.study import Study
 
-PROMPTS_IN_FLIGHT = 16
 # What a line of a file may say, and what the question calls it.
 PROMPT_KEYS = {
     "prompt": "prompt",
@@ -69,7 +72,7 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str |
 @click.option("--max-tokens", type=int, help="Bound on the answer; not sent unless given.")
 @click.option("--seed", type=int, help="Seed, for providers that take one.")
 @click.option("-n", "samples", type=int, default=1, show_default=True, help="Answers to ask for, each a call.")
-@click.option("--group", metavar="TYPE/NAME", help="Group that the calls join.")
+@click.option("--group", metavar="TYPE/NAME", help="Group that the calls join; of a file, batch/NAME names the batch.")
 @click.option("--attempts", type=int, help="How often to try; STUDY_CHAT_ATTEMPTS.")
 @click.option("--attempt-timeout", "attempt_timeout_seconds", type=float, metavar="S", help="STUDY_ATTEMPT_TIMEOUT_S.")
 @click.option("--call-timeout", "call_timeout_seconds", type=float, metavar="S", help="STUDY_CALL_TIMEOUT_S.")
@@ -84,35 +87,52 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str |
     help="Take an answer that the same request got within 90 (seconds), 10m, 1h, 7d; needs temperature 0 or a seed.",
 )
 @click.option("--stream", is_flag=True, help="Print the answer while it comes.")
+@click.option("--in-flight", type=int, default=16, show_default=True, help="Of a file, how many to ask at a time.")
+@click.option("--again", is_flag=True, help="Of a file, ask also what it was answered before.")
 def ask(
-    invocation: Invocation, prompt: str | None, file: Path | None, group: str | None, stream: bool, **options: Any
+    invocation: Invocation,
+    prompt: str | None,
+    file: Path | None,
+    group: str | None,
+    stream: bool,
+    in_flight: int,
+    again: bool,
+    **options: Any,
 ) -> None:
-    """Ask a model. The call is recorded before it is made, and its answer before you see it."""
+    """Ask a model. The call is recorded before it is made, and its answer before you see it.
+
+    A file is a batch: asked again, it pays only for what was not answered yet.
+    """
+    from application.ask_batch import batch_of
     from application.ask_model import Question
     from application.group_calls import group_place
     from domain.errors import Rejected
 
     if (prompt is None) == (file is None):
         raise Rejected("Give either a PROMPT or --file", fields=("prompt", "file"))
-    place = group_place(group)
     if file is not None and stream:
         raise Rejected("The answers to a file come together: leave away --stream, or --file", fields=("file", "stream"))
     if file is not None:
-        _ask_file(invocation, _read_prompts(file, options, place))
+        questions = _read_prompts(file, options)
+        how = {"source_name": file.name, "in_flight": in_flight, "again": again}
+        _ask_file(invocation, batch_of(tuple(questions.values()), group_place(group), **how), list(questions))
         return
-    question = Question(prompt=prompt, group=place, **options)
+    question = Question(prompt=prompt, group=group_place(group), **options)
 
-    async def work(study: "Study") -> "list[Answer]":
+    async def work(study: "Study") -> "Sequence[Outcome]":
         if stream:
             return [await print_stream(study.asking.stream(question, study.context()), quietly=invocation.as_json)]
-        return await study.asking.ask(question, study.context())
+        if question.samples == 1:
+            return [await study.asking.ask(question, study.context())]
+        return await study.asking.samples(question, study.context())
 
-    answers = [document_of(answer) for answer in invocation.run(work)]
+    answers = [document_of(outcome) for outcome in invocation.run(work)]
     document = answers[0] if len(answers) == 1 else {"items": answers, "next_cursor": None}
     invocation.answer(document, lambda _console: show_answers(answers, printed=stream))
+    _exit_if_unanswered(answers)
 
 
-def _read_prompts(file: Path, options: dict[str, Any], place: "GroupPlace | None") -> "dict[int, Question]":
+def _read_prompts(file: Path, options: dict[str, Any]) -> "dict[int, Question]":
     """The questions of a file by the lines they stand on, counted from 1. Raises NotFound, Rejected."""
     import msgspec
 
@@ -135,7 +155,7 @@ def _read_prompts(file: Path, options: dict[str, Any], place: "GroupPlace | None
                 named["group"] = group_place(named["group"])
             if "cache_seconds" in named:
                 named["cache_seconds"] = seconds_of(msgspec.convert(named["cache_seconds"], str | float), "cache")
-            questions[number] = msgspec.convert({**options, "group": place, **named}, Question)
+            questions[number] = msgspec.convert({**options, **named}, Question)
         except (msgspec.DecodeError, Rejected) as error:
             raise Rejected(f"{file}, line {number}: {error}", fields=("file",)) from None
     if not questions:
@@ -143,52 +163,37 @@ def _read_prompts(file: Path, options: dict[str, Any], place: "GroupPlace | None
     return questions
 
 
-def _ask_file(invocation: Invocation, questions: "dict[int, Question]") -> None:
-    """Ask everything with bounded concurrency; the order is kept, and a failure stays with its line."""
-    import asyncio
-
-    from domain.errors import ProviderFailed, Rejected
-
+def _ask_file(invocation: Invocation, batch: "BatchToAsk", lines: list[int]) -> None:
+    """Ask everything; the order is kept, and a failure stays with its line."""
     with invocation.progress() as progress:
 
-        async def work(study: "Study") -> list[dict[str, Any]]:
-            context = study.context()
-            places = asyncio.Semaphore(PROMPTS_IN_FLIGHT)
-            done = 0
+        async def work(study: "Study") -> "AnsweredBatch":
+            return await study.asking.batch(batch, study.context(), progress=partial(progress, "asking"))
 
-            async def answers_of(question: "Question") -> list[dict[str, Any]]:
-                nonlocal done
-                async with places:
-                    try:
-                        answered = [document_of(answer) for answer in await study.asking.ask(question, context)]
-                    except ProviderFailed as failure:
-                        answered = [
-                            {"call_id": failure.call_id, "status": "failed", "text": None, "error": str(failure)}
-                        ]
-                    except Rejected as failure:
-                        answered = [{"call_id": None, "status": "rejected", "text": None, "error": str(failure)}]
-                done += 1
-                progress("asking", done, len(questions))
-                return answered
+        answered = invocation.run(work)
+    items = [{"line": lines[item.index], **document_of(item.outcome)} for item in answered.items]
+    document = {
+        "items": items,
+        "next_cursor": None,
+        "group_id": str(answered.group_id),
+        "name": answered.name,
+        "position": answered.position,
+    }
+    invocation.answer(document, lambda _console: _show_lines(items))
+    given = sum(item.get("cached", False) for item in items)
+    about = f"{len(items)} asked, {given} of them without a call of their own" if given else f"{len(items)} asked"
+    told = f"— {about}; study calls --group {shlex.quote(f'batch/{answered.name}')}"
+    click.echo(dimmed(told), err=True)
+    _exit_if_unanswered(items)
 
-            # When the store is lost, every question has ended before the study is closed under it.
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    asked = {line: tasks.create_task(answers_of(question)) for line, question in questions.items()}
-            except ExceptionGroup as failures:
-                raise failures.exceptions[0] from None
-            return [{"line": line, **answer} for line, answered in asked.items() for answer in answered.result()]
 
-        items = invocation.run(work)
+def _exit_if_unanswered(items: list[dict[str, Any]]) -> None:
     failed = [item for item in items if item["status"] != "success"]
-    invocation.answer({"items": items, "next_cursor": None}, lambda _console: _show_lines(items))
     if failed:
-        click.echo(f"{len(failed)} of {len(items)} failed; the first: {failed[0]['error']}", err=True)
+        click.echo(f"{len(failed)} of {len(items)} failed; the first: {visible(failed[0]['error'])}", err=True)
         raise SystemExit(1)
 
 
 def _show_lines(items: list[dict[str, Any]]) -> None:
-    import json
-
     for item in items:
         echo_text(json.dumps(item, ensure_ascii=False))

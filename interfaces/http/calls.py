@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Question
 from application.group_calls import GroupPlace
-from interfaces.answer_document import CallAnswer, answer_document
+from interfaces.answer_document import CallAnswer, CallUnanswered, answer_document, outcome_document
 from interfaces.duration import seconds_of
 from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
@@ -91,9 +91,9 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CallAnswers(Struct, frozen=True, kw_only=True):
-    """The answers of several samples, in order."""
+    """What came of several samples, in order; a failed one stands in its place."""
 
-    items: list[CallAnswer]
+    items: list[CallAnswer | CallUnanswered]
 
 
 class CallPage(Struct, frozen=True, kw_only=True):
@@ -125,10 +125,11 @@ async def ask_model(
     """
     if data.stream:
         return await streamed(study.asking.stream(data.question(), context), request, answer_document)
-    answers = [answer_document(answer) for answer in await study.asking.ask(data.question(), context)]
     if data.n > 1:
-        return Response(CallAnswers(items=answers))
-    return Response(answers[0], headers={"Location": f"/api/calls/{answers[0].call_id}"})
+        outcomes = await study.asking.samples(data.question(), context)
+        return Response(CallAnswers(items=[outcome_document(outcome) for outcome in outcomes]))
+    answer = answer_document(await study.asking.ask(data.question(), context))
+    return Response(answer, headers={"Location": f"/api/calls/{answer.call_id}"})
 
 
 @get("/calls", summary="List calls", responses=problem_responses(400, 503))

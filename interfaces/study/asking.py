@@ -1,20 +1,37 @@
 """Asking models."""
 
+from application.ask_batch import AnsweredBatch, AskBatch, BatchToAsk, Outcome, Progress, Tell
 from application.ask_model import Answer, AskModel, Question
 from application.notebook import Context
 from application.stream_answer import AnswerStream, StreamAnswer
 
 
 class Asking:
-    """Asks, for one answer, for several, or for one while it comes."""
+    """Asks: once, several times, many questions, or for an answer while it comes."""
 
-    def __init__(self, ask_model: AskModel, stream_answer: StreamAnswer) -> None:
+    def __init__(self, ask_model: AskModel, ask_batch: AskBatch, stream_answer: StreamAnswer) -> None:
         self._ask_model = ask_model
+        self._ask_batch = ask_batch
         self._stream_answer = stream_answer
 
-    async def ask(self, question: Question, context: Context) -> list[Answer]:
-        """Ask; one answer a sample. Raises Rejected, ProviderFailed, Unavailable."""
-        return await self._ask_model.answers(question, context)
+    async def ask(self, question: Question, context: Context) -> Answer:
+        """Ask once. Raises Rejected, ProviderFailed, Unavailable."""
+        return await self._ask_model(question, context)
+
+    async def samples(self, question: Question, context: Context) -> list[Outcome]:
+        """Ask for several answers to one question. Raises what the first one failed with when all of them did."""
+        return await self._ask_batch.samples(question, context)
+
+    async def batch(
+        self,
+        batch: BatchToAsk,
+        context: Context,
+        *,
+        progress: Progress | None = None,
+        tell: Tell | None = None,
+    ) -> AnsweredBatch:
+        """Ask many questions; what this batch was answered before is given again. Raises Rejected, Unavailable."""
+        return await self._ask_batch(batch, context, progress=progress, tell=tell)
 
     def stream(self, question: Question, context: Context) -> AnswerStream:
         """Ask, and get the answer's text as it comes. Whoever leaves the stream cancels the call."""

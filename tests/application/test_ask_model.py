@@ -8,7 +8,6 @@ from application.group_calls import GroupPlace
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallFoundInDoubt, CallRequested
 from domain.errors import ProviderFailed, Rejected, Unavailable
-from domain.groups import GroupCreated, GroupMembersAdded
 from tests.support.asking import ask_model
 from tests.support.given_when_then import CONTEXT, ListJournal, ListStore, SteppingClock, notebook
 from tests.support.scripted_provider import ScriptedProvider, failure
@@ -241,18 +240,6 @@ async def test_a_late_answer_lands_after_the_doubt() -> None:
     ]
 
 
-async def test_samples_are_calls_of_their_own_in_the_groups_order() -> None:
-    asking = Asking()
-    place = GroupPlace(group_type="batch", name="primes", position=10)
-    answers = await asking.ask.answers(Question(prompt="?", samples=3, group=place), CONTEXT)
-    assert len({answer.call_id for answer in answers}) == 3
-    requested = asking.store.facts(CallRequested)
-    assert len({fact.request_hash for fact in requested if isinstance(fact, CallRequested)}) == 3
-    assert len(asking.store.facts(GroupCreated)) == 1
-    members = [fact.members[0] for fact in asking.store.facts(GroupMembersAdded) if isinstance(fact, GroupMembersAdded)]
-    assert sorted(member.position or 0 for member in members) == [10, 11, 12]
-
-
 async def test_nothing_is_sent_that_was_not_asked_for() -> None:
     asking = Asking()
     await asking.ask(Question(prompt="?", system="Be brief.", seed=3), CONTEXT)
@@ -268,6 +255,7 @@ async def test_nothing_is_sent_that_was_not_asked_for() -> None:
         (Question(prompt=" "), "prompt"),
         (Question(prompt="?", messages=({"role": "user", "content": "?"},)), "messages"),
         (Question(prompt="?", samples=0), "n"),
+        (Question(prompt="?", samples=101), "n"),
         (Question(prompt="?", temperature=3), "temperature"),
         (Question(prompt="?", max_tokens=0), "max_tokens"),
         (Question(prompt="?", attempts=21), "attempts"),
@@ -279,7 +267,7 @@ async def test_nothing_is_sent_that_was_not_asked_for() -> None:
 async def test_a_wrong_question_is_rejected_and_leaves_no_trace(question: Question, field: str) -> None:
     asking = Asking()
     with pytest.raises(Rejected) as rejected:
-        await asking.ask.answers(question, CONTEXT)
+        await asking.ask(question, CONTEXT)
     assert field in rejected.value.fields
     assert asking.store.events == []
 

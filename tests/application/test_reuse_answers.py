@@ -2,12 +2,12 @@
 
 import pytest
 
-from application.ask_model import Question
+from application.ask_model import Answer, Question
 from application.group_calls import GroupPlace
 from domain.calls import CallRequested, CallServedFromCache
 from domain.errors import ProviderFailed, Rejected
 from domain.groups import GroupMembersAdded
-from tests.support.asking import ask_model
+from tests.support.asking import ask_batch, ask_model
 from tests.support.given_when_then import CONTEXT, ListStore, SteppingClock, notebook
 from tests.support.scripted_provider import ScriptedProvider, failure
 
@@ -20,7 +20,8 @@ class Caching:
     def __init__(self, provider: ScriptedProvider | None = None) -> None:
         self.store, self.clock = ListStore(), SteppingClock()
         self.provider = provider or ScriptedProvider()
-        self.ask = ask_model(notebook(self.store, self.clock), self.store, self.provider)
+        self.book = notebook(self.store, self.clock)
+        self.ask = ask_model(self.book, self.store, self.provider)
 
 
 async def test_an_answer_given_a_moment_ago_is_given_again_at_no_cost() -> None:
@@ -63,8 +64,9 @@ async def test_a_failure_is_never_given_again() -> None:
 async def test_each_sample_has_an_answer_of_its_own() -> None:
     caching = Caching()
     question = Question(prompt="?", seed=1, cache_seconds=60, samples=3)
-    await caching.ask.answers(question, CONTEXT)
-    again = await caching.ask.answers(question, CONTEXT)
+    batches = ask_batch(caching.book, caching.store, caching.ask)
+    await batches.samples(question, CONTEXT)
+    again = [answer for answer in await batches.samples(question, CONTEXT) if isinstance(answer, Answer)]
     sources = [
         fact.call_ids for fact in caching.store.facts(CallServedFromCache) if isinstance(fact, CallServedFromCache)
     ]

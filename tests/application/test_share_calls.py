@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from application.ask_model import Answer, AskModel, Question
 from application.group_calls import GroupPlace
@@ -67,6 +68,10 @@ class Sharing:
     def asks(self, question: Question = QUESTION, *, process: int = 0) -> "asyncio.Task[Answer]":
         return asyncio.create_task(self.processes[process](question, CONTEXT))
 
+    def asks_sample(self, sample: int) -> "asyncio.Task[Answer]":
+        ask = self.processes[0]
+        return asyncio.create_task(ask.ask(ask.intended(QUESTION, sample_index=sample), CONTEXT))
+
     async def joined(self, count: int) -> None:
         """Until so many wait for a call."""
         while len(self.joins) < count:
@@ -106,10 +111,10 @@ async def test_who_asks_after_the_answer_came_makes_a_call_of_its_own() -> None:
 async def test_samples_and_other_requests_are_not_shared_and_other_limits_do_not_matter() -> None:
     sharing = Sharing()
     asked = [
-        asyncio.create_task(sharing.processes[0].answers(Question(prompt="?", samples=3), CONTEXT)),
-        sharing.asks(Question(prompt="?", temperature=1)),
-        sharing.asks(Question(prompt="?!")),
-        sharing.asks(Question(prompt="?", attempts=7, attempt_timeout_seconds=1, metadata={"by": "other"})),
+        *(sharing.asks_sample(sample) for sample in range(3)),
+        sharing.asks(structs.replace(QUESTION, temperature=1)),
+        sharing.asks(structs.replace(QUESTION, prompt="Three primes?!")),
+        sharing.asks(structs.replace(QUESTION, attempts=7, attempt_timeout_seconds=1, metadata={"by": "other"})),
     ]
     await sharing.joined(1)
     assert sharing.joins[0].metadata == {"by": "other"}

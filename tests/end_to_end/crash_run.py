@@ -35,8 +35,8 @@ from infrastructure.journal_state import waiting_files
 from infrastructure.settings import read_settings
 from interfaces.composition import open_study
 from tests.support.own_server import OwnServer
+from tests.support.server_process import ROOT, server_process
 
-ROOT = Path(__file__).parents[2]
 TASKS = 50
 CALLS_PER_SECOND = 1_000  # roughly, so that the kills spread over the run
 LOOK_SECONDS = 0.5
@@ -58,7 +58,7 @@ def caller(answers: Path, calls: int) -> None:
                     async with places:
                         line: dict[str, Any]
                         try:
-                            (answer,) = await study.asking.ask(Question(prompt=prompt), study.context())
+                            answer = await study.asking.ask(Question(prompt=prompt), study.context())
                             line = {"call_id": str(answer.call_id), "text": answer.text, "position": answer.position}
                         except ProviderFailed as failure:
                             line = {"call_id": failure.call_id, "text": None, "position": 0}
@@ -87,36 +87,18 @@ def run(
     losing = threading.Thread(target=_lose, args=(postgres, outages, random.Random(seed)))
     answers, seen = folder / "answers.jsonl", folder / "server.jsonl"
     answers.touch()
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.support.misbehaving_server",
-            "--log",
-            str(seen),
-            "--delay-ms",
-            "20",
-            *("--fail-rate", str(trouble[0])),
-            *("--permanent-rate", str(trouble[1])),
-            *("--hang-rate", str(trouble[2])),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout is not None
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database_url,
-        "STUDY_HOME": str(folder),
-        "OPENAI_BASE_URL": server.stdout.readline().strip(),
-        "STUDY_IN_DOUBT_AFTER_S": str(LOOK_SECONDS),
-        "STUDY_ATTEMPT_TIMEOUT_S": "5" if trouble[2] else "60",
-    }
-    command = [sys.executable, "-m", "tests.end_to_end.crash_run", "--caller", str(answers), "--calls", str(calls)]
-    killed = 0
-    losing.start()
-    try:
+    with server_process(seen, trouble=trouble) as address:
+        environment = {
+            **os.environ,
+            "DATABASE_URL": database_url,
+            "STUDY_HOME": str(folder),
+            "OPENAI_BASE_URL": address,
+            "STUDY_IN_DOUBT_AFTER_S": str(LOOK_SECONDS),
+            "STUDY_ATTEMPT_TIMEOUT_S": "5" if trouble[2] else "60",
+        }
+        command = [sys.executable, "-m", "tests.end_to_end.crash_run", "--caller", str(answers), "--calls", str(calls)]
+        killed = 0
+        losing.start()
         while True:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
@@ -132,10 +114,6 @@ def run(
             if process.wait() == 0:
                 break
         losing.join()
-    finally:
-        server.kill()
-        server.wait()
-        server.stdout.close()
     recovered = _recover(environment)
     return {
         **_reconcile(database_url, answers, seen),

@@ -218,7 +218,7 @@ async def ask(study: Study, name: str, row: Row) -> str | None:
         question = Question(
             prompt=name, attempt_timeout_seconds=row.timeout_seconds, call_timeout_seconds=row.call_timeout_seconds
         )
-        return (await study.asking.ask(question, study.context()))[0].text
+        return (await study.asking.ask(question, study.context())).text
     except ProviderFailed as failure:
         return str(failure)
 

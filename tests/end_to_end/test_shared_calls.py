@@ -46,8 +46,8 @@ def asker(count: int) -> None:
             await asyncio.to_thread(sys.stdin.readline)
             asked = (study.asking.ask(QUESTION, study.context()) for _ in range(count))
             for result in await asyncio.gather(*asked, return_exceptions=True):
-                said = str(result) if isinstance(result, StudyError) else result[0].text  # type: ignore[index]
-                shared = None if isinstance(result, BaseException) else result[0].shared_with
+                said = str(result) if isinstance(result, StudyError) else result.text  # type: ignore[union-attr]
+                shared = None if isinstance(result, BaseException) else result.shared_with
                 print(json.dumps({"said": said, "shared_with": shared and str(shared)}), flush=True)
 
     asyncio.run(ask_all())
@@ -194,12 +194,12 @@ async def test_a_process_that_lost_the_store_shares_its_answer_within_and_anothe
             await until_asked(provider, 2)
             provider.release()
             for task in here:
-                (answer,) = await task
+                answer = await task
                 assert (answer.text, answer.position) == ("echo: Three primes?", None)
-            (taken_over,) = await there
+            taken_over = await there
             assert (taken_over.text, taken_over.shared_with) == ("echo: Three primes?", None)
             line.mend()
-            assert (await other.asking.ask(QUESTION, other.context()))[0].shared_with is None
+            assert (await other.asking.ask(QUESTION, other.context())).shared_with is None
     with psycopg.connect(database.owner_uri) as owner:
         assert owner.execute("SELECT count(*) FROM events.claims").fetchone() == (0,)
     assert len(provider.requests) == 3

@@ -90,7 +90,7 @@ async def test_an_answer_reaches_the_caller_at_once_and_the_log_when_the_store_i
 ) -> None:
     provider = Losing(lambda: lose(line))
     async with opened(line.uri, tmp_path, provider) as study:
-        (answer,) = await study.asking.ask(Question(prompt="Three primes?", provider="scripted"), study.context())
+        answer = await study.asking.ask(Question(prompt="Three primes?", provider="scripted"), study.context())
         assert (answer.text, answer.position) == ("echo: Three primes?", None)
         (file,) = waiting_files(tmp_path)
         assert file.calls == 1
@@ -107,7 +107,7 @@ async def test_an_answer_reaches_the_caller_at_once_and_the_log_when_the_store_i
             "call.answered.v1",
         ]
         provider.lose = lambda: None
-        (again,) = await study.asking.ask(Question(prompt="And now?", provider="scripted"), study.context())
+        again = await study.asking.ask(Question(prompt="And now?", provider="scripted"), study.context())
         assert again.position is not None
 
 
@@ -135,7 +135,7 @@ async def test_a_request_that_was_stored_and_never_confirmed_is_not_made_and_see
 ) -> None:
     provider = ScriptedProvider()
     async with opened(line.uri, tmp_path, provider) as study:
-        (first,) = await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())
+        first = await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())
         line.swallow_answers()
         asking = asyncio.create_task(study.asking.ask(Question(prompt="?", provider="scripted"), study.context()))
         await asyncio.sleep(1)
@@ -175,7 +175,7 @@ async def test_what_waits_when_its_process_ends_is_appended_by_the_next(
 ) -> None:
     provider = Losing(line.cut)
     async with opened(line.uri, tmp_path, provider) as study:
-        (answer,) = await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())
+        answer = await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())
     assert [file.calls for file in waiting_files(tmp_path)] == [1]
     async with opened(database.owner_uri, tmp_path, ScriptedProvider()) as study:
         assert (await study.calls.get(answer.call_id))["status"] == "success"

@@ -29,7 +29,7 @@ async def study(database: Database, tmp_path: Path) -> AsyncIterator[Study]:
 
 async def ask(study: Study, prompt: str = "The cat sat.") -> int:
     """Ask and return the position of the answer, which the read models show."""
-    (answer,) = await study.asking.ask(Question(prompt=prompt, provider="local"), study.context())
+    answer = await study.asking.ask(Question(prompt=prompt, provider="local"), study.context())
     assert answer.position is not None
     await study.moments.wait_until(answer.position)
     return answer.position
@@ -127,7 +127,7 @@ async def test_what_the_read_models_do_not_show_yet_is_waited_for(study: Study, 
     await ask(study)
     async with await psycopg.AsyncConnection.connect(database.application_uri) as held:
         await held.execute("SELECT FROM projections.generations WHERE state = 'live' FOR UPDATE")
-        (answer,) = await study.asking.ask(Question(prompt="The dog ran.", provider="local"), study.context())
+        answer = await study.asking.ask(Question(prompt="The dog ran.", provider="local"), study.context())
         questions = [
             asyncio.create_task(study.calls.list(**{name: answer.position})) for name in ("as_of", "at_least")
         ] + [asyncio.create_task(study.calls.list(as_of=TOMORROW))]

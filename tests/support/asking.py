@@ -3,6 +3,7 @@
 import random
 from contextlib import nullcontext
 
+from application.ask_batch import AskBatch
 from application.ask_model import AskModel
 from application.call_provider import AttemptPolicy, CallProvider, Places
 from application.group_calls import GroupCalls
@@ -29,3 +30,8 @@ def ask_model(
         GroupCalls(book),
         lambda: AttemptPolicy(attempts=attempts),
     )
+
+
+def ask_batch(book: Notebook, store: ListStore, ask: AskModel) -> AskBatch:
+    """Asks batches through it."""
+    return AskBatch(book, ask, GroupCalls(book), store)

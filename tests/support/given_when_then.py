@@ -8,11 +8,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from application.ask_model import Answer
 from application.notebook import Context, Notebook
 from application.ports import Append, AppendConflict, Claim, ClaimHeld, JournalFile, NewEvent, Payload
+from application.stored_answers import end_of, stored_answer
 from domain.calls import CallAnswered, CallRequested
 from domain.errors import Unavailable
 from domain.events import Envelope, Fact, RecordedEvent
+from domain.groups import GroupMembersAdded
 
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 CONTEXT = Context("ada", UUID(int=7))
@@ -38,10 +41,10 @@ class SteppingClock:
 
 
 class CountingIds:
-    """Ids 1, 2, 3 …"""
+    """Ids 1, 2, 3 …, or those after a number."""
 
-    def __init__(self) -> None:
-        self.last = 0
+    def __init__(self, *, after: int = 0) -> None:
+        self.last = after
 
     def new(self) -> UUID:
         self.last += 1
@@ -101,6 +104,37 @@ class ListStore:
         }
         answered = [event for event in self.events if isinstance(event.fact, CallAnswered) and event.stream_id in asked]
         return answered[-1].stream_id if answered else None
+
+    async def answers_in(self, group_id: UUID, request_hashes: Sequence[str]) -> dict[str, list[Answer]]:
+        """The port AnsweredBefore: every answer shows at once."""
+        members = {
+            member.call_id
+            for fact in self.facts(GroupMembersAdded)
+            if isinstance(fact, GroupMembersAdded) and fact.group_id == group_id
+            for member in fact.members
+        }
+        answers: dict[str, list[Answer]] = {}
+        for event in self.events:
+            fact = event.fact
+            if not isinstance(fact, CallRequested) or event.stream_id not in members:
+                continue
+            end = await end_of(self, event.stream_id)
+            if fact.request_hash in request_hashes and end is not None and isinstance(end.fact, CallAnswered):
+                done = await stored_answer(self, end, end.fact)
+                answers.setdefault(fact.request_hash, []).append(
+                    Answer(
+                        call_id=done.call_id,
+                        status="success",
+                        text=done.answer.text,
+                        provider=fact.provider,
+                        model=fact.model,
+                        tokens=done.answer.tokens,
+                        latency_ms=done.answer.latency_ms,
+                        attempts=done.attempts,
+                        position=done.position,
+                    )
+                )
+        return answers
 
     def page(self, *, after: int, limit: int, until: int | None = None) -> list[RecordedEvent]:
         last = len(self.events) if until is None else until
