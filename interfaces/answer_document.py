@@ -1,10 +1,11 @@
 """An answer as JSON, the same on every face."""
 
+from typing import Any
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import Struct, structs, to_builtins
 
-from application.ask_batch import Outcome
+from application.ask_batch import BatchItem, Outcome
 from application.ask_model import Answer
 
 
@@ -54,6 +55,12 @@ def outcome_document(outcome: Outcome) -> CallAnswer | CallUnanswered:
     if isinstance(outcome, Answer):
         return answer_document(outcome)
     return CallUnanswered(call_id=outcome.call_id, status=outcome.status, text=None, error=outcome.error)
+
+
+def item_document(item: BatchItem) -> dict[str, Any]:
+    """An item of a batch: which question and sample it is, and what came of it."""
+    outcome: dict[str, Any] = to_builtins(outcome_document(item.outcome))
+    return {"index": item.index, "sample": item.sample, **outcome}
 
 
 def answer_document(answer: Answer) -> CallAnswer:

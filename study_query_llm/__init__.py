@@ -14,11 +14,12 @@ import study_query_llm._neighbours  # noqa: F401
 from domain import clustering
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
 from study_query_llm.asynchronous import AsyncStudy, open_async
-from study_query_llm.results import Sweep
+from study_query_llm.results import Batch, Sweep
 from study_query_llm.synchronous import Study, open  # noqa: A004 - `sq.open` reads well
 
 __all__ = [
     "AsyncStudy",
+    "Batch",
     "Conflict",
     "NotFound",
     "ProviderFailed",

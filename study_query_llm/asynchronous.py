@@ -1,14 +1,16 @@
 """A study for code that runs in an event loop."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import UUID
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
+from application.ask_batch import Outcome, batch_of
 from application.ask_model import Answer
 from application.embed_texts import Embedded, TextsToEmbed
 from application.group_calls import group_place
@@ -22,8 +24,8 @@ from interfaces.as_of import AsOf
 from interfaces.composition import open_study
 from interfaces.study import Json
 from interfaces.study import Study as Wired
-from study_query_llm.questions import AskOptions, question_of
-from study_query_llm.results import Rows, Sweep
+from study_query_llm.questions import AskOptions, question_of, question_of_mapping
+from study_query_llm.results import Batch, Rows, Sweep
 
 if TYPE_CHECKING:
     pass
@@ -42,6 +44,39 @@ class AsyncStudy:
         cache: take an answer that the same request got within this time, seconds or "1h"; needs temperature 0 or a seed
         """
         return await self._wired.asking.ask(question_of(prompt, options), self._wired.context())
+
+    async def samples(self, prompt: str | None = None, n: int = 2, **options: Unpack[AskOptions]) -> list[Outcome]:
+        """Ask for n answers to one question; each is a call, and they form a group of type batch.
+
+        One that failed stands in its place. Raises Rejected, Unavailable, and ProviderFailed when all of them failed.
+        """
+        question = structs.replace(question_of(prompt, options), samples=n)
+        return await self._wired.asking.samples(question, self._wired.context())
+
+    async def ask_batch(
+        self,
+        questions: "Iterable[str | Mapping[str, Any]]",
+        *,
+        in_flight: int = 16,
+        again: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Batch:
+        """Ask many questions, in order; what this batch was answered before is given again and not paid for.
+
+        questions: prompts, or mappings that hold a prompt or messages and options of their own
+        group: "batch/NAME" names the batch, which else goes by its requests; a group of another type is joined as well
+        again: ask also what was answered before
+        progress: is called with how many are done, and of how many
+        Failures stand in their places. Raises Rejected for what is no batch, and Unavailable.
+        """
+        group = group_place(options.pop("group", None))
+        asked = tuple(
+            question_of(each, options) if isinstance(each, str) else question_of_mapping(each, options)
+            for each in questions
+        )
+        batch = batch_of(asked, group, in_flight=in_flight, again=again)
+        return Batch(await self._wired.asking.batch(batch, self._wired.context(), progress=progress))
 
     def stream(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> AnswerStream:
         """Ask a model, and get the answer's text while it comes: `async for text in study.stream(…)`.

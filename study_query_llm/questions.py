@@ -1,7 +1,9 @@
 """What a question may say, as keyword arguments."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
+
+from msgspec import structs
 
 from application.ask_model import Question
 from application.group_calls import group_place
@@ -45,3 +47,11 @@ def question_of(prompt: str | None, options: AskOptions) -> Question:
             "cache_seconds": None if cache is None else seconds_of(cache, "cache"),
         }
     )
+
+
+def question_of_mapping(given: Mapping[str, Any], options: AskOptions) -> Question:
+    """A question with a prompt or messages and options of its own, which come before the others."""
+    own = dict(given)
+    prompt = own.pop("prompt", None)
+    n = own.pop("n", 1)
+    return structs.replace(question_of(prompt, cast(AskOptions, {**options, **own})), samples=n)

@@ -1,12 +1,16 @@
 """What comes back: lists that become data frames, and sweeps."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from application.ask_batch import AnsweredBatch, Outcome, Unanswered
+from application.ask_model import Answer
 from domain.errors import Rejected
+from interfaces.answer_document import item_document
 from interfaces.study import Json
 
 if TYPE_CHECKING:
@@ -43,6 +47,51 @@ class Sweep:
 
     def __repr__(self) -> str:
         return f"<Sweep {self.sweep_id}: K = {self.chosen_k} by {self.document['chosen_by']}>"
+
+
+class Batch(Sequence[Outcome]):
+    """What came of a batch: an Answer, or why there is none, for each sample of each question, in order."""
+
+    def __init__(self, answered: AnsweredBatch) -> None:
+        self._answered = answered
+        self._outcomes = [item.outcome for item in answered.items]
+
+    @property
+    def group_id(self) -> UUID:
+        """The group of its calls."""
+        return self._answered.group_id
+
+    @property
+    def name(self) -> str:
+        """What it is asked again under, and what `study calls --group batch/NAME` takes."""
+        return self._answered.name
+
+    @property
+    def texts(self) -> list[str | None]:
+        """The answers' texts; None where there is no answer."""
+        return [outcome.text if isinstance(outcome, Answer) else None for outcome in self._outcomes]
+
+    @property
+    def unanswered(self) -> list[Unanswered]:
+        """What has no answer, and why."""
+        return self._answered.unanswered
+
+    def to_frame(self) -> "DataFrame":
+        """One row an item: its question's index, its sample, and the answer or the error."""
+        return _frame([item_document(item) for item in self._answered.items])
+
+    @overload
+    def __getitem__(self, place: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Outcome]: ...
+    def __getitem__(self, place: int | slice) -> Outcome | Sequence[Outcome]:
+        return self._outcomes[place]
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.name}: {len(self) - len(self.unanswered)} of {len(self)} answered>"
 
 
 class Rows(list[Json]):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import anyio.from_thread
@@ -12,6 +12,7 @@ import numpy as np
 from anyio.from_thread import BlockingPortal
 from numpy.typing import NDArray
 
+from application.ask_batch import Outcome
 from application.ask_model import Answer
 from application.embed_texts import Embedded
 from application.import_dataset import Dataset
@@ -19,10 +20,7 @@ from application.providers import Provider
 from application.stream_answer import AnswerStream
 from interfaces.study import Json
 from study_query_llm.asynchronous import AsyncStudy, open_async
-from study_query_llm.results import Rows, Sweep
-
-if TYPE_CHECKING:
-    pass
+from study_query_llm.results import Batch, Rows, Sweep
 
 
 class TextStream:
@@ -67,6 +65,14 @@ class Study:
     def ask(self, prompt: str | None = None, **options: Any) -> Answer:
         """See AsyncStudy.ask."""
         return self._portal.call(partial(self._study.ask, prompt, **options))
+
+    def samples(self, prompt: str | None = None, n: int = 2, **options: Any) -> list[Outcome]:
+        """See AsyncStudy.samples."""
+        return self._portal.call(partial(self._study.samples, prompt, n, **options))
+
+    def ask_batch(self, questions: "Iterable[str | Mapping[str, Any]]", **options: Any) -> Batch:
+        """See AsyncStudy.ask_batch."""
+        return self._portal.call(partial(self._study.ask_batch, questions, **options))
 
     def stream(self, prompt: str | None = None, **options: Any) -> TextStream:
         """See AsyncStudy.stream: `for text in study.stream(…)`."""

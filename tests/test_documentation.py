@@ -5,6 +5,7 @@ Run as a module to bring docs/events.md up to date.
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -82,9 +83,13 @@ def test_the_guides_commands_work(study: Study, tmp_path: Path) -> None:
     ]
     (tmp_path / "reviews.csv").write_text("text,stars\n" + "\n".join(rows) + "\n")
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "guide.md").read_text(), re.DOTALL)
-    commands = [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("study ")]
-    assert len(commands) > 10
-    for command in commands:
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith(("study ", "printf "))]
+    assert len(lines) > 10
+    for line in lines:
+        if line.startswith("printf "):
+            subprocess.run(line, shell=True, cwd=tmp_path, check=True)
+            continue
+        command = shlex.split(line)
         done = study(*command[1:])
         # `db stop` has nothing to stop here: these tests bring their own server.
         assert done.code == (2 if command[1:3] == ["db", "stop"] else 0), (command, done)
@@ -96,8 +101,10 @@ def test_the_documents_python_works(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database.application_uri)
     monkeypatch.setenv("STUDY_HOME", str(tmp_path))
-    (block,) = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
-    exec(compile(block, document.name, "exec"), {})
+    blocks = re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, document.name, "exec"), {})
 
 
 def test_the_readme_names_every_command_that_its_examples_use() -> None:

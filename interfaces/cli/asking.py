@@ -165,13 +165,15 @@ def _read_prompts(file: Path, options: dict[str, Any]) -> "dict[int, Question]":
 
 def _ask_file(invocation: Invocation, batch: "BatchToAsk", lines: list[int]) -> None:
     """Ask everything; the order is kept, and a failure stays with its line."""
+    from interfaces.answer_document import item_document
+
     with invocation.progress() as progress:
 
         async def work(study: "Study") -> "AnsweredBatch":
             return await study.asking.batch(batch, study.context(), progress=partial(progress, "asking"))
 
         answered = invocation.run(work)
-    items = [{"line": lines[item.index], **document_of(item.outcome)} for item in answered.items]
+    items = [{"line": lines[item.index], **item_document(item)} for item in answered.items]
     document = {
         "items": items,
         "next_cursor": None,

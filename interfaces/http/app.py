@@ -12,7 +12,7 @@ from litestar.di import Provide
 from application.notebook import Context
 from infrastructure.settings import Settings, read_settings
 from interfaces.composition import open_study
-from interfaces.http import calls, datasets, documentation, embeddings, health, projections, providers, sweeps
+from interfaces.http import batches, calls, datasets, documentation, embeddings, health, projections, providers, sweeps
 from interfaces.http.gate import Gate
 from interfaces.http.parameters import OpenStudy, only_known_parameters
 from interfaces.http.problems import HANDLERS
@@ -39,6 +39,7 @@ def create_app(settings: Settings, study: Study | None = None) -> Litestar:
         "/api",
         route_handlers=[
             calls.ROUTES,
+            batches.ROUTES,
             embeddings.ROUTES,
             datasets.ROUTES,
             sweeps.ROUTES,

@@ -6,11 +6,11 @@ from uuid import UUID
 from litestar import Request, Response, Router, get, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, FromQuery, QueryParameter
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, to_builtins
 
 from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Question
 from application.group_calls import GroupPlace
-from interfaces.answer_document import CallAnswer, CallUnanswered, answer_document, outcome_document
+from interfaces.answer_document import CallAnswer, answer_document, outcome_document
 from interfaces.duration import seconds_of
 from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
@@ -91,9 +91,9 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CallAnswers(Struct, frozen=True, kw_only=True):
-    """What came of several samples, in order; a failed one stands in its place."""
+    """What came of several samples, in order: an answer, or {call_id, status, text: null, error} in its place."""
 
-    items: list[CallAnswer | CallUnanswered]
+    items: list[Json]
 
 
 class CallPage(Struct, frozen=True, kw_only=True):
@@ -127,7 +127,7 @@ async def ask_model(
         return await streamed(study.asking.stream(data.question(), context), request, answer_document)
     if data.n > 1:
         outcomes = await study.asking.samples(data.question(), context)
-        return Response(CallAnswers(items=[outcome_document(outcome) for outcome in outcomes]))
+        return Response(CallAnswers(items=[to_builtins(outcome_document(outcome)) for outcome in outcomes]))
     answer = answer_document(await study.asking.ask(data.question(), context))
     return Response(answer, headers={"Location": f"/api/calls/{answer.call_id}"})
 

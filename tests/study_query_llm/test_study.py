@@ -48,6 +48,26 @@ def test_a_script_asks_embeds_sweeps_and_looks_back(database: Database, tmp_path
         sweep.labels(k=9)
 
 
+def test_a_script_asks_many_questions_at_once(database: Database, tmp_path: Path) -> None:
+    questions = ["a cat", {"prompt": "a dog", "n": 2, "metadata": {"row": 2}}, {"prompt": " "}]
+    done: list[tuple[int, int]] = []
+    with sq.open(database_url=database.application_uri, home=tmp_path) as study:
+        batch = study.ask_batch(questions, provider="local", progress=lambda *step: done.append(step))
+        again = study.ask_batch(questions, provider="local")
+        mine = study.ask_batch(["a cat"], provider="local", group="batch/mine")
+        samples = study.samples("a cow", 3, provider="local")
+        metadata = [call["metadata"] for call in study.calls(group=f"batch/{batch.name}")]
+    assert batch.texts == ["a cat", "a dog", "a dog", None]
+    assert [answer.status for answer in batch] == ["success"] * 3 + ["rejected"]
+    assert (len(batch.unanswered), done[-1], repr(batch)) == (1, (4, 4), f"<Batch {batch.name}: 3 of 4 answered>")
+    assert list(batch.to_frame()["index"]) == [0, 1, 1, 2]
+    assert (again.group_id, again.name) == (batch.group_id, batch.name)
+    assert [answer.call_id for answer in again[:3]] == [answer.call_id for answer in batch[:3]]
+    assert mine.name == "mine"
+    assert len({answer.call_id for answer in samples}) == 3
+    assert sorted(map(len, metadata)) == [0, 1, 1]
+
+
 async def test_inside_an_event_loop_with_a_provider_of_ones_own(database: Database, tmp_path: Path) -> None:
     async with sq.open_async(
         database_url=database.application_uri, home=tmp_path, providers={"mine": LocalProvider()}

@@ -100,6 +100,35 @@ def test_a_file_of_prompts_keeps_its_order_and_its_failures(study_here: Study, t
     assert items[6]["call_id"] is not None
 
 
+def test_a_file_that_is_asked_again_pays_only_for_what_has_no_answer(study_here: Study, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"prompt {number}"}) + "\n" for number in range(1, 9)))
+    words = ("ask", "--file", str(prompts), "--json")
+    with MisbehavingServer() as server:
+        server.behave_by(lambda request, _number: "bad_request" if b"prompt 7" in request.body else "ok")
+        failed = study_here(*words, "--in-flight", "3", OPENAI_BASE_URL=server.url)
+        server.behave_by(lambda _request, _number: "ok")
+        mended = study_here(*words, OPENAI_BASE_URL=server.url)
+        assert (failed.code, mended.code, len(server.requests)) == (1, 0, 9)
+        assert [item["cached"] for item in mended.document["items"]] == [True] * 6 + [False, True]
+        assert mended.document["name"].startswith("prompts.jsonl ")
+        anew = study_here(*words, "--again", "--group", "batch/anew", OPENAI_BASE_URL=server.url)
+        assert (anew.document["name"], len(server.requests)) == ("anew", 17)
+        told = study_here(*words[:-1], OPENAI_BASE_URL=server.url)
+        assert "8 asked, 8 of them without a call of their own" in told.err
+    assert study_here(*words, "--in-flight", "0").code == 2
+
+
+def test_of_several_answers_those_that_came_are_shown_and_the_others_named(study_here: Study) -> None:
+    with MisbehavingServer() as server:
+        server.behave_by(lambda _request, number: "bad_request" if number == 1 else "ok")
+        done = study_here("ask", "hello", "-n", "3", OPENAI_BASE_URL=server.url)
+    assert (done.code, done.out.count("echo: hello")) == (1, 2)
+    assert "1 of 3 failed; the first: openai failed after 1 attempt" in done.err
+    groups = {call["call_id"] for call in study_here("calls", "--json").document["items"]}
+    assert len(groups) == 3
+
+
 def test_an_earlier_answer_is_asked_for_with_a_time(study_here: Study, tmp_path: Path) -> None:
     words = ("ask", "The cat sat.", "--temperature", "0", "--json")
     first = study_here(*words, "--no-share").document

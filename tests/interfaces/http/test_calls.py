@@ -200,3 +200,23 @@ def test_providers_and_their_models_are_listed(http: httpx.Client) -> None:
 def test_there_are_no_sweeps_in_a_new_notebook(http: httpx.Client) -> None:
     assert http.get("/api/sweeps").json() == {"items": [], "next_cursor": None}
     assert http.get(f"/api/sweeps/{uuid4()}").status_code == 404
+
+
+def test_of_several_answers_a_failed_one_stands_in_its_place(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MisbehavingServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        server.behave_by(lambda _request, number: "bad_request" if number == 1 else "ok")
+        wanted = {"prompt": "?", "provider": "openai", "n": 3}
+        several = http.post("/api/calls", json=wanted)
+        assert several.status_code == 201
+        items = several.json()["items"]
+        assert sorted(item["status"] for item in items) == ["failed", "success", "success"]
+        (failed,) = (item for item in items if item["status"] == "failed")
+        assert failed["text"] is None
+        assert "That makes no sense" in failed["error"]
+        events = http.get(f"/api/calls/{failed['call_id']}/events").json()["items"]
+        assert events[-1]["event"] == "call.failed.v1"
+        server.behave_by(lambda _request, _number: "bad_request")
+        assert http.post("/api/calls", json=wanted).status_code == 502

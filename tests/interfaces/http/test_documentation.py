@@ -10,6 +10,7 @@ ROUTES = {
     ("/health/ready", "get"),
     ("/api/calls", "get"),
     ("/api/calls", "post"),
+    ("/api/batches", "post"),
     ("/api/calls/{call_id}", "get"),
     ("/api/calls/{call_id}/attempts", "get"),
     ("/api/calls/{call_id}/events", "get"),
