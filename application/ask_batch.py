@@ -127,7 +127,7 @@ class AskBatch:
             for sample in range(question.samples if 1 <= question.samples <= MOST_SAMPLES else 1)
         ]
         requests = [_Request(position, *each) for position, each in enumerate(samples)]
-        self._intend(requests)
+        await self._intend(requests)
         name = batch.name or _name(batch.source_name, requests)
         place = GroupPlace(group_type=GROUP_TYPE, name=name, role="output")
         metadata = {"questions": len(batch.questions), "source_name": batch.source_name[:LONGEST_SOURCE_NAME]}
@@ -155,7 +155,7 @@ class AskBatch:
 
         Raises Rejected, and what the first one failed with when all of them did.
         """
-        self._ask_model.intended(question)  # or what is wrong with it would be told once a sample
+        await self._ask_model.intended(question)  # or what is wrong with it would be told once a sample
         alone = (structs.replace(question, group=None),)
         batch = batch_of(alone, question.group, in_flight=question.samples, again=True)
         if batch.name is None:
@@ -165,12 +165,16 @@ class AskBatch:
             raise ProviderFailed(failures[0].error, call_id=str(failures[0].call_id))
         return [item.outcome for item in answered.items]
 
-    def _intend(self, requests: list["_Request"]) -> None:
+    async def _intend(self, requests: list["_Request"]) -> None:
         """Put each request into its words. What is asked twice is asked once, unless it is not to be shared."""
         first: dict[str, _Request] = {}
+        last: Intended | None = None
         for request in requests:
+            like = last if last is not None and last.question is request.question else None
             try:
-                request.intended = self._ask_model.intended(request.question, sample_index=request.sample)
+                request.intended = last = await self._ask_model.intended(
+                    request.question, sample_index=request.sample, like=like
+                )
             except Rejected as error:
                 request.outcome = Unanswered(status="rejected", error=str(error))
                 continue

@@ -1,5 +1,6 @@
 """Ask a model, and get its answer once it is durable."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,13 +11,15 @@ from msgspec import Struct, structs
 from application.call_provider import AttemptPolicy, CallIntent
 from application.group_calls import GroupCalls, GroupPlace
 from application.notebook import Context
-from application.ports import NewEvent, ProviderDirectory
+from application.ports import NewEvent, ProviderDirectory, Tokenizers
+from application.preprocess_messages import PreparedMessages, preprocessed
 from application.providers import ChatRequest, PreparedRequest, Provider
 from application.reuse_answers import ReuseAnswers
 from application.share_calls import Given, MembersOf, ShareCalls
 from domain.calls import Tokens
 from domain.errors import Rejected
 from domain.events import Metadata
+from domain.preprocessing import Preprocessing
 from domain.request_identity import chat_request_hash
 
 MOST_SAMPLES = 100
@@ -41,6 +44,7 @@ class Question(Struct, frozen=True, kw_only=True):
     attempts: int | None = None
     attempt_timeout_seconds: float | None = None
     call_timeout_seconds: float | None = None
+    preprocessing: Preprocessing | None = None
     share: bool = True  # wait for the same call that is under way, instead of making another
     cache_seconds: float | None = None  # take an earlier answer to the same request that is at most so old
 
@@ -73,6 +77,7 @@ class Intended(NamedTuple):
     provider: Provider
     call: CallIntent
     question: Question
+    words: PreparedMessages
 
 
 class AskModel:
@@ -85,32 +90,42 @@ class AskModel:
         providers: ProviderDirectory,
         groups: GroupCalls,
         policy: Callable[[], AttemptPolicy],
+        tokenizers: Tokenizers,
     ) -> None:
         self._share_calls = share_calls
         self._reuse_answers = reuse_answers
         self._providers = providers
         self._groups = groups
         self._policy = policy
+        self._tokenizers = tokenizers
 
     async def __call__(self, question: Question, context: Context) -> Answer:
         """Ask once. Raises Rejected, ProviderFailed, Unavailable."""
-        return await self.ask(self.intended(question), context)
+        return await self.ask(await self.intended(question), context)
 
     async def streamed(self, question: Question, context: Context, tell: Callable[[str], None]) -> Answer:
         """Ask once, and tell each piece of text as it comes. Raises Rejected, ProviderFailed, Unavailable."""
         if question.samples != 1:
             raise Rejected("Only one answer at a time can be streamed: leave away n, or stream", fields=("n", "stream"))
-        return await self.ask(self.intended(question, tell=tell), context)
+        return await self.ask(await self.intended(question, tell=tell), context)
 
-    def intended(
-        self, question: Question, *, sample_index: int = 0, tell: Callable[[str], None] | None = None
+    async def intended(
+        self,
+        question: Question,
+        *,
+        sample_index: int = 0,
+        tell: Callable[[str], None] | None = None,
+        like: Intended | None = None,
     ) -> Intended:
-        """What would be asked, with its hash; nothing is recorded yet. Raises Rejected."""
+        """What would be asked, with its hash; nothing is recorded yet. Raises Rejected.
+
+        like: another sample of the same question, so that its words need not be prepared once more
+        """
         _check(question)
         provider = self._providers.create(question.provider)
         if tell is not None and not hasattr(provider, "stream"):
             raise Rejected(f"{provider.name} can't stream: ask it without stream", fields=("provider", "stream"))
-        messages = _messages(question)
+        words = await self._words(question, provider) if like is None else like.words
         parameters = {
             name: value
             for name in ("temperature", "max_tokens", "seed")
@@ -118,7 +133,7 @@ class AskModel:
         }
         # Streaming is transport: the request's hash is that of the same request unstreamed.
         prepared = provider.prepare_chat(
-            ChatRequest(model=question.model, messages=messages, parameters=parameters, stream=tell is not None)
+            ChatRequest(model=question.model, messages=words.messages, parameters=parameters, stream=tell is not None)
         )
         call = CallIntent(
             prepared=prepared,
@@ -127,7 +142,7 @@ class AskModel:
                 provider=prepared.provider,
                 endpoint=prepared.endpoint,
                 model=prepared.model,
-                messages=messages,
+                messages=words.messages,
                 parameters=parameters,
                 sample_index=sample_index,
             ),
@@ -135,15 +150,28 @@ class AskModel:
             sample_index=sample_index,
             metadata=question.metadata,
             tell=tell,
+            preprocessing=words.preprocessing,
+            original=words.original,
         )
-        return Intended(provider, call, question)
+        return Intended(provider, call, question, words)
+
+    async def _words(self, question: Question, provider: Provider) -> PreparedMessages:
+        """The messages as they will be sent."""
+        messages, wanted = _messages(question), question.preprocessing
+        if wanted is None:
+            return PreparedMessages(messages=messages)
+        tokenizer = None
+        if wanted.truncate_tokens is not None:
+            model = provider.prepare_chat(ChatRequest(model=question.model, messages=messages)).model
+            tokenizer = await asyncio.to_thread(self._tokenizers.for_model, model)
+        return await preprocessed(messages, wanted, tokenizer)
 
     async def ask(self, intended: Intended, context: Context, *, also_in: GroupPlace | None = None) -> Answer:
         """Ask. The call joins the question's group, which is created if it isn't there, and `also_in`, which is there.
 
         Raises ProviderFailed, Unavailable.
         """
-        provider, call, question = intended
+        provider, call, question, _ = intended
         if question.group is not None:
             await self._groups.ensure(question.group, context)
         members_of = partial(self._members, question.group, call.sample_index, also_in, context)

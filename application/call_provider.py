@@ -31,6 +31,7 @@ from domain.calls import (
 )
 from domain.errors import ProviderFailed
 from domain.events import Fact, Metadata
+from domain.preprocessing import Preprocessed
 
 
 class AttemptPolicy(Struct, frozen=True, kw_only=True):
@@ -64,6 +65,13 @@ class CallIntent(Struct, frozen=True, kw_only=True):
     dimensions: int | None = None
     metadata: Metadata = {}
     tell: Callable[[str], None] | None = None
+    preprocessing: Preprocessed | None = None
+    original: Payload | None = None
+
+    @property
+    def originals(self) -> tuple[Payload, ...]:
+        """What lies beside the event of who asked: the prompt before it was preprocessed, where it is kept."""
+        return () if self.original is None else (self.original,)
 
 
 class CompletedCall(Struct, frozen=True, kw_only=True):
@@ -174,8 +182,9 @@ class _Call:
             input_hashes=intent.input_hashes,
             dimensions=intent.dimensions,
             metadata=intent.metadata,
+            preprocessing=intent.preprocessing,
         )
-        entry = self.notebook.entry(self.context, self.call_id, 1, requested, body)
+        entry = self.notebook.entry(self.context, self.call_id, 1, requested, body, *intent.originals)
         self.version = 1  # also if the caller leaves now: what was requested must be seen to end
         try:
             await self.notebook.write_whoever_leaves(entry, *companions, take=self.claim)

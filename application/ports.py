@@ -11,6 +11,7 @@ from application.providers import Provider
 from domain.errors import Conflict, Unavailable
 from domain.events import Envelope, Fact, PayloadRef, RecordedEvent
 from domain.identity import sha256_hex
+from domain.preprocessing import Tokenizer
 
 
 class Payload(Struct, frozen=True, kw_only=True):
@@ -163,3 +164,10 @@ class EventPages(Protocol):
 
     def last_position(self) -> int:
         """The newest position, 0 for an empty log."""
+
+
+class Tokenizers(Protocol):
+    """What counts tokens, by model."""
+
+    def for_model(self, model: str) -> Tokenizer:
+        """The tokenizer of a model, or a common one for a model nobody knows. Raises Rejected when it can't be had."""

@@ -47,8 +47,9 @@ class ReuseAnswers:
             model=intent.prepared.model,
             hits=1,
             call_ids=(call_id,),
+            preprocessing=intent.preprocessing,
         )
         served_id = self._notebook.ids.new()
-        entry = self._notebook.entry(context, served_id, 1, served, because_of=call_id)
+        entry = self._notebook.entry(context, served_id, 1, served, *intent.originals, because_of=call_id)
         position = await self._notebook.write(entry, *members_of(call_id))
         return Given(call_id=served_id, source=source, position=position, cached=True)

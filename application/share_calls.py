@@ -300,8 +300,10 @@ class _Request:
             request_hash=self.intent.request_hash,
             metadata=self.intent.metadata,
             took_over=took_over,
+            preprocessing=self.intent.preprocessing if version == 1 else None,
         )
-        return self._notebook.entry(self.context, joiner_id, version, fact, because_of=owner)
+        originals = self.intent.originals if version == 1 else ()
+        return self._notebook.entry(self.context, joiner_id, version, fact, *originals, because_of=owner)
 
 
 class _Overdue(ProviderFailed):

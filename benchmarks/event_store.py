@@ -35,6 +35,7 @@ from infrastructure.answer_journal import AnswerJournal
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.event_store.keeper import new_process_number
 from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.token_counting import PublishedEncodings
 
 BODY_BYTES = 2_500
 TASKS = (1, 10, 100, 1_000)
@@ -103,7 +104,12 @@ async def captured(uri: str, tasks: int, seconds: float) -> dict[str, Any]:
     policy = AttemptPolicy(attempts=1)
     share = ShareCalls(notebook, CallProvider(notebook, chance=random.Random(0)))
     ask = AskModel(
-        share, ReuseAnswers(notebook, NothingAnswered()), OneProvider(), GroupCalls(notebook), lambda: policy
+        share,
+        ReuseAnswers(notebook, NothingAnswered()),
+        OneProvider(),
+        GroupCalls(notebook),
+        lambda: policy,
+        PublishedEncodings(),
     )
     context = Context("benchmark", uuid4())
     prompt = "".join(random.Random(2).choices("abcdefghijklmnopqrstuvwxyz ", k=BODY_BYTES - 60))

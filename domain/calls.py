@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain.events import Fact, Metadata, PayloadRef, stored_as
+from domain.preprocessing import Preprocessed
 
 Modality = Literal["text", "embedding", "image", "audio"]
 
@@ -69,6 +70,7 @@ class CallRequested(Fact, frozen=True, kw_only=True):
     input_hashes: bytes = b""  # embeddings: n_texts x 32 bytes, the cache key of each text in the request's order
     dimensions: int | None = None
     metadata: Metadata = {}
+    preprocessing: Preprocessed | None = None
 
 
 @stored_as("call.attempt_failed.v1")
@@ -163,6 +165,7 @@ class CallJoined(Fact, frozen=True, kw_only=True):
     request_hash: str
     metadata: Metadata = {}
     took_over: bool = False  # it is the joiner itself who makes that call
+    preprocessing: Preprocessed | None = None  # of what the joiner asked: it may come to the same from other words
 
 
 @stored_as("call.served_from_cache.v1")
@@ -177,6 +180,7 @@ class CallServedFromCache(Fact, frozen=True, kw_only=True):
     model: str
     hits: int
     call_ids: tuple[UUID, ...]
+    preprocessing: Preprocessed | None = None
 
 
 CALL_FACTS = (

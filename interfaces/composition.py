@@ -45,6 +45,7 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
+from infrastructure.token_counting import PublishedEncodings
 from interfaces.study import Study
 from interfaces.study.asking import Asking
 from interfaces.study.calls import Calls
@@ -154,7 +155,7 @@ def _wired(
     share = ShareCalls(notebook, call_provider)
     answered = AnsweredCalls(queries.calls, follower)
     reuse = ReuseAnswers(notebook, answered)
-    ask = AskModel(share, reuse, registry, groups, lambda: _chat_policy(settings))
+    ask = AskModel(share, reuse, registry, groups, lambda: _chat_policy(settings), PublishedEncodings())
     summarise = SummariseTexts(ask)
     import_dataset = ImportDataset(notebook, groups, keep, files)
     embed = EmbedTexts(notebook, share, registry, queries.embeddings, groups, lambda: _embed_policy(settings))

@@ -31,7 +31,7 @@ ITEM = f"""
     c.call_id, {STATUS} AS status, c.provider, c.endpoint, c.model, c.served_model, c.modality, c.operation,
     c.created_at, c.ended_at, c.latency_ms, c.first_token_ms, c.tokens_per_second, c.total_ms, c.attempts,
     {TOKENS} AS tokens, c.error, c.finish_reason, c.http_status, c.request_hash, c.sample_index, c.metadata,
-    c.actor, c.process, c.correlation_id,
+    c.preprocessing, c.actor, c.process, c.correlation_id,
     c.requested_position AS position
 """
 
@@ -107,7 +107,8 @@ class CallQueries:
     async def call(self, call_id: UUID, *, as_of: int | None = None) -> Row:
         """One call with `request`, `response`, `text`, `prompt` and `attempts_made`. Raises NotFound.
 
-        For who was answered by another's call, it is that call's, and `source_call_id` and `how` tell so.
+        For who was answered by another's call, it is that call's, and `source_call_id` and `how` tell so; but
+        `preprocessing` and `original`, what was asked before that, are those of who asked.
         partial_text: of a stream that broke or was left, the text that had come
         """
         row = await self._own_call(call_id, as_of)
@@ -120,6 +121,7 @@ class CallQueries:
             raise NotFound(f"There is no call {call_id}{at_position(as_of)}")
         paid_for = row["call_id"]
         row |= shared
+        row["original"] = await self._original(call_id, row["preprocessing"])
         request, response = _json(row.pop("request")), _json(row.pop("response"))
         text_path = row.pop("text_path")
         row |= {"request": request, "response": response, "prompt": prompt_preview(request)}
@@ -172,11 +174,24 @@ class CallQueries:
             {"call_id": call_id, "as_of": as_of},
         )
 
+    async def _original(self, call_id: UUID, preprocessing: Any) -> Any:
+        """What was asked before it was preprocessed, where that is kept."""
+        if preprocessing is None or preprocessing.get("original") is None:
+            return None
+        row = await self._reader.row(
+            "SELECT body FROM events.payloads WHERE originator_id = %(call_id)s AND originator_version = 1 "
+            "AND part = 'original'",
+            {"call_id": call_id},
+        )
+        return None if row is None else _json(row["body"])
+
     async def _shared_call(self, call_id: UUID, as_of: int | None) -> Row | None:
         return await self._reader.row(
-            "SELECT call_id, source_call_id, how, created_at, actor, process, correlation_id, metadata, position "
-            "FROM projections.shared_calls WHERE call_id = %(call_id)s AND position <= %(position)s "
-            "ORDER BY version DESC, place LIMIT 1",
+            "SELECT call_id, source_call_id, how, created_at, actor, process, correlation_id, metadata, position, "
+            # A joiner who joins once more says nothing of what it asked again.
+            "(SELECT s.preprocessing FROM projections.shared_calls s WHERE s.call_id = %(call_id)s AND s.version = 1 "
+            "LIMIT 1) AS preprocessing FROM projections.shared_calls "
+            "WHERE call_id = %(call_id)s AND position <= %(position)s ORDER BY version DESC, place LIMIT 1",
             {"call_id": call_id, "position": last_counted(as_of)},
         )
 

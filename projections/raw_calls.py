@@ -30,6 +30,7 @@ CALLS = Table(
         "correlation_id": "uuid NOT NULL",
         "metadata": "jsonb NOT NULL",
         "request_is_json": "boolean NOT NULL",
+        "preprocessing": "jsonb",
         "in_doubt_position": "bigint",
         "outcome": "text",  # success, failed or cancelled, once it ended
         "ended_position": "bigint",
@@ -179,6 +180,7 @@ def _requested_row(event: RecordedEvent, fact: CallRequested) -> tuple[Any, ...]
         envelope.correlation_id,
         fact.metadata,
         fact.request.is_json,
+        fact.preprocessing,
     )
 
 
@@ -279,7 +281,7 @@ def _shown(response: PayloadRef | None, completion: PayloadRef | None) -> tuple[
 
 RAW_CALLS = ReadModel(
     name="raw_calls",
-    version=2,
+    version=3,
     reads=(CallRequested, CallAttemptFailed, CallAnswered, CallFailed, CallCancelled, CallFoundInDoubt),
     tables=(CALLS, ATTEMPTS),
     views=(RAW_CALLS_VIEW, CALL_ATTEMPTS_VIEW),

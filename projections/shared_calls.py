@@ -28,6 +28,7 @@ SHARED = Table(
         "correlation_id": "uuid NOT NULL",
         "metadata": "jsonb NOT NULL",
         "position": "bigint NOT NULL",
+        "preprocessing": "jsonb",
     },
     key=("call_id", "version", "place"),
     indexes=("(source_call_id)",),
@@ -74,12 +75,13 @@ def _row(event: RecordedEvent, fact: CallJoined | CallServedFromCache, place: in
         envelope.correlation_id,
         fact.metadata if isinstance(fact, CallJoined) else {},
         event.position,
+        fact.preprocessing,
     )
 
 
 SHARED_CALLS = ReadModel(
     name="shared_calls",
-    version=1,
+    version=2,
     reads=(CallJoined, CallServedFromCache),
     tables=(SHARED,),
     views=(SHARED_VIEW,),

@@ -70,7 +70,11 @@ class Sharing:
 
     def asks_sample(self, sample: int) -> "asyncio.Task[Answer]":
         ask = self.processes[0]
-        return asyncio.create_task(ask.ask(ask.intended(QUESTION, sample_index=sample), CONTEXT))
+
+        async def asked() -> Answer:
+            return await ask.ask(await ask.intended(QUESTION, sample_index=sample), CONTEXT)
+
+        return asyncio.create_task(asked())
 
     async def joined(self, count: int) -> None:
         """Until so many wait for a call."""

@@ -4,9 +4,10 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from application.ports import Payload
-from domain.calls import CallCancelled, CallFoundInDoubt
+from domain.calls import CallCancelled, CallFoundInDoubt, CallJoined
 from domain.errors import NotFound, Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
 from projections.call_queries import search_patterns
@@ -25,7 +26,14 @@ from tests.projections.log import (
     requested,
     streamed,
 )
+from tests.support.facts import PREPROCESSED
 
+ORIGINAL = Payload(
+    part="original",
+    body=b'{"fields":{},"messages":[{"content":"Name  three primes","role":"user"}]}',
+    media_type="application/json",
+    is_json=True,
+)
 VIEW = (
     "SELECT status, request_json->>'model', response_json IS NULL, error_json->>'kind', latency_ms, tokens_json FROM "
 )
@@ -195,3 +203,30 @@ async def test_open_calls_are_those_that_recovery_looks_at(log, follower, querie
 
 def test_search_patterns_escape_wildcards_and_json():
     assert search_patterns("50%_é") == ["%50\\%\\_é%", "%50\\%\\_\\\\u00e9%"]
+
+
+async def test_a_preprocessed_call_shows_what_was_done_and_what_was_asked(log, follower, queries):
+    call_id = UUID(int=1)
+    log.write(call_id, requested(preprocessing=PREPROCESSED), payloads=[REQUEST, ORIGINAL])
+    log.write(UUID(int=2), requested(preprocessing=replace(PREPROCESSED, original=None)), payloads=[REQUEST])
+    follower.catch_up()
+    call = await queries.call(call_id)
+    assert call["preprocessing"]["steps"][1] == {"step": "pii", "parameter": "US", "replaced": {"[EMAIL]": 1}}
+    assert call["preprocessing"]["original_sha256"] == PREPROCESSED.original_sha256
+    assert call["original"] == {"fields": {}, "messages": [{"role": "user", "content": "Name  three primes"}]}
+    assert (await queries.call(UUID(int=2)))["original"] is None
+
+
+async def test_who_was_answered_by_anothers_call_shows_what_they_asked(log, follower, queries):
+    paid_for = chat(log, 1, answered())
+    joined = CallJoined(
+        call_id=paid_for, modality="text", provider="openai", model="m", request_hash="ab", preprocessing=PREPROCESSED
+    )
+    log.write(UUID(int=2), joined, payloads=[ORIGINAL])
+    log.write(UUID(int=2), replace(joined, preprocessing=None, took_over=True))
+    follower.catch_up()
+    call = await queries.call(UUID(int=2))
+    assert (call["source_call_id"], call["how"]) == (str(paid_for), "took_over")
+    assert call["preprocessing"]["original_sha256"] == PREPROCESSED.original_sha256
+    assert call["original"]["messages"][0]["content"] == "Name  three primes"
+    assert (await queries.call(paid_for))["preprocessing"] is None

@@ -51,7 +51,7 @@ from tests.projections.log import (
 )
 from tests.projections.questions import QUESTIONS, Known, all_questions, answers
 from tests.projections.replayed import Redirect, replaying
-from tests.support.facts import EXAMPLES
+from tests.support.facts import EXAMPLES, PREPROCESSED
 
 SCALE = float(os.environ.get("STUDY_TEST_SCALE", "1"))
 BY_TYPE: dict[type[Fact], Any] = {type(fact): fact for fact in EXAMPLES}
@@ -182,7 +182,9 @@ class Histories(RuleBasedStateMachine):
     @rule(count=st.integers(min_value=1, max_value=4), provider=st.sampled_from(["openai", "azure"]))
     def calls_are_requested(self, count: int, provider: str) -> None:
         for _ in range(count):
-            self._request(requested(provider=provider))
+            # What was kept of the original is a body of the first event, like the request.
+            kept = replace(PREPROCESSED, original=None) if provider == "azure" else None
+            self._request(requested(provider=provider, preprocessing=kept))
 
     @rule(rows=rows)
     def an_embedding_is_requested(self, rows: list[int]) -> None:

@@ -10,6 +10,7 @@ from application.group_calls import GroupCalls
 from application.notebook import Notebook
 from application.reuse_answers import ReuseAnswers
 from application.share_calls import ShareCalls
+from tests.support.fours_of_letters import FoursOfLetters
 from tests.support.given_when_then import ListStore
 from tests.support.scripted_provider import Directory, ScriptedProvider
 
@@ -29,6 +30,7 @@ def ask_model(
         Directory(provider),
         GroupCalls(book),
         lambda: AttemptPolicy(attempts=attempts),
+        FoursOfLetters(),
     )
 
 

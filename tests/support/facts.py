@@ -20,6 +20,7 @@ from domain.calls import (
 from domain.datasets import DatasetImported, VectorsImported
 from domain.events import Envelope, Fact, PayloadRef
 from domain.groups import GroupCreated, GroupLinked, GroupMembersAdded, Member
+from domain.preprocessing import Preprocessed, StepDone
 from domain.sweeps import (
     Cluster,
     StepMetrics,
@@ -50,6 +51,16 @@ RATE_LIMITED = AttemptError(
 
 STREAM = PayloadRef(part="response", sha256=SHA256, size=900, media_type="text/event-stream")
 COMPLETION = PayloadRef(part="completion", sha256=SHA256, size=340, media_type="application/json", is_json=True)
+PREPROCESSED = Preprocessed(
+    steps=(
+        StepDone(step="control", removed_characters=2),
+        StepDone(step="pii", parameter="US", replaced={"[EMAIL]": 1}),
+        StepDone(step="truncate", parameter="500t", cut_characters=12, tokenizer="o200k_base"),
+        StepDone(step="template", template="{user_input} in {language}", field_names=("language",)),
+    ),
+    original_sha256=SHA256,
+    original=PayloadRef(part="original", sha256=SHA256, size=80, media_type="application/json", is_json=True),
+)
 
 EXAMPLES: tuple[Fact, ...] = (
     CallRequested(
@@ -192,6 +203,29 @@ EXAMPLES: tuple[Fact, ...] = (
 
 # The same facts with the fields that they got later, by what the stored bytes are called: the name, then what is new.
 LATER_EXAMPLES: dict[str, Fact] = {
+    "call.requested.v1 preprocessed": CallRequested(
+        modality="text",
+        provider="openai",
+        endpoint="https://api.openai.com/v1",
+        model="gpt-4o-mini",
+        operation="chat",
+        request=REQUEST,
+        request_hash=SHA256,
+        max_attempts=3,
+        attempt_timeout_seconds=60.0,
+        preprocessing=PREPROCESSED,
+    ),
+    "call.joined.v1 preprocessed": CallJoined(
+        call_id=ID,
+        modality="text",
+        provider="openai",
+        model="gpt-4o-mini",
+        request_hash=SHA256,
+        preprocessing=PREPROCESSED,
+    ),
+    "call.served_from_cache.v1 preprocessed": CallServedFromCache(
+        modality="text", provider="local", model="local-extract", hits=1, call_ids=(ID,), preprocessing=PREPROCESSED
+    ),
     "call.attempt_failed.v1 of a stream": CallAttemptFailed(
         attempt=1,
         error=RATE_LIMITED,

@@ -21,6 +21,7 @@ from infrastructure.providers.event_stream import ChunkedChat, ServerEvent, Serv
 from infrastructure.providers.local import LocalProvider
 from infrastructure.providers.wire_format import Malformed
 from tests.infrastructure.providers.test_providers import azure, hyperbolic, openai
+from tests.support.fours_of_letters import FoursOfLetters
 from tests.support.given_when_then import CONTEXT, ListStore, notebook
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer
 from tests.support.scripted_provider import Directory
@@ -43,6 +44,7 @@ class Asking:
             Directory(provider),  # type: ignore[arg-type]
             GroupCalls(self.notebook),
             lambda: AttemptPolicy(attempts=2, attempt_timeout_seconds=0.5, call_timeout_seconds=call_timeout_seconds),
+            FoursOfLetters(),
         )
         self.told = ""
 

@@ -1,0 +1,91 @@
+"""A template's whole language: `{user_input}`, `{name}` of the caller's own fields, `{{` and `}}` for braces.
+
+Unlike `str.format` it reaches nothing but those texts: no attribute, no index, no conversion, no format. What is filled
+in is text and is never read as a template.
+"""
+
+from string import Formatter
+from typing import NamedTuple
+
+from domain.errors import Rejected
+
+USER_INPUT = "user_input"
+MOST_TEMPLATE_CHARACTERS = 100_000
+MOST_FIELDS = 100
+MOST_FILLED_CHARACTERS = 10_000_000
+
+
+class Piece(NamedTuple):
+    """A text as it stands, and the name of the field behind it, if one is."""
+
+    text: str
+    name: str | None
+
+
+def checked_template(template: str, fields: dict[str, str]) -> list[Piece]:
+    """The template's pieces. Raises Rejected naming the placeholder at fault, and the fields there are."""
+    if len(template) > MOST_TEMPLATE_CHARACTERS:
+        raise Rejected(f"The template is longer than {MOST_TEMPLATE_CHARACTERS:,} characters", fields=("template",))
+    _check_fields(fields)
+    try:
+        parsed = list(Formatter().parse(template))
+    except ValueError as error:
+        raise Rejected(
+            f"The template can't be read ({error}); write {{{{ and }}}} for braces that are meant as such",
+            fields=("template",),
+        ) from None
+    pieces: list[Piece] = []
+    for text, name, form, conversion in parsed:
+        if name is not None:
+            _check_placeholder(name, form, conversion, fields)
+        pieces.append(Piece(text, name))
+    if all(piece.name != USER_INPUT for piece in pieces):
+        raise Rejected(
+            "The template has no {user_input}, so that the prompt would be lost; put it where the prompt belongs",
+            fields=("template",),
+        )
+    return pieces
+
+
+def filled_in(template: str, user_input: str, fields: dict[str, str]) -> str:
+    """The template with its fields. Raises Rejected, also when the result would be too long."""
+    values = {**fields, USER_INPUT: user_input}
+    pieces = checked_template(template, fields)
+    length = sum(len(text) + (0 if name is None else len(values[name])) for text, name in pieces)
+    if length > MOST_FILLED_CHARACTERS:
+        raise Rejected(
+            f"The template and its fields come to {length:,} characters, more than the "
+            f"{MOST_FILLED_CHARACTERS:,} that a prompt may have",
+            fields=("template",),
+        )
+    return "".join(text + ("" if name is None else values[name]) for text, name in pieces)
+
+
+def _check_fields(fields: dict[str, str]) -> None:
+    if len(fields) > MOST_FIELDS:
+        raise Rejected(f"A template takes at most {MOST_FIELDS} fields, not {len(fields)}", fields=("fields",))
+    for name, value in fields.items():
+        if not name.isidentifier() or name == USER_INPUT:
+            raise Rejected(
+                f"{name!r} can't be a field's name; use letters, digits and _, and not {USER_INPUT}, the prompt",
+                fields=("fields",),
+            )
+        if not isinstance(value, str):
+            raise Rejected(f"Field {name} must be a text, not {type(value).__name__}", fields=("fields",))
+        if len(value) > MOST_FILLED_CHARACTERS:
+            raise Rejected(f"Field {name} is longer than {MOST_FILLED_CHARACTERS:,} characters", fields=("fields",))
+
+
+def _check_placeholder(name: str, form: str | None, conversion: str | None, fields: dict[str, str]) -> None:
+    written = f"{{{name}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}}}"
+    if form or conversion or not name.isidentifier():
+        raise Rejected(
+            f"The template's {written[:100]} is no plain name: a placeholder takes no attribute, index, number, "
+            "conversion or format; write {{ and }} for braces that are meant as such",
+            fields=("template",),
+        )
+    if name != USER_INPUT and name not in fields:
+        raise Rejected(
+            f"The template names {written[:100]}, which isn't given; there are {', '.join([USER_INPUT, *fields])}",
+            fields=("template", "fields"),
+        )
