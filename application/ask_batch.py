@@ -7,6 +7,7 @@ given what it was answered before and pays for the rest, so that a batch that wa
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -226,21 +227,21 @@ class AskBatch:
 
     async def _record_given_again(self, requests: list["_Request"], context: Context) -> list[int | None]:
         """Record which answers were given without a call of their own."""
-        sources: dict[tuple[str, str], list[UUID]] = defaultdict(list)
+        sources: dict[tuple[str, str], list[Answer]] = defaultdict(list)
         for request in requests:
             if request.was_given and isinstance(request.outcome, Answer):
-                sources[request.outcome.provider, request.outcome.model].append(request.outcome.call_id)
+                sources[request.outcome.provider, request.outcome.model].append(request.outcome)
         return [
             await self._notebook.write_or_keep(
                 self._notebook.entry(
                     context,
                     self._notebook.ids.new(),
                     1,
-                    _served(provider, model, call_ids[start : start + AT_ONCE]),
+                    _served(provider, model, answers[start : start + AT_ONCE]),
                 )
             )
-            for (provider, model), call_ids in sources.items()
-            for start in range(0, len(call_ids), AT_ONCE)
+            for (provider, model), answers in sources.items()
+            for start in range(0, len(answers), AT_ONCE)
         ]
 
 
@@ -275,7 +276,8 @@ class _Request:
         self.outcome = outcome
         if isinstance(outcome, Answer):
             self.was_given = True
-            self.outcome = structs.replace(outcome, cached=True, latency_ms=0.0)
+            paid = outcome.saved if outcome.cached or outcome.shared_with is not None else outcome.cost
+            self.outcome = structs.replace(outcome, cached=True, latency_ms=0.0, cost=Decimal(0), saved=paid)
         for follower in self.followers:
             follower.given(outcome)
 
@@ -325,11 +327,13 @@ def _name(source_name: str, requests: list[_Request]) -> str:
     return f"{source_name[:LONGEST_SOURCE_NAME]} {sha256_hex(told.encode())[:16]}".strip()
 
 
-def _served(provider: str, model: str, call_ids: list[UUID]) -> CallServedFromCache:
+def _served(provider: str, model: str, answers: list[Answer]) -> CallServedFromCache:
+    saved = [answer.saved for answer in answers if answer.saved is not None]
     return CallServedFromCache(
         modality="text",
         provider=provider,
         model=model,
-        hits=len(call_ids),
-        call_ids=tuple(dict.fromkeys(call_ids)),
+        hits=len(answers),
+        call_ids=tuple(dict.fromkeys(answer.call_id for answer in answers)),
+        saved=sum(saved, Decimal(0)) if len(saved) == len(answers) else None,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -53,6 +54,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     """An answer and what is known of it, as every interface shows it.
 
     shared_with: the call that was joined; it was paid for once. cached: the answer was given before, at no cost.
+    cost: USD that this answer cost, 0 for one that another's call paid for; None where it is unknown
+    saved: USD that the call which was paid for cost, where this answer is another's
     """
 
     call_id: UUID
@@ -69,6 +72,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     cached: bool = False
     first_token_ms: float | None = None
     tokens_per_second: float | None = None
+    cost: Decimal | None = None
+    saved: Decimal | None = None
 
 
 class Intended(NamedTuple):
@@ -219,6 +224,8 @@ def _answer(given: Given, prepared: PreparedRequest) -> Answer:
         cached=given.cached,
         first_token_ms=source.answer.first_token_ms,
         tokens_per_second=source.tokens_per_second,
+        cost=Decimal(0) if given.shared or given.cached else source.cost,
+        saved=source.cost if given.shared or given.cached else None,
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from decimal import Decimal
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -32,6 +33,7 @@ from domain.calls import (
 from domain.errors import ProviderFailed
 from domain.events import Fact, Metadata
 from domain.preprocessing import Preprocessed
+from domain.pricing import NO_PRICES, Charge, PriceTable, Usage
 
 
 class AttemptPolicy(Struct, frozen=True, kw_only=True):
@@ -83,6 +85,7 @@ class CompletedCall(Struct, frozen=True, kw_only=True):
     total_ms: float
     position: int | None
     tokens_per_second: float | None = None
+    cost: Decimal | None = None  # USD
 
 
 Places = Callable[[str], AbstractAsyncContextManager[object]]
@@ -92,6 +95,7 @@ class CallProvider:
     """Makes calls and records all that happens to them. Instances are shared by all tasks.
 
     places: where a call waits until a provider, by its name, may be asked
+    prices: what an answer costs, by what is known when it comes
     """
 
     def __init__(
@@ -101,8 +105,10 @@ class CallProvider:
         chance: random.Random,
         places: Places = lambda _provider: nullcontext(),
         stopping: Stopping | None = None,
+        prices: PriceTable = NO_PRICES,
     ) -> None:
         self._notebook = notebook
+        self._prices = prices
         self._chance = chance
         self._places = places
         self._stopping = stopping or Stopping()
@@ -127,7 +133,7 @@ class CallProvider:
         """
         call_id = call_id or self._notebook.ids.new()
         async with self._places(intent.prepared.provider):
-            call = _Call(self._notebook, self._chance, provider, intent, context, call_id, claim)
+            call = _Call(self._notebook, self._chance, provider, intent, context, call_id, claim, self._prices)
             try:
                 await call.request(companions)
                 if requested is not None:
@@ -150,8 +156,10 @@ class _Call:
         context: Context,
         call_id: UUID,
         claim: Claim | None,
+        prices: PriceTable,
     ) -> None:
         self.notebook = notebook
+        self.prices = prices
         self.chance = chance
         self.provider = provider
         self.intent = intent
@@ -341,7 +349,7 @@ class _Call:
 
     async def _answered(self, answer: ProviderAnswer) -> CompletedCall:
         total_ms = self._elapsed_ms()
-        bodies, rate = bodies_of_answer(answer), tokens_per_second(answer)
+        bodies, rate, charge = bodies_of_answer(answer), tokens_per_second(answer), self._charge(answer)
         fact = CallAnswered(
             attempt=self.attempts,
             latency_ms=answer.latency_ms,
@@ -357,6 +365,7 @@ class _Call:
             completion=bodies.completion_ref,
             first_token_ms=answer.first_token_ms,
             tokens_per_second=rate,
+            charge=charge,
         )
         self.ended = True
         position = await self._record(fact, *bodies.payloads)
@@ -367,6 +376,20 @@ class _Call:
             total_ms=total_ms,
             position=position,
             tokens_per_second=rate,
+            cost=fact.cost,
+        )
+
+    def _charge(self, answer: ProviderAnswer) -> Charge | None:
+        prepared, tokens = self.intent.prepared, answer.tokens
+        usage = Usage(
+            operation=prepared.operation, prompt=tokens.prompt, completion=tokens.completion, cached=tokens.cached
+        )
+        return self.prices.charge(
+            usage,
+            provider=prepared.provider,
+            endpoint=prepared.endpoint,
+            models=(answer.model, prepared.model),
+            at=self.notebook.clock.now(),
         )
 
     async def _record(self, fact: Fact, *payloads: Payload) -> int | None:

@@ -48,6 +48,7 @@ class ReuseAnswers:
             hits=1,
             call_ids=(call_id,),
             preprocessing=intent.preprocessing,
+            saved=source.cost,
         )
         served_id = self._notebook.ids.new()
         entry = self._notebook.entry(context, served_id, 1, served, *intent.originals, because_of=call_id)

@@ -49,4 +49,5 @@ async def stored_answer(store: EventStore, event: RecordedEvent, fact: CallAnswe
         attempts=fact.attempt,
         total_ms=fact.total_ms,
         position=event.position,
+        cost=fact.cost,
     )

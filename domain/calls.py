@@ -6,6 +6,7 @@ then how it ended. A call found in doubt may still be answered late.
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from domain.events import Fact, Metadata, PayloadRef, stored_as
 from domain.preprocessing import Preprocessed
+from domain.pricing import Charge
 
 Modality = Literal["text", "embedding", "image", "audio"]
 
@@ -119,6 +121,13 @@ class CallAnswered(Fact, frozen=True, kw_only=True):
     completion: PayloadRef | None = None
     first_token_ms: float | None = None  # of a stream, from the send to the first text, reasoning or tool call
     tokens_per_second: float | None = None  # of a stream, from the first token to the end
+    # With the price that was used, so that no rebuild depends on what a price file says later; None without a price.
+    charge: Charge | None = None
+
+    @property
+    def cost(self) -> Decimal | None:
+        """USD; None where it is unknown."""
+        return None if self.charge is None else self.charge.cost
 
 
 @stored_as("call.failed.v1")
@@ -181,6 +190,7 @@ class CallServedFromCache(Fact, frozen=True, kw_only=True):
     hits: int
     call_ids: tuple[UUID, ...]
     preprocessing: Preprocessed | None = None
+    saved: Decimal | None = None  # USD that the answers given again had cost; None where it is unknown
 
 
 CALL_FACTS = (

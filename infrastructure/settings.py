@@ -41,6 +41,7 @@ class Settings(ProviderSettings, BaseSettings):
     study_attempt_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     study_call_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     study_drain_s: float = Field(default=30.0, ge=0, le=86_400)
+    study_prices: Path | None = None
     study_in_doubt_after_s: float = Field(default=15.0, ge=0, le=3600)
 
     def afresh(self) -> "Settings":

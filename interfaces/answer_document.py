@@ -7,6 +7,7 @@ from msgspec import Struct, structs, to_builtins
 
 from application.ask_batch import BatchItem, Outcome
 from application.ask_model import Answer
+from domain.pricing import plain
 
 
 class TokenCounts(Struct, frozen=True, kw_only=True):
@@ -22,6 +23,7 @@ class CallAnswer(Struct, frozen=True, kw_only=True):
     """A call with its answer, which is durable at `position`.
 
     shared_with: the call under way that was joined, whose answer this is. cached: an earlier answer was given again.
+    cost: USD, 0 for an answer that another's call paid for, null where it is unknown. saved: what that call cost.
     """
 
     call_id: UUID
@@ -37,6 +39,7 @@ class CallAnswer(Struct, frozen=True, kw_only=True):
     finish_reason: str | None
     position: int | None
     cost: str | None = None
+    saved: str | None = None
     shared_with: UUID | None = None
     cached: bool = False
 
@@ -68,4 +71,4 @@ def answer_document(answer: Answer) -> CallAnswer:
     known = {name: value for name, value in structs.asdict(answer).items() if name in CallAnswer.__struct_fields__}
     tokens = answer.tokens
     counts = TokenCounts(prompt=tokens.prompt, completion=tokens.completion, total=tokens.total, cached=tokens.cached)
-    return CallAnswer(**{**known, "tokens": counts})
+    return CallAnswer(**{**known, "tokens": counts, "cost": plain(answer.cost), "saved": plain(answer.saved)})

@@ -42,6 +42,7 @@ from infrastructure.event_store.datastore import KEEPALIVES
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.price_file import read_price_table
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
@@ -145,13 +146,14 @@ def _wired(
     compute: LocalCompute,
     actor: str | None,
 ) -> Study:
+    prices = read_price_table(settings.study_prices)
     notebook = Notebook(store, journal, clock=SystemClock(), ids=TimeOrderedIds(), process=keeper.process)
     files = ColumnarFiles()
     groups = GroupCalls(notebook)
     keep = KeepArtifact(notebook, FolderArtifacts(settings.study_home / "artifacts"))
     stopping = Stopping()
     chance = random.Random()  # noqa: S311 - jitter is no secret
-    call_provider = CallProvider(notebook, chance=chance, places=registry.place, stopping=stopping)
+    call_provider = CallProvider(notebook, chance=chance, places=registry.place, stopping=stopping, prices=prices)
     share = ShareCalls(notebook, call_provider)
     answered = AnsweredCalls(queries.calls, follower)
     reuse = ReuseAnswers(notebook, answered)

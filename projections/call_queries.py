@@ -30,7 +30,8 @@ STATUSES = {
 ITEM = f"""
     c.call_id, {STATUS} AS status, c.provider, c.endpoint, c.model, c.served_model, c.modality, c.operation,
     c.created_at, c.ended_at, c.latency_ms, c.first_token_ms, c.tokens_per_second, c.total_ms, c.attempts,
-    {TOKENS} AS tokens, c.error, c.finish_reason, c.http_status, c.request_hash, c.sample_index, c.metadata,
+    {TOKENS} AS tokens, c.error, c.finish_reason, c.http_status,
+    trim_scale(c.cost)::text AS cost, c.request_hash, c.sample_index, c.metadata,
     c.preprocessing, c.actor, c.process, c.correlation_id,
     c.requested_position AS position
 """
@@ -112,11 +113,14 @@ class CallQueries:
         partial_text: of a stream that broke or was left, the text that had come
         """
         row = await self._own_call(call_id, as_of)
-        shared: Row = {"source_call_id": None, "how": None}
+        shared: Row = {"source_call_id": None, "how": None, "saved": None}
         if row is None:
             found = await self._shared_call(call_id, as_of)
             if found is not None:
                 row, shared = await self._own_call(found["source_call_id"], as_of), found
+                # What a set of texts' vectors had cost is not known: their calls paid for other texts as well.
+                paid = None if row is None or row["modality"] == "embedding" else row["cost"]
+                shared |= {"saved": paid, "cost": "0"}
         if row is None:
             raise NotFound(f"There is no call {call_id}{at_position(as_of)}")
         paid_for = row["call_id"]
@@ -158,7 +162,8 @@ class CallQueries:
         rows = await self._reader.rows(
             "SELECT c.request_hash, c.call_id, c.provider, c.model, c.latency_ms, c.attempts, c.ended_position, "  # noqa: S608
             "c.tokens_prompt, c.tokens_completion, c.tokens_total, c.tokens_cached, c.finish_reason, c.text_path, "
-            "c.first_token_ms, c.tokens_per_second, CASE WHEN c.response_is_json THEN answered.body END AS response "
+            "c.first_token_ms, c.tokens_per_second, c.cost, "
+            "CASE WHEN c.response_is_json THEN answered.body END AS response "
             f"FROM projections.calls c {BODIES} "
             f"WHERE c.request_hash = ANY (%(hashes)s::text[]) AND c.outcome = 'success' AND {IN_GROUP} "
             "ORDER BY c.requested_position",
@@ -168,7 +173,7 @@ class CallQueries:
 
     async def _own_call(self, call_id: UUID, as_of: int | None) -> Row | None:
         return await self._reader.row(
-            f"SELECT {ITEM}, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS request, "  # noqa: S608
+            f"SELECT {ITEM}, c.price, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS request, "  # noqa: S608
             f"CASE WHEN c.outcome = 'success' AND c.response_is_json THEN answered.body END AS response "
             f"FROM {_calls(as_of)} c {BODIES} WHERE c.call_id = %(call_id)s",
             {"call_id": call_id, "as_of": as_of},
@@ -223,6 +228,7 @@ def _answer(row: Row) -> Answer:
         finish_reason=row["finish_reason"],
         first_token_ms=row["first_token_ms"],
         tokens_per_second=row["tokens_per_second"],
+        cost=row["cost"],
     )
 
 

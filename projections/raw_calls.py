@@ -52,6 +52,8 @@ CALLS = Table(
         "response_is_json": "boolean",
         "first_token_ms": "float8",
         "tokens_per_second": "float8",
+        "cost": "numeric(20,10)",
+        "price": "jsonb",
     },
     key=("call_id",),
     indexes=(
@@ -99,7 +101,7 @@ RAW_CALLS_VIEW = View(
             CASE WHEN c.outcome = 'success' AND c.response_is_json
                 THEN convert_from(answered.body, 'UTF8')::json END AS response_json,
             c.error AS error_json, c.latency_ms, {TOKENS} AS tokens_json, c.metadata AS metadata_json,
-            c.request_hash, c.created_at, c.requested_position AS position
+            c.request_hash, c.created_at, c.requested_position AS position, c.cost
         FROM {{schema}}.calls c
         LEFT JOIN events.payloads asked ON asked.originator_id = c.call_id
             AND asked.originator_version = 1 AND asked.part = 'request'
@@ -206,6 +208,8 @@ def _answered_row(event: RecordedEvent, fact: CallAnswered) -> tuple[Any, ...]:
         *_shown(fact.response, fact.completion),
         fact.first_token_ms,
         fact.tokens_per_second,
+        fact.cost,
+        None if fact.charge is None else fact.charge.price,
     )
 
 
@@ -221,7 +225,7 @@ def _unanswered_row(
         fact.attempts,
         *(None,) * 5,
         error,
-        *(None,) * 8,
+        *(None,) * 10,
     )
 
 

@@ -99,7 +99,7 @@ class Insert:
     def __init__(self, table: Table, *, on_conflict: str = "") -> None:
         names = list(table.columns)
         self._kinds, source, selected = _unnested(table, names)
-        self._copied = tuple("int4" if kind == "int" else kind for kind in self._kinds)
+        self._copied = tuple("int4" if kind == "int" else kind.partition("(")[0] for kind in self._kinds)
         into = f"{{schema}}.{table.name} ({', '.join(names)})"
         self._sql = f"INSERT INTO {into} SELECT {', '.join(selected)} FROM {source} {on_conflict}"  # noqa: S608
         self._copy = None if on_conflict else f"COPY {into} FROM STDIN (FORMAT BINARY)"

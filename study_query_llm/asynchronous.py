@@ -42,6 +42,8 @@ class AsyncStudy:
 
         share: wait for the same request that is under way, instead of calling once more
         cache: take an answer that the same request got within this time, seconds or "1h"; needs temperature 0 or a seed
+        template, fields: what the prompt is put into, with {user_input} and {name} of each field
+        preprocess: steps such as "control", "whitespace", "pii:US", "truncate:500t"; what they change is recorded
         """
         return await self._wired.asking.ask(question_of(prompt, options), self._wired.context())
 

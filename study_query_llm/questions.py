@@ -7,6 +7,7 @@ from msgspec import structs
 
 from application.ask_model import Question
 from application.group_calls import group_place
+from domain.preprocessing import parse_steps
 from interfaces.duration import seconds_of
 
 
@@ -27,6 +28,9 @@ class AskOptions(TypedDict, total=False):
     call_timeout_seconds: float | None
     share: bool
     cache: str | float | None
+    template: str | None
+    fields: Mapping[str, str] | None
+    preprocess: Sequence[str]
 
 
 def question_of(prompt: str | None, options: AskOptions) -> Question:
@@ -37,6 +41,7 @@ def question_of(prompt: str | None, options: AskOptions) -> Question:
             f"There is no option {', '.join(sorted(unknown))}; there are {', '.join(AskOptions.__annotations__)}"
         )
     cache = given.pop("cache", None)
+    steps, template, fields = (given.pop(name, None) for name in ("preprocess", "template", "fields"))
     return Question(
         **{
             **given,
@@ -44,6 +49,7 @@ def question_of(prompt: str | None, options: AskOptions) -> Question:
             "messages": tuple(given.get("messages") or ()),
             "group": group_place(given.get("group")),
             "metadata": dict(given.get("metadata") or {}),
+            "preprocessing": parse_steps(steps or (), template=template, fields=dict(fields or {})),
             "cache_seconds": None if cache is None else seconds_of(cache, "cache"),
         }
     )

@@ -38,6 +38,8 @@ def show_answers(answers: list[dict[str, Any]], *, printed: bool) -> None:
             echo_text(answer["text"] or "(the answer has no text)")
         tokens = answer["tokens"]["total"]
         about = f"{answer['provider']}/{answer['model']}, {answer['latency_ms']:.0f} ms, {tokens or '?'} tokens"
+        if answer["cost"] is not None:
+            about += f", ${answer['cost']}"
         if answer["shared_with"] is not None:
             about += f", shared with call {answer['shared_with']}"
         if answer["cached"]:

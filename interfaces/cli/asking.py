@@ -18,6 +18,7 @@ from interfaces.duration import seconds_of
 if TYPE_CHECKING:
     from application.ask_batch import AnsweredBatch, BatchToAsk, Outcome
     from application.ask_model import Question
+    from domain.preprocessing import Preprocessing
     from interfaces.study import Study
 
 # What a line of a file may say, and what the question calls it.
@@ -41,6 +42,9 @@ PROMPT_KEYS = {
 }
 
 
+PREPROCESSING_KEYS = ("template", "fields", "preprocess")
+
+
 def add_to(study: click.Group) -> None:
     """Add the commands."""
     study_command(
@@ -50,6 +54,7 @@ def add_to(study: click.Group) -> None:
         'study ask "Name three primes" --provider openai --model gpt-4o-mini -n 5 --group batch/primes\n'
         'study ask "Name three primes" --temperature 0 --cache 1h\n'
         'study ask "Tell me a story" --stream\n'
+        'study ask "Write to ada@example.org" --preprocess pii --template "{user_input} ({tone})" --field tone=kind\n'
         "study ask --file prompts.jsonl --json > answers.json",
     )(ask)
 
@@ -61,6 +66,20 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str |
         return None if value is None else seconds_of(value, "cache")
     except Rejected as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _fields(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or name in fields:
+            raise click.BadParameter(f"{each!r} is given twice" if equals else f"{each!r} is not NAME=VALUE")
+        fields[name] = value
+    return fields
+
+
+def _steps(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str]:
+    return [] if value is None else value.split(",")
 
 
 @click.argument("prompt", required=False)
@@ -85,6 +104,14 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str |
     metavar="TTL",
     callback=_duration,
     help="Take an answer that the same request got within 90 (seconds), 10m, 1h, 7d; needs temperature 0 or a seed.",
+)
+@click.option("--template", help="What to put the prompt into: {user_input}, and {name} for each --field.")
+@click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=_fields, help="For the template.")
+@click.option(
+    "--preprocess",
+    metavar="A,B",
+    callback=_steps,
+    help="control, whitespace, pii or pii:US, truncate:2000 (characters) or truncate:500t (tokens), in a fixed order.",
 )
 @click.option("--stream", is_flag=True, help="Print the answer while it comes.")
 @click.option("--in-flight", type=int, default=16, show_default=True, help="Of a file, how many to ask at a time.")
@@ -117,6 +144,7 @@ def ask(
         how = {"source_name": file.name, "in_flight": in_flight, "again": again}
         _ask_file(invocation, batch_of(tuple(questions.values()), group_place(group), **how), list(questions))
         return
+    options["preprocessing"] = _preprocessing(options, {})
     question = Question(prompt=prompt, group=group_place(group), **options)
 
     async def work(study: "Study") -> "Sequence[Outcome]":
@@ -147,6 +175,7 @@ def _read_prompts(file: Path, options: dict[str, Any]) -> "dict[int, Question]":
             continue
         try:
             given = msgspec.json.decode(line, type=dict[str, Any])
+            preprocessing = {name: given.pop(name) for name in PREPROCESSING_KEYS if name in given}
             unknown = set(given) - set(PROMPT_KEYS)
             if unknown:
                 raise Rejected(f"unknown key {', '.join(sorted(unknown))}")
@@ -155,12 +184,29 @@ def _read_prompts(file: Path, options: dict[str, Any]) -> "dict[int, Question]":
                 named["group"] = group_place(named["group"])
             if "cache_seconds" in named:
                 named["cache_seconds"] = seconds_of(msgspec.convert(named["cache_seconds"], str | float), "cache")
-            questions[number] = msgspec.convert({**options, **named}, Question)
+            common = dict(options)
+            named["preprocessing"] = _preprocessing(common, preprocessing)
+            questions[number] = msgspec.convert({**common, **named}, Question)
         except (msgspec.DecodeError, Rejected) as error:
             raise Rejected(f"{file}, line {number}: {error}", fields=("file",)) from None
     if not questions:
         raise Rejected(f"{file} holds no prompt", fields=("file",))
     return questions
+
+
+def _preprocessing(options: dict[str, Any], own: dict[str, Any]) -> "Preprocessing | None":
+    """Take the steps out of the options; a line's own template, fields and steps override them."""
+    import msgspec
+
+    from domain.preprocessing import parse_steps
+
+    common = {name: options.pop(name) for name in PREPROCESSING_KEYS}
+    given = {**common, **own}
+    return parse_steps(
+        msgspec.convert(given["preprocess"], list[str]),
+        template=msgspec.convert(given["template"], str | None),
+        fields=msgspec.convert(given["fields"], dict[str, str]),
+    )
 
 
 def _ask_file(invocation: Invocation, batch: "BatchToAsk", lines: list[int]) -> None:

@@ -57,11 +57,12 @@ def calls(invocation: Invocation, **filters: Any) -> None:
             None if call["latency_ms"] is None else round(call["latency_ms"]),
             None if call["first_token_ms"] is None else round(call["first_token_ms"]),
             None if call["tokens_per_second"] is None else round(call["tokens_per_second"]),
+            call["cost"],
             short((call["error"] or {}).get("message"), 40),
         ]
         for call in page["items"]
     ]
-    columns = ["call", "at (UTC)", "model", "status", "ms", "first token", "tokens/s", "error"]
+    columns = ["call", "at (UTC)", "model", "status", "ms", "first token", "tokens/s", "USD", "error"]
     invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No calls."))
 
 
@@ -88,6 +89,10 @@ def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
         "tokens_per_second",
         "total_ms",
         "tokens",
+        "cost",
+        "saved",
+        "price",
+        "preprocessing",
         "actor",
         "error",
     )

@@ -65,12 +65,19 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
             f"{len(in_doubt['items'])} whose process died before an answer, {len(open_calls)} under way",
             None,
         ),
+        _check("prices", True, _prices(study), None),
         _check("providers", bool(providers), ", ".join(providers), None),
         *(
             _check(f"provider {name}", False, reason, "Mend the plug-in, or uninstall its distribution")
             for name, reason in study.registry.broken().items()
         ),
     ]
+
+
+def _prices(study: "Study") -> str:
+    own = study.settings.study_prices
+    shipped = "the list prices that come with this version"
+    return shipped if own is None else f"{own}, then {shipped}"
 
 
 def _journals(home: Path) -> list[Check]:

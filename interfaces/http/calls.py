@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, to_builtins
 
 from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Question
 from application.group_calls import GroupPlace
+from domain.preprocessing import parse_steps
 from interfaces.answer_document import CallAnswer, answer_document, outcome_document
 from interfaces.duration import seconds_of
 from interfaces.http.call_stream import OperationThatStreams, streamed
@@ -64,6 +65,19 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         ),
     ] = None
+    template: Annotated[
+        str | None, Meta(description="What the prompt is put into: {user_input}, and {name} for each of the fields.")
+    ] = None
+    fields: dict[str, str] = {}
+    preprocess: Annotated[
+        list[str],
+        Meta(
+            description=(
+                "control, whitespace, pii or pii:US, truncate:2000 (characters) or truncate:500t (tokens); "
+                "they run in this order. What they change is recorded."
+            )
+        ),
+    ] = []
     stream: Annotated[bool, Meta(description="Send the answer while it comes, as server-sent events; n must be 1.")] = (
         False
     )
@@ -85,6 +99,7 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             attempts=self.attempts,
             attempt_timeout_seconds=self.attempt_timeout_s,
             call_timeout_seconds=self.call_timeout_s,
+            preprocessing=parse_steps(self.preprocess, template=self.template, fields=self.fields),
             share=self.share,
             cache_seconds=None if self.cache is None else seconds_of(self.cache, "cache"),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import psycopg
@@ -19,9 +20,11 @@ from domain.calls import (
     VectorBlock,
 )
 from domain.events import FACTS, Envelope, Fact, FactRegistry, RecordedEvent
+from domain.pricing import Charge
 from infrastructure.event_store.datastore import Datastore
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.recorder import Recorder
+from tests.support.facts import PRICE
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PROCESS = "00000000000000a1"
@@ -126,6 +129,7 @@ def answered(*, attempt: int = 1, response: Payload = RESPONSE, vectors: VectorB
         finish_reason="stop",
         text_path=("choices", "0", "message", "content") if vectors is None else None,
         vectors=vectors,
+        charge=Charge(price=PRICE, cost=Decimal("0.0000045000")),
     )
 
 

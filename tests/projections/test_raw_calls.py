@@ -1,6 +1,7 @@
 """Given what happened to calls, then these rows and these answers."""
 
 from datetime import timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from application.ports import Payload
 from domain.calls import CallCancelled, CallFoundInDoubt, CallJoined
 from domain.errors import NotFound, Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
+from domain.pricing import Charge
 from projections.call_queries import search_patterns
 from tests.projections.log import (
     COMPLETION,
@@ -26,7 +28,7 @@ from tests.projections.log import (
     requested,
     streamed,
 )
-from tests.support.facts import PREPROCESSED
+from tests.support.facts import PREPROCESSED, PRICE
 
 ORIGINAL = Payload(
     part="original",
@@ -55,7 +57,7 @@ def test_the_view_has_exactly_the_promised_columns(follower, sql):
     )
     assert " ".join(name for (name,) in columns) == (
         "call_id provider model modality status request_json response_json error_json latency_ms tokens_json "
-        "metadata_json request_hash created_at position"
+        "metadata_json request_hash created_at position cost"
     )
 
 
@@ -230,3 +232,31 @@ async def test_who_was_answered_by_anothers_call_shows_what_they_asked(log, foll
     assert call["preprocessing"]["original_sha256"] == PREPROCESSED.original_sha256
     assert call["original"]["messages"][0]["content"] == "Name  three primes"
     assert (await queries.call(paid_for))["preprocessing"] is None
+
+
+@pytest.mark.parametrize("count", [1, 60])  # few rows are inserted, many are copied
+async def test_the_cost_is_the_events_to_the_last_digit(log, follower, sql, queries, count):
+    for number in range(1, count + 1):
+        cost = Decimal(number) / 10**10 if number > 1 else None
+        chat(log, number, replace(answered(), charge=Charge(price=PRICE, cost=cost)))
+    chat(log, 1000, replace(answered(), charge=None))
+    follower.catch_up()
+    costs = sql("SELECT cost FROM study.raw_calls ORDER BY position")
+    assert costs == [(None,), *((Decimal(number) / 10**10,) for number in range(2, count + 1)), (None,)]
+    one = await queries.call(UUID(int=1))
+    assert (one["cost"], one["price"]["input"], one["price"]["valid_from"]) == (None, "0.15", "2024-07-18")
+    assert (await queries.call(UUID(int=1000)))["price"] is None
+    if count > 1:
+        listed = (await queries.list_calls(limit=100))["items"]
+        assert [call["cost"] for call in listed][-2] == "0.0000000002"
+
+
+async def test_who_was_answered_by_anothers_call_paid_nothing_and_saved_its_cost(log, follower, queries):
+    paid_for = chat(log, 1, answered())
+    log.write(
+        UUID(int=2), CallJoined(call_id=paid_for, modality="text", provider="openai", model="m", request_hash="ab")
+    )
+    follower.catch_up()
+    own, joined = await queries.call(paid_for), await queries.call(UUID(int=2))
+    assert (own["cost"], own["saved"]) == ("0.0000045", None)
+    assert (joined["cost"], joined["saved"]) == ("0", "0.0000045")

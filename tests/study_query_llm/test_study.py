@@ -139,3 +139,14 @@ def test_packages_that_shadow_ours_are_named(tmp_path: Path) -> None:
         check=False,
     )
     assert str(tmp_path / "domain" / "__init__.py") in done.stderr
+
+
+def test_a_script_preprocesses_its_prompts_and_sees_what_they_cost(database: Database, tmp_path: Path) -> None:
+    with sq.open(database_url=database.application_uri, home=tmp_path) as study:
+        options = {"provider": "local", "preprocess": ["whitespace", "pii"], "template": "{user_input} ({tone})"}
+        answer = study.ask("Where  is ada@example.org?", fields={"tone": "kind"}, **options)
+        with pytest.raises(sq.Rejected, match=r"The template names \{tone\}"):
+            study.ask("?", **options)
+        call = study.call(answer.call_id)
+    assert call["request"]["messages"][-1]["content"] == "Where is [EMAIL]? (kind)"
+    assert answer.cost == 0

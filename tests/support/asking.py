@@ -10,6 +10,7 @@ from application.group_calls import GroupCalls
 from application.notebook import Notebook
 from application.reuse_answers import ReuseAnswers
 from application.share_calls import ShareCalls
+from domain.pricing import NO_PRICES, PriceTable
 from tests.support.fours_of_letters import FoursOfLetters
 from tests.support.given_when_then import ListStore
 from tests.support.scripted_provider import Directory, ScriptedProvider
@@ -22,10 +23,11 @@ def ask_model(
     *,
     attempts: int = 3,
     places: Places = lambda _provider: nullcontext(),
+    prices: PriceTable = NO_PRICES,
 ) -> AskModel:
     """Asks this provider."""
     return AskModel(
-        ShareCalls(book, CallProvider(book, chance=random.Random(0), places=places)),
+        ShareCalls(book, CallProvider(book, chance=random.Random(0), places=places, prices=prices)),
         ReuseAnswers(book, store),
         Directory(provider),
         GroupCalls(book),

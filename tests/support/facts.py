@@ -1,6 +1,7 @@
 """One example of every fact, with every field filled in: what golden bytes and round trips are made of."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from uuid import UUID
 
 from domain.artifacts import ArtifactKept
@@ -21,6 +22,7 @@ from domain.datasets import DatasetImported, VectorsImported
 from domain.events import Envelope, Fact, PayloadRef
 from domain.groups import GroupCreated, GroupLinked, GroupMembersAdded, Member
 from domain.preprocessing import Preprocessed, StepDone
+from domain.pricing import Charge, Price
 from domain.sweeps import (
     Cluster,
     StepMetrics,
@@ -60,6 +62,17 @@ PREPROCESSED = Preprocessed(
     ),
     original_sha256=SHA256,
     original=PayloadRef(part="original", sha256=SHA256, size=80, media_type="application/json", is_json=True),
+)
+PRICE = Price(
+    provider="openai",
+    endpoint="https://api.openai.com/v1",
+    model="gpt-4o-mini",
+    input=Decimal("0.15"),
+    cached_input=Decimal("0.075"),
+    output=Decimal("0.60"),
+    valid_from=date(2024, 7, 18),
+    valid_until=date(2027, 1, 1),
+    source="a list",
 )
 
 EXAMPLES: tuple[Fact, ...] = (
@@ -246,6 +259,17 @@ LATER_EXAMPLES: dict[str, Fact] = {
         completion=COMPLETION,
         first_token_ms=10.25,
         tokens_per_second=20.0,
+    ),
+    "call.answered.v1 with its cost": CallAnswered(
+        attempt=1,
+        latency_ms=210.25,
+        total_ms=250.5,
+        tokens=Tokens(prompt=10, completion=5, total=15, cached=2),
+        response=RESPONSE,
+        charge=Charge(price=PRICE, cost=Decimal("0.0000043500")),
+    ),
+    "call.served_from_cache.v1 with what it saved": CallServedFromCache(
+        modality="text", provider="openai", model="gpt-4o-mini", hits=1, call_ids=(ID,), saved=Decimal("0.0000043500")
     ),
     "call.cancelled.v1 of a stream": CallCancelled(
         attempts=1,

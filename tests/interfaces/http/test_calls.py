@@ -19,6 +19,11 @@ def ask(http: httpx.Client, prompt: str, **more: Any) -> dict[str, Any]:
     return found
 
 
+def read_back(http: httpx.Client, answer: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = http.get(f"/api/calls/{answer['call_id']}", params={"at_least": answer["position"]}).json()
+    return found
+
+
 def test_an_answer_has_the_promised_shape_and_can_be_read_back_at_once(http: httpx.Client) -> None:
     response = http.post("/api/calls", json={"prompt": "The cat sat. The dog ran. The cat slept.", **LOCAL})
     assert response.status_code == 201
@@ -29,7 +34,7 @@ def test_an_answer_has_the_promised_shape_and_can_be_read_back_at_once(http: htt
     }  # fmt: skip
     assert set(answer["tokens"]) == {"prompt", "completion", "total", "cached"}
     assert (answer["status"], answer["provider"], answer["model"]) == ("success", "local", "local-extract")
-    assert (answer["cost"], answer["shared_with"], answer["cached"]) == (None, None, False)
+    assert (answer["cost"], answer["shared_with"], answer["cached"]) == ("0", None, False)
     assert response.headers["location"] == f"/api/calls/{answer['call_id']}"
 
     shown = http.get(response.headers["location"], params={"at_least": answer["position"]}).json()
@@ -220,3 +225,19 @@ def test_of_several_answers_a_failed_one_stands_in_its_place(
         assert events[-1]["event"] == "call.failed.v1"
         server.behave_by(lambda _request, _number: "bad_request")
         assert http.post("/api/calls", json=wanted).status_code == 502
+
+
+def test_a_prompt_is_preprocessed_and_what_was_asked_is_kept(http: httpx.Client) -> None:
+    steps = {"preprocess": ["whitespace"], "template": "{user_input} ({tone})", "fields": {"tone": "kind"}}
+    call = read_back(http, ask(http, "Where  is Rome?", **steps))
+    assert call["request"]["messages"][-1]["content"] == "Where is Rome? (kind)"
+    assert [step["step"] for step in call["preprocessing"]["steps"]] == ["whitespace", "template"]
+    assert call["original"]["messages"][0]["content"] == "Where  is Rome?"
+    refused = http.post("/api/calls", json={"prompt": "?", "template": "{user_input[0]}"})
+    assert (refused.status_code, "no plain name" in refused.json()["detail"]) == (400, True)
+
+
+def test_costs_are_strings_without_an_exponent(http: httpx.Client) -> None:
+    answer = ask(http, "Where is Rome now?")
+    assert (answer["cost"], answer["saved"]) == ("0", None)
+    assert read_back(http, answer)["cost"] == "0"

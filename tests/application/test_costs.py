@@ -1,0 +1,83 @@
+"""Given a price table, when models are asked, then each answer's event says what it cost, and by which price."""
+
+import asyncio
+import random
+from decimal import Decimal
+
+from application.ask_model import Question
+from application.call_provider import AttemptPolicy, CallProvider
+from application.embed_texts import EmbedTexts, TextsToEmbed
+from application.group_calls import GroupCalls
+from application.share_calls import ShareCalls
+from domain.calls import CallAnswered, CallServedFromCache
+from domain.pricing import Charge, Price, PriceTable
+from tests.application.test_embed_texts import ReadBackCache
+from tests.support.asking import ask_model
+from tests.support.given_when_then import CONTEXT, ListStore, notebook
+from tests.support.scripted_provider import Directory, ScriptedProvider
+
+# The scripted provider counts one token of each kind.
+CHAT = Price(provider="scripted", model="m", input=Decimal(1), output=Decimal(2))
+EMBEDDING = Price(provider="scripted", model="e", input=Decimal("0.5"))
+PRICES = PriceTable([CHAT, EMBEDDING])
+COST = Decimal("0.0000030000")
+
+
+class Asking:
+    def __init__(self, prices: PriceTable = PRICES) -> None:
+        self.store = ListStore()
+        self.ask = ask_model(notebook(self.store), self.store, ScriptedProvider(), prices=prices)
+
+    def charges(self) -> list[Charge | None]:
+        return [fact.charge for fact in self.store.facts(CallAnswered) if isinstance(fact, CallAnswered)]
+
+
+async def test_an_answer_says_what_it_cost_and_by_which_price():
+    asking = Asking()
+    answer = await asking.ask(Question(prompt="?"), CONTEXT)
+    assert (answer.cost, answer.saved) == (COST, None)
+    assert asking.charges() == [Charge(price=CHAT, cost=COST)]
+
+
+async def test_a_stream_costs_what_an_answer_in_one_piece_does():
+    asking = Asking()
+    answer = await asking.ask.streamed(Question(prompt="?"), CONTEXT, [].append)
+    assert answer.cost == COST
+    assert asking.charges() == [Charge(price=CHAT, cost=COST)]
+
+
+async def test_without_a_price_the_cost_is_unknown():
+    asking = Asking(PriceTable())
+    answer = await asking.ask(Question(prompt="?"), CONTEXT)
+    assert (answer.cost, answer.saved) == (None, None)
+    assert asking.charges() == [None]
+
+
+async def test_shared_and_cached_answers_cost_nothing_and_say_what_they_saved():
+    asking = Asking()
+    question = Question(prompt="?", temperature=0.0)
+    answers = await asyncio.gather(*(asking.ask(question, CONTEXT) for _ in range(2)))
+    cached = await asking.ask(Question(prompt="?", temperature=0.0, cache_seconds=60), CONTEXT)
+    assert sorted((answer.cost, answer.saved) for answer in (*answers, cached) if answer.saved is not None) == [
+        (Decimal(0), COST),
+        (Decimal(0), COST),
+    ]
+    assert [fact.saved for fact in asking.store.facts(CallServedFromCache)] == [COST]
+    assert asking.charges() == [Charge(price=CHAT, cost=COST)]
+
+
+async def test_embeddings_are_charged_for_what_they_read():
+    store = ListStore()
+    book = notebook(store)
+    share = ShareCalls(book, CallProvider(book, chance=random.Random(0), prices=PRICES))
+    embed = EmbedTexts(
+        book,
+        share,
+        Directory(ScriptedProvider()),
+        ReadBackCache(store),
+        GroupCalls(book),
+        lambda: AttemptPolicy(attempts=1),
+    )
+    await embed(TextsToEmbed(texts=("a", "b")), CONTEXT)
+    (answered,) = store.facts(CallAnswered)
+    assert answered.charge == Charge(price=EMBEDDING, cost=Decimal("0.0000005000"))
