@@ -122,7 +122,7 @@ async def test_a_request_whose_acknowledgement_is_lost_is_stored_once_and_made_o
         asking = asyncio.create_task(study.asking.ask(Question(prompt="?", provider="scripted"), study.context()))
         await asyncio.sleep(0.5)
         line.mend()
-        (answer,) = await asking
+        answer = await asking
         assert answer.position is not None
         assert len(provider.sent) == 2
         await until(shows(study, answer.call_id, "success"))
