@@ -147,6 +147,6 @@ def test_a_script_preprocesses_its_prompts_and_sees_what_they_cost(database: Dat
         answer = study.ask("Where  is ada@example.org?", fields={"tone": "kind"}, **options)
         with pytest.raises(sq.Rejected, match=r"The template names \{tone\}"):
             study.ask("?", **options)
-        call = study.call(answer.call_id)
+        call = study.call(answer.call_id, as_of=answer.position)
     assert call["request"]["messages"][-1]["content"] == "Where is [EMAIL]? (kind)"
     assert answer.cost == 0
