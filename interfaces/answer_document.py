@@ -5,8 +5,8 @@ from uuid import UUID
 
 from msgspec import Struct, structs, to_builtins
 
-from application.ask_batch import BatchItem, Outcome
 from application.ask_model import Answer
+from application.batches import BatchItem, Outcome
 from domain.pricing import plain
 
 

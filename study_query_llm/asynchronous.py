@@ -10,8 +10,8 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from application.ask_batch import Outcome, batch_of
 from application.ask_model import Answer
+from application.batches import Outcome, batch_of
 from application.embed_texts import Embedded, TextsToEmbed
 from application.group_calls import group_place
 from application.import_dataset import Dataset

@@ -7,8 +7,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from application.ask_batch import AnsweredBatch, Outcome, Unanswered
 from application.ask_model import Answer
+from application.batches import AnsweredBatch, Outcome, Unanswered
 from domain.errors import Rejected
 from interfaces.answer_document import item_document
 from interfaces.study import Json

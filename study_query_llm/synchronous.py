@@ -12,8 +12,8 @@ import numpy as np
 from anyio.from_thread import BlockingPortal
 from numpy.typing import NDArray
 
-from application.ask_batch import Outcome
 from application.ask_model import Answer
+from application.batches import Outcome
 from application.embed_texts import Embedded
 from application.import_dataset import Dataset
 from application.providers import Provider

@@ -8,8 +8,8 @@ import click
 from interfaces.cli.terminal import echo_text, visible
 
 if TYPE_CHECKING:
-    from application.ask_batch import Outcome
     from application.ask_model import Answer
+    from application.batches import Outcome
     from application.stream_answer import AnswerStream
 
 

@@ -16,8 +16,8 @@ from interfaces.cli.terminal import echo_text, visible
 from interfaces.duration import seconds_of
 
 if TYPE_CHECKING:
-    from application.ask_batch import AnsweredBatch, BatchToAsk, Outcome
     from application.ask_model import Question
+    from application.batches import AnsweredBatch, BatchToAsk, Outcome
     from domain.preprocessing import Preprocessing
     from interfaces.study import Study
 
@@ -130,8 +130,8 @@ def ask(
 
     A file is a batch: asked again, it pays only for what was not answered yet.
     """
-    from application.ask_batch import batch_of
     from application.ask_model import Question
+    from application.batches import batch_of
     from application.group_calls import group_place
     from domain.errors import Rejected
 

@@ -7,7 +7,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 from msgspec import Meta, Struct
 
-from application.ask_batch import MOST_IN_FLIGHT, BatchToAsk
+from application.batches import MOST_IN_FLIGHT, BatchToAsk
 from domain.errors import Rejected
 from interfaces.answer_document import item_document
 from interfaces.http.calls import CallBody

@@ -1,7 +1,8 @@
 """Asking models."""
 
-from application.ask_batch import AnsweredBatch, AskBatch, BatchToAsk, Outcome, Progress, Tell
+from application.ask_batch import AskBatch, Progress, Tell
 from application.ask_model import Answer, AskModel, Question
+from application.batches import AnsweredBatch, BatchToAsk, Outcome
 from application.notebook import Context
 from application.stream_answer import AnswerStream, StreamAnswer
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from application.ask_batch import AnsweredBatch, BatchItem, BatchToAsk, Outcome, Unanswered, batch_of
 from application.ask_model import Answer, Question
+from application.batches import AnsweredBatch, BatchItem, BatchToAsk, Outcome, Unanswered, batch_of
 from application.group_calls import GroupPlace
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from domain.calls import CallCancelled, CallRequested, CallServedFromCache

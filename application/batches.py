@@ -1,0 +1,90 @@
+"""Batches: what is asked in one go, and what comes of it."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from application.ask_model import MOST_SAMPLES, Answer, Question
+from application.group_calls import GroupPlace
+from domain.errors import Rejected
+
+GROUP_TYPE = "batch"
+MOST_ANSWERS = 100_000
+MOST_IN_FLIGHT = 1_000
+LONGEST_SOURCE_NAME = 200
+
+
+class BatchToAsk(Struct, frozen=True, kw_only=True):
+    """What to ask. A question for n samples is asked n times.
+
+    name: of the batch's group; made of the requests when it isn't given
+    source_name: where the questions come from, such as a file's name
+    again: ask also what this batch was answered before
+    """
+
+    questions: tuple[Question, ...]
+    name: str | None = None
+    source_name: str = ""
+    in_flight: int = 16
+    again: bool = False
+
+
+def batch_of(questions: tuple[Question, ...], group: GroupPlace | None, **how: Any) -> BatchToAsk:
+    """A batch in a group: one of type batch names it; of another type, its calls join that group as well.
+
+    A question that names a group of its own keeps it. how: BatchToAsk's other fields
+    """
+    if group is None:
+        return BatchToAsk(questions=questions, **how)
+    if group.group_type == GROUP_TYPE:
+        return BatchToAsk(questions=questions, name=group.name, **how)
+    return BatchToAsk(questions=tuple(structs.replace(each, group=each.group or group) for each in questions), **how)
+
+
+class Unanswered(Struct, frozen=True, kw_only=True):
+    """Why there is no answer; `call_id` tells where a provider's failure is recorded."""
+
+    status: Literal["failed", "rejected"]
+    error: str
+    call_id: UUID | None = None
+
+
+Outcome = Answer | Unanswered
+
+
+class BatchItem(Struct, frozen=True, kw_only=True):
+    """What came of one sample of one question; index: the question's place in the batch, from 0."""
+
+    index: int
+    sample: int
+    outcome: Outcome
+
+
+class AnsweredBatch(Struct, frozen=True, kw_only=True):
+    """Every item in the order of the questions. position: where all of it is stored, None while some of it waits."""
+
+    group_id: UUID
+    name: str
+    items: tuple[BatchItem, ...]
+    position: int | None
+
+    @property
+    def unanswered(self) -> list[Unanswered]:
+        """What has no answer, in order."""
+        return [item.outcome for item in self.items if isinstance(item.outcome, Unanswered)]
+
+
+def checked(batch: BatchToAsk) -> None:
+    """Raises Rejected for what is no batch."""
+    if not batch.questions:
+        raise Rejected("The batch has no question", fields=("questions",))
+    asked = sum(max(1, min(question.samples, MOST_SAMPLES)) for question in batch.questions)
+    if asked > MOST_ANSWERS:
+        raise Rejected(
+            f"A batch asks for at most {MOST_ANSWERS:,} answers, not {asked:,}: divide it", fields=("questions",)
+        )
+    if not 1 <= batch.in_flight <= MOST_IN_FLIGHT:
+        raise Rejected(
+            f"in_flight must lie between 1 and {MOST_IN_FLIGHT}, not {batch.in_flight}", fields=("in_flight",)
+        )
