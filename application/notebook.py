@@ -55,6 +55,13 @@ class Notebook:
         """Make entries durable together and return the last one's position; see EventStore.append."""
         return await self.store.append(Append(events=entries, take=take, free=free))
 
+    async def take(self, claim: Claim) -> int:
+        """Take a claim before there is anything to write; returns a position that all earlier events are within.
+
+        Raises ClaimHeld, Unavailable; after an Unavailable it may have been taken all the same.
+        """
+        return await self.store.append(Append(events=(), take=claim))
+
     async def free(self, claim: Claim) -> None:
         """Give up a claim whose holder has ended without giving it up."""
         await self.store.append(Append(events=(), free=(claim,)))

@@ -1,6 +1,6 @@
 """What use cases need from outside: the store, the clock, ids and files. Providers have a port of their own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -91,6 +91,9 @@ class EventStore(Protocol):
 
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         """One body. `media_type` and `is_json` are the event's to tell."""
+
+    async def read_payloads(self, stream_id: UUID, part: str) -> Mapping[int, Payload]:
+        """The bodies of one name beside all events of a stream, by the events' versions."""
 
 
 class JournalFile(Protocol):

@@ -15,7 +15,7 @@ READ_SECONDS = 5.0
 
 
 class AnsweredCalls:
-    """Implements the ports AnsweredRequests and AnsweredBefore on the read models.
+    """Implements the ports AnsweredRequests, AnsweredBefore and AnsweredTurns on the read models.
 
     Each raises Unavailable when the read models don't show what is stored in time.
     """
@@ -37,3 +37,10 @@ class AnsweredCalls:
         for request_hash, answer in await self._calls.answers_in(group_id, request_hashes):
             answers[request_hash].append(answer)
         return dict(answers)
+
+    async def answer_to_turn(
+        self, request_hash: str, conversation_id: UUID, turn: int, *, at_least: int
+    ) -> UUID | None:
+        """See the port AnsweredTurns. Raises Unavailable when the read models don't show that position in time."""
+        await self._follower.wait_until(at_least, READ_SECONDS, (RAW_CALLS.name,))
+        return await self._calls.last_answered(request_hash, {"conversation_id": str(conversation_id), "turn": turn})

@@ -12,8 +12,10 @@ from application.ask_model import Answer
 from application.recover_calls import OpenCall
 from domain.calls import Modality, Tokens, text_at
 from domain.errors import NotFound, Rejected
+from domain.events import Metadata
 from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
 from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
+from projections.read_model import json_value
 from projections.reading import Reader, Row
 
 PREVIEW_CHARACTERS = 200
@@ -148,12 +150,12 @@ class CallQueries:
         )
         return [OpenCall(row["call_id"], row["process"]) for row in rows]
 
-    async def last_answered(self, request_hash: str) -> UUID | None:
-        """The call that answered a request last."""
+    async def last_answered(self, request_hash: str, metadata: Metadata | None = None) -> UUID | None:
+        """The call that answered a request last, of those whose metadata hold these if some are given."""
         row = await self._reader.row(
             "SELECT call_id FROM projections.calls WHERE request_hash = %(request_hash)s AND outcome = 'success' "
-            "ORDER BY ended_position DESC LIMIT 1",
-            {"request_hash": request_hash},
+            "AND metadata @> %(metadata)s::jsonb ORDER BY ended_position DESC LIMIT 1",
+            {"request_hash": request_hash, "metadata": json_value(metadata or {})},
         )
         return None if row is None else row["call_id"]
 

@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from projections.call_queries import CallFilter, CallQueries
 from projections.catalogue_queries import CatalogueQueries
+from projections.conversation_queries import ConversationQueries
 from projections.embedding_cache import EmbeddedTexts
 from projections.group_queries import GroupQueries
 from projections.paging import Page
@@ -28,6 +29,7 @@ class Queries:
         self.catalogue = CatalogueQueries(reader)
         self.runs = SweepQueries(reader)
         self.embeddings = EmbeddedTexts(pool)
+        self.talks = ConversationQueries(reader)
 
     async def list_calls(
         self,
@@ -129,6 +131,16 @@ class Queries:
     async def parents(self, group_id: UUID, *, link_type: str | None = None, as_of: int | None = None) -> Json:
         """The groups that link to a group. Raises NotFound."""
         return _list(Page(await self.groups.parents(group_id, link_type=link_type, as_of=as_of)))
+
+    async def conversation(self, conversation_id: UUID, *, as_of: int | None = None) -> Json:
+        """A conversation with what was said in it. Raises NotFound."""
+        return _plain(await self.talks.conversation(conversation_id, as_of=as_of))
+
+    async def conversations(
+        self, *, status: str | None = None, as_of: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Json:
+        """Conversations, newest first. Raises Rejected for an unknown status."""
+        return _list(await self.talks.conversations(status=status, as_of=as_of, limit=limit, cursor=cursor))
 
 
 def _plain(row: Row) -> Json:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import anyio.from_thread
@@ -23,15 +23,18 @@ from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.results import Batch, Rows, Sweep
 
 
-class TextStream:
+T = TypeVar("T")
+
+
+class TextStream(Generic[T]):
     """The pieces of an answer's text as they come; see AsyncStudy.stream."""
 
-    def __init__(self, portal: BlockingPortal, stream: AnswerStream) -> None:
+    def __init__(self, portal: BlockingPortal, stream: AnswerStream[T]) -> None:
         self._portal = portal
         self._stream = stream
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> T:
         """The answer, once the pieces are at their end. Raises what ended the call, or RuntimeError before that."""
         return self._stream.answer
 
@@ -44,7 +47,7 @@ class TextStream:
         finally:
             self.close()
 
-    def __enter__(self) -> "TextStream":
+    def __enter__(self) -> "TextStream[T]":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,7 +77,7 @@ class Study:
         """See AsyncStudy.ask_batch."""
         return self._portal.call(partial(self._study.ask_batch, questions, **options))
 
-    def stream(self, prompt: str | None = None, **options: Any) -> TextStream:
+    def stream(self, prompt: str | None = None, **options: Any) -> TextStream[Answer]:
         """See AsyncStudy.stream: `for text in study.stream(…)`."""
         return TextStream(self._portal, self._portal.call(partial(self._study.stream, prompt, **options)))
 

@@ -1,7 +1,7 @@
 """The event store: one log in Postgres, appended in groups, read in order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -48,6 +48,10 @@ class PostgresEventStore:
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         """One body beside an event; None if there is none of that name."""
         return await asyncio.to_thread(self._read_payload, stream_id, version, part)
+
+    async def read_payloads(self, stream_id: UUID, part: str) -> Mapping[int, Payload]:
+        """The bodies of one name beside all events of a stream, by version, in one round trip."""
+        return await asyncio.to_thread(self._read_payloads, stream_id, part)
 
     async def identity(self) -> UUID:
         """Which store this is, wherever it is moved to."""
@@ -123,6 +127,13 @@ class PostgresEventStore:
             return None
         body, vectors = rows[0]
         return Payload(part=part, body=body, vectors=vectors)  # type: ignore[arg-type]
+
+    def _read_payloads(self, stream_id: UUID, part: str) -> dict[int, Payload]:
+        rows = self._query(
+            "SELECT originator_version, body, vectors FROM events.payloads WHERE originator_id = %s AND part = %s",
+            (stream_id, part),
+        )
+        return {int(str(version)): Payload(part=part, body=body, vectors=vectors) for version, body, vectors in rows}  # type: ignore[arg-type]
 
     def _identity(self) -> UUID:
         return self._query("SELECT store_id FROM events.store", ())[0][0]  # type: ignore[return-value]

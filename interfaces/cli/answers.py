@@ -1,7 +1,7 @@
 """Answers as commands print them."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from application.batches import Outcome
     from application.stream_answer import AnswerStream
 
+T = TypeVar("T")
 
-async def print_stream(stream: "AnswerStream", *, quietly: bool) -> "Answer":
+
+async def print_stream(stream: "AnswerStream[T]", *, quietly: bool) -> T:
     """Print each piece at once, and end its line also if the rest doesn't come."""
     last = "\n"
     async with stream:

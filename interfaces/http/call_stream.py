@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -11,10 +11,11 @@ from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.response import Stream
 
-from application.ask_model import Answer
 from application.stream_answer import AnswerStream
 from domain.errors import StudyError
 from interfaces.http.problems import problem_of
+
+T = TypeVar("T")
 
 MEDIA_TYPE = "text/event-stream"
 CLIENT_LEFT = 499  # nobody reads it but the log
@@ -50,7 +51,7 @@ class OperationThatStreams(Operation):
 
 
 async def streamed(
-    stream: AnswerStream, request: Request[Any, Any, Any], shape: Callable[[Answer], Any]
+    stream: AnswerStream[T], request: Request[Any, Any, Any], shape: Callable[[T], Any]
 ) -> Response[Any]:
     """The response, once there is text to send. Raises what ends the call before that.
 
@@ -72,7 +73,7 @@ async def streamed(
 
 
 async def _events(
-    stream: AnswerStream, pieces: AsyncIterator[str], first: str | None, shape: Callable[[Answer], Any]
+    stream: AnswerStream[T], pieces: AsyncIterator[str], first: str | None, shape: Callable[[T], Any]
 ) -> AsyncIterator[bytes]:
     async with stream:
         try:

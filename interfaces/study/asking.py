@@ -34,7 +34,7 @@ class Asking:
         """Ask many questions; what this batch was answered before is given again. Raises Rejected, Unavailable."""
         return await self._ask_batch(batch, context, progress=progress, tell=tell)
 
-    def stream(self, question: Question, context: Context) -> AnswerStream:
+    def stream(self, question: Question, context: Context) -> AnswerStream[Answer]:
         """Ask, and get the answer's text as it comes. Whoever leaves the stream cancels the call."""
         return self._stream_answer(question, context)
 

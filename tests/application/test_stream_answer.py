@@ -6,7 +6,7 @@ import gc
 import pytest
 
 from application.ask_model import Question
-from application.stream_answer import AnswerStream, StreamAnswer
+from application.stream_answer import StreamAnswer
 from domain.calls import CallAnswered, CallCancelled, CallRequested
 from domain.errors import ProviderFailed, Rejected
 from tests.application.test_ask_model import Asking
@@ -18,7 +18,7 @@ QUESTION = Question(prompt="?")
 
 async def test_the_answer_is_there_at_the_end_and_not_before() -> None:
     asking = Asking()
-    stream = AnswerStream(asking.ask, QUESTION, CONTEXT)
+    stream = StreamAnswer(asking.ask)(QUESTION, CONTEXT)
     with pytest.raises(RuntimeError, match="read to its end"):
         _ = stream.answer
     assert [piece async for piece in stream] == ["echo:", " ?"]
@@ -28,7 +28,7 @@ async def test_the_answer_is_there_at_the_end_and_not_before() -> None:
 
 async def test_the_call_does_not_wait_for_a_slow_reader() -> None:
     asking = Asking()
-    stream = AnswerStream(asking.ask, QUESTION, CONTEXT)
+    stream = StreamAnswer(asking.ask)(QUESTION, CONTEXT)
     while not asking.store.facts(CallAnswered):
         await asyncio.sleep(0)
     assert [piece async for piece in stream] == ["echo:", " ?"]
@@ -36,19 +36,19 @@ async def test_the_call_does_not_wait_for_a_slow_reader() -> None:
 
 async def test_what_ends_the_call_reaches_the_reader() -> None:
     asking = Asking(failure(transient=False))
-    stream = AnswerStream(asking.ask, QUESTION, CONTEXT)
+    stream = StreamAnswer(asking.ask)(QUESTION, CONTEXT)
     with pytest.raises(ProviderFailed):
         [piece async for piece in stream]
     with pytest.raises(ProviderFailed):
         _ = stream.answer
-    stream = AnswerStream(asking.ask, Question(prompt="?", samples=2), CONTEXT)
+    stream = StreamAnswer(asking.ask)(Question(prompt="?", samples=2), CONTEXT)
     with pytest.raises(Rejected):
         [piece async for piece in stream]
 
 
 async def test_a_reader_who_breaks_off_cancels_the_call() -> None:
     asking = Asking(hangs=True)
-    async for piece in AnswerStream(asking.ask, QUESTION, CONTEXT):
+    async for piece in StreamAnswer(asking.ask)(QUESTION, CONTEXT):
         assert piece == "echo:"
         break
     gc.collect()
@@ -61,7 +61,7 @@ async def test_a_reader_who_fails_or_is_cancelled_leaves_a_cancelled_call_behind
     asking = Asking(hangs=True)
 
     async def read() -> None:
-        async with AnswerStream(asking.ask, QUESTION, CONTEXT) as stream:
+        async with StreamAnswer(asking.ask)(QUESTION, CONTEXT) as stream:
             async for _ in stream:
                 pass
 
@@ -88,7 +88,7 @@ async def test_streams_that_are_left_over_end_with_the_study() -> None:
 
 async def test_leaving_twice_does_not_interrupt_the_recording() -> None:
     asking = Asking(hangs=True)
-    stream = AnswerStream(asking.ask, QUESTION, CONTEXT)
+    stream = StreamAnswer(asking.ask)(QUESTION, CONTEXT)
     while not asking.provider.sent:
         await asyncio.sleep(0)
     await asyncio.gather(stream.aclose(), stream.aclose())

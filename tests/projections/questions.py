@@ -30,6 +30,7 @@ class Known(Struct):
     sweeps: list[UUID] = []
     vectors: list[UUID] = []
     artifacts: list[UUID | str] = []
+    conversations: list[UUID] = []
 
     def some(self, chance: random.Random, count: int = 3) -> "Known":
         """A few of each kind; lists show the others."""
@@ -38,7 +39,15 @@ class Known(Struct):
             return chance.sample(found, min(count, len(found)))
 
         groups = {group_id: self.groups[group_id] for group_id in few(list(self.groups))}
-        return Known(few(self.calls), self.hashes, groups, few(self.sweeps), few(self.vectors), few(self.artifacts))
+        return Known(
+            few(self.calls),
+            self.hashes,
+            groups,
+            few(self.sweeps),
+            few(self.vectors),
+            few(self.artifacts),
+            few(self.conversations),
+        )
 
 
 def _filters(known: Known) -> list[Arguments]:
@@ -63,6 +72,9 @@ _vectors = _each("vectors_id", lambda known: known.vectors)
 _names = _each("name", lambda known: [name for _, name in known.groups.values()])
 
 
+_conversations = _each("conversation_id", lambda known: known.conversations)
+
+
 def _once(_known: Known) -> list[Arguments]:
     return [{}]
 
@@ -73,6 +85,10 @@ def _artifact_lists(known: Known) -> list[Arguments]:
 
 def _group_lists(known: Known) -> list[Arguments]:
     return [{}, {"group_type": "dataset"}]
+
+
+def _conversation_lists(_known: Known) -> list[Arguments]:
+    return [{}, {"status": "open"}, {"status": "closed"}]
 
 
 def _links(known: Known) -> list[Arguments]:
@@ -118,6 +134,10 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "catalogue.artifacts": _artifact_lists,
     "runs.sweep": _sweeps,
     "runs.sweeps": _once,
+    "conversation": _conversations,
+    "conversations": _conversation_lists,
+    "talks.conversation": _conversations,
+    "talks.conversations": _conversation_lists,
     "embeddings.lookup": lambda known: [{"request_hashes": known.hashes}],
 }
 

@@ -21,9 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from msgspec.structs import replace
 from psycopg_pool import AsyncConnectionPool
 
+from application.keep_conversation import messages_payload
 from application.ports import Payload
 from domain.artifacts import ArtifactKept
 from domain.calls import CallFoundInDoubt, CallJoined, CallRequested, CallServedFromCache, VectorBlock
+from domain.conversations import ConversationClosed, ConversationForked, ConversationStarted, ConversationTurnTaken
 from domain.datasets import DatasetImported, VectorsImported
 from domain.events import Fact
 from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupLinked, GroupMembersAdded, Member
@@ -132,6 +134,8 @@ class Histories(RuleBasedStateMachine):
         self.calls: dict[UUID, tuple[CallRequested, int]] = {}  # that have not ended, with their failed attempts
         self.doubted: set[UUID] = set()
         self.sweeps: dict[UUID, bool] = {}  # that are not finished: whether they run
+        self.conversations: dict[UUID, int] = {}  # with the numbers of their last turns
+        self.closed: set[UUID] = set()
         self.looked_back_at = 0
         self.numbers = iter(range(1, 10**9))
 
@@ -150,6 +154,9 @@ class Histories(RuleBasedStateMachine):
     def a_group(self, number: int) -> UUID:
         return list(self.known.groups)[number % len(self.known.groups)]
 
+    def a_conversation(self, number: int) -> UUID:
+        return list(self.conversations)[number % len(self.conversations)]
+
     def a_sweep(self, number: int) -> UUID:
         return list(self.sweeps)[number % len(self.sweeps)]
 
@@ -167,6 +174,7 @@ class Histories(RuleBasedStateMachine):
         self.vectors_are_imported()
         self.an_artifact_is_kept(number=0, name="run/labels.npy", scatter=False)
         self.a_sweep_starts()
+        self.a_conversation_begins(titled=False)
 
     @rule(seconds=st.integers(min_value=-3, max_value=1))
     def time_goes_on_or_back(self, seconds: int) -> None:
@@ -353,6 +361,41 @@ class Histories(RuleBasedStateMachine):
         del self.sweeps[sweep_id]
         self.happens(sweep_id, BY_TYPE[SweepFinished])
 
+    @rule(titled=st.booleans())
+    def a_conversation_begins(self, titled: bool) -> None:
+        conversation_id = self.new_id()
+        self.conversations[conversation_id] = 0
+        self.known.conversations.append(conversation_id)
+        self.happens(conversation_id, replace(BY_TYPE[ConversationStarted], title="primes" if titled else None))
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=which, again=st.booleans())
+    def a_turn_is_taken(self, number: int, again: bool) -> None:
+        """Perhaps by two processes, of which the journal of one was appended late."""
+        conversation_id = self.a_conversation(number)
+        turn = self.conversations[conversation_id] = self.conversations[conversation_id] + 1
+        for call in range(1 + again):
+            taken = replace(BY_TYPE[ConversationTurnTaken], turn=turn, call_id=UUID(int=call), opening=f"turn {turn}")
+            self.happens(conversation_id, taken, payloads=[messages_payload(f"turn {turn}", f"answer {call}")])
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=which, at=which)
+    def a_conversation_is_forked(self, number: int, at: int) -> None:
+        fork_id, parent_id = self.new_id(), self.a_conversation(number)
+        at_turn = at % (self.conversations[parent_id] + 1)
+        self.conversations[fork_id] = at_turn
+        self.known.conversations.append(fork_id)
+        self.happens(fork_id, replace(BY_TYPE[ConversationForked], parent_id=parent_id, at_turn=at_turn))
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=which)
+    def a_conversation_is_closed(self, number: int) -> None:
+        """Once. A turn that was under way then is still taken."""
+        conversation_id = self.a_conversation(number)
+        if conversation_id not in self.closed:
+            self.closed.add(conversation_id)
+            self.happens(conversation_id, BY_TYPE[ConversationClosed])
+
     # Following, and looking back
 
     @rule(batch_size=batch_sizes, rounds=st.integers(min_value=1, max_value=3))
@@ -426,6 +469,14 @@ def test_all_that_can_happen_is_seen_as_of_every_position(histories: type[Histor
         history.a_sweep_fails_or_goes_on(0)
         history.a_step_is_finished(0, 2, 2.0)
         history.a_sweep_is_finished(0)
+        history.a_turn_is_taken(0, again=False)
+        history.a_turn_is_taken(0, again=True)
+        history.a_conversation_is_forked(0, at=2)
+        history.a_conversation_is_forked(1, at=1)
+        for conversation in range(3):
+            history.a_turn_is_taken(conversation, again=False)
+        history.a_conversation_is_closed(0)
+        history.a_turn_is_taken(0, again=False)
         history.what_happened_is_appended()
         assert {type(event.fact) for event in history.log.page(after=0, limit=1000)} == PROJECTED
         history.past.follower.catch_up()
@@ -442,7 +493,9 @@ def test_the_comparison_is_complete(database: Database) -> None:
         one = UUID(int=1)
         past.log.write(one, requested())
         past.follower.catch_up()
-        past.compare(Known([one, UUID(int=2)], ["00" * 32], {one: ("run", "r")}, [one], [one], [one, "name"]), [1])
+        past.compare(
+            Known([one, UUID(int=2)], ["00" * 32], {one: ("run", "r")}, [one], [one], [one, "name"], [one]), [1]
+        )
         tables = {table.name for model in READ_MODELS for table in model.tables}
         assert past.redirect.tables_read == tables
     finally:

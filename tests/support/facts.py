@@ -18,6 +18,13 @@ from domain.calls import (
     Tokens,
     VectorBlock,
 )
+from domain.conversations import (
+    ConversationClosed,
+    ConversationForked,
+    ConversationSettings,
+    ConversationStarted,
+    ConversationTurnTaken,
+)
 from domain.datasets import DatasetImported, VectorsImported
 from domain.events import Envelope, Fact, PayloadRef
 from domain.groups import GroupCreated, GroupLinked, GroupMembersAdded, Member
@@ -73,6 +80,16 @@ PRICE = Price(
     valid_from=date(2024, 7, 18),
     valid_until=date(2027, 1, 1),
     source="a list",
+)
+MESSAGES = PayloadRef(part="messages", sha256=SHA256, size=90, media_type="application/json", is_json=True)
+SETTINGS = ConversationSettings(
+    system="Be brief.",
+    provider="openai",
+    model="gpt-4o-mini",
+    temperature=0.5,
+    max_tokens=100,
+    seed=7,
+    token_budget=4000,
 )
 
 EXAMPLES: tuple[Fact, ...] = (
@@ -212,6 +229,23 @@ EXAMPLES: tuple[Fact, ...] = (
     ),
     SweepFailed(reason="the disk is full"),
     SweepResumed(finished_steps=4),
+    ConversationStarted(settings=SETTINGS, title="primes", metadata={"purpose": "study"}),
+    ConversationForked(parent_id=ID, at_turn=3, settings=SETTINGS, title="primes", metadata={"purpose": "study"}),
+    ConversationTurnTaken(
+        turn=4,
+        call_id=ID,
+        after=3,
+        messages=MESSAGES,
+        opening="Name three primes",
+        provider="openai",
+        model="gpt-4o-mini",
+        finish_reason="stop",
+        dropped_turns=2,
+        budget_tokens=4000,
+        prompt_tokens_estimated=3990,
+        counted_by="characters/4",
+    ),
+    ConversationClosed(reason="done"),
 )
 
 # The same facts with the fields that they got later, by what the stored bytes are called: the name, then what is new.

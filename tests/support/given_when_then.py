@@ -4,7 +4,7 @@ The store here is the in-memory reference of the port: the same contract test ru
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -94,6 +94,30 @@ class ListStore:
 
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         return self.payloads.get((stream_id, version, part))
+
+    async def read_payloads(self, stream_id: UUID, part: str) -> Mapping[int, Payload]:
+        if self.unavailable:
+            raise Unavailable("The event store can't be read: it is switched off")
+        return {
+            version: payload
+            for (stream, version, name), payload in self.payloads.items()
+            if (stream, name) == (stream_id, part)
+        }
+
+    async def answer_to_turn(
+        self, request_hash: str, conversation_id: UUID, turn: int, *, at_least: int
+    ) -> UUID | None:
+        """The port AnsweredTurns, as it is in SQL."""
+        place = {"conversation_id": str(conversation_id), "turn": turn}
+        asked = {
+            event.stream_id
+            for event in self.events
+            if isinstance(event.fact, CallRequested)
+            and event.fact.request_hash == request_hash
+            and place.items() <= event.fact.metadata.items()
+        }
+        answered = [event for event in self.events if isinstance(event.fact, CallAnswered) and event.stream_id in asked]
+        return answered[-1].stream_id if answered else None
 
     async def last_answered(self, request_hash: str, *, at_least: int) -> UUID | None:
         """The port AnsweredRequests: every answer shows at once."""

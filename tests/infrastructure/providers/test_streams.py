@@ -13,7 +13,7 @@ from application.group_calls import GroupCalls
 from application.providers import ChatRequest, PreparedRequest, Provider
 from application.reuse_answers import ReuseAnswers
 from application.share_calls import ShareCalls
-from application.stream_answer import AnswerStream
+from application.stream_answer import StreamAnswer
 from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallRequested
 from domain.errors import ProviderFailed, Rejected
 from domain.events import Fact
@@ -49,7 +49,7 @@ class Asking:
         self.told = ""
 
     async def stream(self) -> Answer:
-        stream = AnswerStream(self.ask, Question(prompt=PROMPT), CONTEXT)
+        stream = StreamAnswer(self.ask)(Question(prompt=PROMPT), CONTEXT)
         async for piece in stream:
             self.told += piece
         return stream.answer
@@ -234,7 +234,7 @@ async def test_tool_calls_are_put_together(asking: Asking, server: MisbehavingSe
 
 async def test_the_first_piece_comes_long_before_the_last(asking: Asking, server: MisbehavingServer) -> None:
     server.behave(Behaviour("slow_stream", delay_seconds=0.2))
-    stream = AnswerStream(asking.ask, Question(prompt=PROMPT), CONTEXT)
+    stream = StreamAnswer(asking.ask)(Question(prompt=PROMPT), CONTEXT)
     async with asyncio.timeout(10), stream:
         assert await anext(aiter(stream)) == "echo:"
         assert not stream.asking.done()
@@ -260,7 +260,7 @@ async def test_whoever_leaves_cancels_the_call_and_what_came_is_recorded(
     asking: Asking, server: MisbehavingServer
 ) -> None:
     server.behave("stalled_stream")
-    async with AnswerStream(asking.ask, Question(prompt=PROMPT), CONTEXT) as stream:
+    async with StreamAnswer(asking.ask)(Question(prompt=PROMPT), CONTEXT) as stream:
         async for piece in stream:
             asking.told += piece
             if asking.told == TWO_WORDS:
@@ -282,7 +282,7 @@ async def test_the_connection_serves_again_after_a_stream(asking: Asking, server
 
 async def test_the_local_provider_streams_words(server: MisbehavingServer) -> None:
     asking = Asking(LocalProvider())
-    stream = AnswerStream(asking.ask, Question(prompt="Name three primes. Two, three and five are primes."), CONTEXT)
+    stream = StreamAnswer(asking.ask)(Question(prompt="Name three primes. Two, three and five are primes."), CONTEXT)
     pieces = [piece async for piece in stream]
     assert len(pieces) > 2
     assert "".join(pieces) == stream.answer.text == asking.text()
@@ -299,11 +299,11 @@ async def test_a_model_takes_no_parameter_stream(provider: Provider) -> None:
 async def test_a_key_that_comes_back_in_a_stream_is_not_recorded(server: MisbehavingServer) -> None:
     key = "sk-planted-0123456789abcdef"
     asking = Asking(openai(server))
-    stream = AnswerStream(asking.ask, Question(prompt=key), CONTEXT)
+    stream = StreamAnswer(asking.ask)(Question(prompt=key), CONTEXT)
     server.behave("ok", "stalled_stream")
     assert [piece async for piece in stream]
     assert key.encode() not in asking.body("response") + asking.body("completion")
-    async with AnswerStream(asking.ask, Question(prompt=f"{key} "), CONTEXT) as stream:
+    async with StreamAnswer(asking.ask)(Question(prompt=f"{key} "), CONTEXT) as stream:
         await anext(aiter(stream))
         await asyncio.sleep(0.1)
     bodies = b"".join(payload.body or b"" for (_, version, _), payload in asking.store.payloads.items() if version > 1)
