@@ -17,12 +17,13 @@ from application.ask_model import Answer, AskModel, Question
 from application.group_calls import GroupPlace
 from application.keep_conversation import KeepConversation, Said, messages_payload
 from application.notebook import Context, Notebook
-from application.ports import Claim, ClaimHeld
+from application.ports import Claim, ClaimHeld, Tokenizers
 from domain.conversations import (
     BY_CHARACTERS,
     Conversation,
     ConversationSettings,
     ConversationTurnTaken,
+    Fitted,
     TokenCounter,
     checked_message,
     checked_settings,
@@ -30,10 +31,11 @@ from domain.conversations import (
     opening_of,
     takes_messages,
 )
-from domain.errors import Conflict, Unavailable
+from domain.errors import Conflict, Rejected, Unavailable
 from domain.events import Metadata
 
 LET_GO_SECONDS = 1.0  # how often giving up a claim is tried while the store is away
+TOKENIZER_SECONDS = 5.0  # how long a tokenizer may take to be there; some are fetched from the network
 
 Tell = Callable[[str], None]
 
@@ -85,13 +87,14 @@ class ContinueConversation:
         conversations: KeepConversation,
         ask_model: AskModel,
         adopt_answer: AdoptAnswer,
-        counter: TokenCounter = BY_CHARACTERS,
+        tokenizers: Tokenizers,
     ) -> None:
         self._notebook = notebook
         self._conversations = conversations
         self._ask_model = ask_model
         self._adopt_answer = adopt_answer
-        self._counter = counter
+        self._tokenizers = tokenizers
+        self._counters: dict[str, TokenCounter] = {}
         self._letting_go: set[asyncio.Task[None]] = set()
 
     async def __call__(
@@ -112,8 +115,7 @@ class ContinueConversation:
                 )
             conversation = await self._conversations.load(conversation_id)
             takes_messages(conversation_id, conversation)
-            history = await self._conversations.history(conversation_id, conversation)
-            asking = _Asking(conversation_id, conversation, history, message, self._counter)
+            asking = await self._asking(conversation_id, conversation, message)
             answer = await self._answer(asking, context, tell, at_least=position)
             stored = await self._record(asking, answer, context, claim)
         except BaseException:
@@ -143,16 +145,37 @@ class ContinueConversation:
             await asyncio.shield(self._let_go(conversation_id, claim))  # it may have been taken all the same
             raise
 
+    async def _asking(self, conversation_id: UUID, conversation: Conversation, message: Message) -> "_Asking":
+        """What is to be sent, within the budget if there is one. Raises Rejected."""
+        settings = _settings_for(conversation.settings, message)
+        history = await self._conversations.history(conversation_id, conversation)
+        if settings.token_budget is None:
+            return _Asking(conversation_id, conversation, history, message, settings)
+        counter = await self._counter(settings.model or "")
+        system = [{"role": "system", "content": settings.system}] if settings.system else []
+        kept = [*system, {"role": "user", "content": message.content}]
+        # Counting millions of characters takes seconds, in which others may be answered.
+        fits = await asyncio.to_thread(fitted, settings.token_budget, history, kept, counter)
+        return _Asking(conversation_id, conversation, history, message, settings, fits, counter.name)
+
+    async def _counter(self, model: str) -> TokenCounter:
+        """What counts as the model does, or by characters where that can't be had; of a model, always the same."""
+        if model not in self._counters:
+            counter = BY_CHARACTERS
+            with suppress(Rejected, TimeoutError):
+                async with asyncio.timeout(TOKENIZER_SECONDS):
+                    tokenizer = await asyncio.to_thread(self._tokenizers.for_model, model)
+                    counter = TokenCounter(tokenizer.name, tokenizer.count)
+            self._counters[model] = counter
+        return self._counters[model]
+
     async def _answer(self, asking: "_Asking", context: Context, tell: Tell | None, *, at_least: int) -> Answer:
         """What was paid for already by a process that died before it recorded the turn, or else a new answer."""
-        request_hash = self._ask_model.request_hash(asking.question)
+        intended = await self._ask_model.intended(asking.question, tell=tell)
+        request_hash = intended.call.request_hash
         paid = await self._adopt_answer(request_hash, asking.conversation_id, asking.turn, at_least=at_least)
         if paid is None:
-            return await (
-                self._ask_model(asking.question, context)
-                if tell is None
-                else self._ask_model.streamed(asking.question, context, tell)
-            )
+            return await self._ask_model.ask(intended, context)
         if tell is not None and paid.text:
             tell(paid.text)
         return paid
@@ -199,7 +222,7 @@ class ContinueConversation:
 
 
 class _Asking:
-    """A message on its way: which turn it is, what is sent, and what had to be left out. Raises Rejected."""
+    """A message on its way: which turn it is, what is sent, and what had to be left out."""
 
     def __init__(
         self,
@@ -207,26 +230,22 @@ class _Asking:
         conversation: Conversation,
         history: list[Said],
         message: Message,
-        counter: TokenCounter,
+        settings: ConversationSettings,
+        fits: Fitted | None = None,
+        counted_by: str | None = None,
     ) -> None:
-        settings = _settings_for(conversation.settings, message)
-        new = {"role": "user", "content": message.content}
         self.conversation_id = conversation_id
         self.message = message
         self.turn = conversation.last_turn + 1
         self.after = conversation.version
         self.budget_tokens = settings.token_budget
-        self.dropped_turns = 0
-        self.tokens: int | None = None
-        self.counted_by: str | None = None
-        if settings.token_budget is not None:
-            system = [{"role": "system", "content": settings.system}] if settings.system else []
-            fits = fitted(settings.token_budget, history, [*system, new], counter)
-            self.dropped_turns, self.tokens, self.counted_by = fits.dropped_turns, fits.tokens, counter.name
+        self.dropped_turns = 0 if fits is None else fits.dropped_turns
+        self.tokens = None if fits is None else fits.tokens
+        self.counted_by = counted_by
         sent: list[dict[str, Any]] = [each for said in history[self.dropped_turns :] for each in said]
         # Each turn is a call of its own: forks that say the same at once want an answer each.
         self.question = Question(
-            messages=(*sent, new),
+            messages=(*sent, {"role": "user", "content": message.content}),
             system=settings.system,
             provider=settings.provider,
             model=settings.model,

@@ -15,14 +15,17 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
+from application.adopt_answer import AdoptAnswer
 from application.ask_batch import AskBatch
 from application.ask_model import AskModel
 from application.call_provider import AttemptPolicy, CallProvider, Stopping
+from application.continue_conversation import ContinueConversation
 from application.embed_texts import EmbedTexts
 from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
 from application.keep_artifact import KeepArtifact
+from application.keep_conversation import KeepConversation
 from application.notebook import Notebook
 from application.providers import Provider
 from application.recover_calls import RecoverCalls
@@ -50,6 +53,7 @@ from infrastructure.token_counting import PublishedEncodings
 from interfaces.study import Study
 from interfaces.study.asking import Asking
 from interfaces.study.calls import Calls
+from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
 from interfaces.study.embeddings import Embeddings
 from interfaces.study.history import History
@@ -131,6 +135,7 @@ async def open_study(
         tasks = [_replay_for_ever(study, journal), *([_recover_for_ever(study)] if serving else [])]
         for task in map(asyncio.create_task, tasks):
             stack.push_async_callback(_cancelled, task)
+        stack.push_async_callback(study.conversations.aclose)
         stack.push_async_callback(study.asking.aclose)
         yield study
 
@@ -157,7 +162,11 @@ def _wired(
     share = ShareCalls(notebook, call_provider)
     answered = AnsweredCalls(queries.calls, follower)
     reuse = ReuseAnswers(notebook, answered)
-    ask = AskModel(share, reuse, registry, groups, lambda: _chat_policy(settings), PublishedEncodings())
+    encodings = PublishedEncodings()
+    ask = AskModel(share, reuse, registry, groups, lambda: _chat_policy(settings), encodings)
+    stream = StreamAnswer(ask)
+    keep_conversation = KeepConversation(notebook, registry)
+    converse = ContinueConversation(notebook, keep_conversation, ask, AdoptAnswer(store, answered), encodings)
     summarise = SummariseTexts(ask)
     import_dataset = ImportDataset(notebook, groups, keep, files)
     embed = EmbedTexts(notebook, share, registry, queries.embeddings, groups, lambda: _embed_policy(settings))
@@ -174,7 +183,7 @@ def _wired(
         stopping=stopping,
         queries=queries,
         moments=moments,
-        asking=Asking(ask, AskBatch(notebook, ask, groups, answered), StreamAnswer(ask)),
+        asking=Asking(ask, AskBatch(notebook, ask, groups, answered), stream),
         calls=Calls(queries, moments),
         embeddings=Embeddings(embed, gather, moments),
         datasets=Datasets(import_dataset, queries, moments),
@@ -182,6 +191,7 @@ def _wired(
         providers=Providers(registry),
         history=History(store),
         house=House(store, follower, ReplayJournal(store, journal), recover),
+        conversations=Conversations(keep_conversation, converse, stream, queries, moments),
     )
 
 

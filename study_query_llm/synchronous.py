@@ -22,7 +22,6 @@ from interfaces.study import Json
 from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.results import Batch, Rows, Sweep
 
-
 T = TypeVar("T")
 
 

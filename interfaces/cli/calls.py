@@ -113,7 +113,7 @@ def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
     invocation.answer(found, show)
 
 
-@click.argument("kind", type=click.Choice(["call", "group", "dataset", "vectors", "sweep", "artifact"]))
+@click.argument("kind", type=click.Choice(["call", "group", "dataset", "vectors", "sweep", "artifact", "conversation"]))
 @click.argument("entity_id", metavar="ID")
 def history(invocation: Invocation, kind: str, entity_id: str) -> None:
     """Show every event of one thing, in order, with what it says."""

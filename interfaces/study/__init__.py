@@ -10,6 +10,7 @@ from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from interfaces.study.asking import Asking
 from interfaces.study.calls import Calls
+from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
 from interfaces.study.embeddings import Embeddings
 from interfaces.study.history import History
@@ -46,6 +47,7 @@ class Study:
     providers: Providers
     history: History
     house: House
+    conversations: Conversations
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
         """A command's context: on whose behalf it runs, and an id that all its events share."""

@@ -9,7 +9,7 @@ from domain.events import RecordedEvent
 from infrastructure.event_store.store import PostgresEventStore
 from interfaces.study.words import Json, id_of
 
-KINDS = ("call", "group", "dataset", "vectors", "sweep", "artifact")
+KINDS = ("call", "group", "dataset", "vectors", "sweep", "artifact", "conversation")
 
 
 class History:

@@ -18,6 +18,7 @@ from domain.conversations import ConversationClosed, ConversationTurnTaken
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, Unavailable
 from domain.groups import GroupMembersAdded
 from tests.support.conversing import Conversing
+from tests.support.fours_of_letters import FoursOfLetters
 from tests.support.given_when_then import CONTEXT
 from tests.support.scripted_provider import ScriptedProvider, failure
 
@@ -352,7 +353,7 @@ async def test_what_a_budget_leaves_out_is_not_sent_and_is_told_and_stays() -> N
     turn = await conversing.say(talk, "four")
     (taken,) = conversing.store.facts(ConversationTurnTaken)[-1:]
     assert isinstance(taken, ConversationTurnTaken)
-    assert (taken.dropped_turns, taken.budget_tokens, taken.counted_by) == (turn.dropped_turns, 36, "characters/4")
+    assert (taken.dropped_turns, taken.budget_tokens, taken.counted_by) == (turn.dropped_turns, 36, "fours")
     assert turn.dropped_turns == 2
     assert [text for _, text in sent(conversing)] == ["Be brief.", "three", "echo: three", "four"]
     assert (await conversing.said(talk))[::2] == ["one", "two", "three", "four"]
@@ -360,6 +361,16 @@ async def test_what_a_budget_leaves_out_is_not_sent_and_is_told_and_stays() -> N
     assert (whole.dropped_turns, len(sent(conversing))) == (0, 10)
     with pytest.raises(Rejected, match="more than the budget of 36"):
         await conversing.say(talk, "x" * 200)
+
+
+async def test_without_a_tokenizer_a_quarter_of_the_characters_is_counted() -> None:
+    class Nowhere:
+        def for_model(self, model: str) -> FoursOfLetters:
+            raise Rejected(f"The encoding of {model} can't be loaded")
+
+    conversing = Conversing(tokenizers=Nowhere())
+    turn = await conversing.say(await conversing.begin(token_budget=36), "one")
+    assert (turn.counted_by, turn.prompt_tokens_estimated) == ("characters/4", 5)
 
 
 @settings(max_examples=30, deadline=None)

@@ -5,8 +5,10 @@ from uuid import UUID
 from application.adopt_answer import AdoptAnswer
 from application.continue_conversation import ContinueConversation, Message, TakenTurn
 from application.keep_conversation import KeepConversation, NewConversation
+from application.ports import Tokenizers
 from domain.conversations import ConversationSettings
 from tests.support.asking import ask_model
+from tests.support.fours_of_letters import FoursOfLetters
 from tests.support.given_when_then import CONTEXT, ListJournal, ListStore, SteppingClock, notebook
 from tests.support.scripted_provider import Directory, ScriptedProvider
 
@@ -14,7 +16,12 @@ from tests.support.scripted_provider import Directory, ScriptedProvider
 class Conversing:
     """A process, over a store that it may share with others."""
 
-    def __init__(self, provider: ScriptedProvider | None = None, store: ListStore | None = None) -> None:
+    def __init__(
+        self,
+        provider: ScriptedProvider | None = None,
+        store: ListStore | None = None,
+        tokenizers: Tokenizers | None = None,
+    ) -> None:
         self.store = store or ListStore()
         self.journal = ListJournal()
         self.clock = SteppingClock()
@@ -23,7 +30,9 @@ class Conversing:
         self.keep = KeepConversation(self.notebook, Directory(self.provider))
         self.ask = ask_model(self.notebook, self.store, self.provider)
         self.adopt = AdoptAnswer(self.store, self.store)
-        self.say_to = ContinueConversation(self.notebook, self.keep, self.ask, self.adopt)
+        self.say_to = ContinueConversation(
+            self.notebook, self.keep, self.ask, self.adopt, tokenizers or FoursOfLetters()
+        )
 
     async def begin(self, **settings: object) -> UUID:
         """A new conversation."""
