@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from interfaces.cli import asking, calls, datasets, providers, quickstart, sweeps, upkeep
+from interfaces.cli import asking, calls, conversations, datasets, providers, quickstart, sweeps, upkeep
 from interfaces.cli.command import refusing_in_words
 
 
@@ -33,7 +33,7 @@ def study() -> None:
     """
 
 
-for part in (quickstart, asking, calls, providers, datasets, sweeps, upkeep):
+for part in (quickstart, asking, calls, providers, datasets, sweeps, upkeep, conversations):
     part.add_to(study)
 
 

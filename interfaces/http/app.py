@@ -12,7 +12,18 @@ from litestar.di import Provide
 from application.notebook import Context
 from infrastructure.settings import Settings, read_settings
 from interfaces.composition import open_study
-from interfaces.http import batches, calls, datasets, documentation, embeddings, health, projections, providers, sweeps
+from interfaces.http import (
+    batches,
+    calls,
+    conversations,
+    datasets,
+    documentation,
+    embeddings,
+    health,
+    projections,
+    providers,
+    sweeps,
+)
 from interfaces.http.gate import Gate
 from interfaces.http.parameters import OpenStudy, only_known_parameters
 from interfaces.http.problems import HANDLERS
@@ -45,6 +56,7 @@ def create_app(settings: Settings, study: Study | None = None) -> Litestar:
             sweeps.ROUTES,
             projections.ROUTES,
             providers.ROUTES,
+            conversations.ROUTES,
         ],
         guards=[only_known_parameters],
     )

@@ -24,6 +24,12 @@ ROUTES = {
     ("/api/projections/{name}/rebuild", "post"),
     ("/api/providers", "get"),
     ("/api/providers/{name}/models", "get"),
+    ("/api/conversations", "get"),
+    ("/api/conversations", "post"),
+    ("/api/conversations/{conversation_id}", "get"),
+    ("/api/conversations/{conversation_id}", "delete"),
+    ("/api/conversations/{conversation_id}/messages", "post"),
+    ("/api/conversations/{conversation_id}/fork", "post"),
 }
 
 
@@ -38,6 +44,7 @@ def test_every_question_about_what_is_recorded_can_be_asked_as_of_a_moment(reade
     for path, operation in asked.items():
         assert {"as_of", "at_least"} <= {parameter["name"] for parameter in operation["parameters"]}, path
         address = path.replace("{call_id}", NO_ID).replace("{sweep_id}", NO_ID).replace("{name}", "none")
+        address = address.replace("{conversation_id}", NO_ID)
         answer = reader.get(address, params={"as_of": "0", "at_least": 0})
         if "{" in path:
             assert (answer.status_code, "at position 0" in answer.text) == (404, True), path
