@@ -24,6 +24,7 @@ from interfaces.as_of import AsOf
 from interfaces.composition import open_study
 from interfaces.study import Json
 from interfaces.study import Study as Wired
+from study_query_llm.conversation import AsyncConversation, ConversationOptions, conversation_of
 from study_query_llm.questions import AskOptions, question_of, question_of_mapping
 from study_query_llm.results import Batch, Rows, Sweep
 
@@ -87,6 +88,24 @@ class AsyncStudy:
         the call; what came is recorded.
         """
         return self._wired.asking.stream(question_of(prompt, options), self._wired.context())
+
+    async def conversation(
+        self,
+        conversation_id: UUID | str | None = None,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **options: Unpack[ConversationOptions],
+    ) -> AsyncConversation:
+        """Begin a conversation, or go on with the one that has this id. Raises NotFound, Rejected.
+
+        token_budget: the most tokens of messages to send; the oldest turns are left out, and each turn says which
+        """
+        return await conversation_of(self._wired, conversation_id, title=title, metadata=metadata, options=options)
+
+    async def conversations(self, *, status: str | None = None, as_of: AsOf | None = None, limit: int = 50) -> Rows:
+        """Conversations, newest first, as of a time or position; status is open or closed."""
+        return Rows((await self._wired.conversations.list(status=status, as_of=as_of, limit=limit))["items"])
 
     async def embed(
         self,

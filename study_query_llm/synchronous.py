@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 import anyio.from_thread
@@ -17,44 +17,11 @@ from application.batches import Outcome
 from application.embed_texts import Embedded
 from application.import_dataset import Dataset
 from application.providers import Provider
-from application.stream_answer import AnswerStream
 from interfaces.study import Json
 from study_query_llm.asynchronous import AsyncStudy, open_async
+from study_query_llm.conversation import Conversation
 from study_query_llm.results import Batch, Rows, Sweep
-
-T = TypeVar("T")
-
-
-class TextStream(Generic[T]):
-    """The pieces of an answer's text as they come; see AsyncStudy.stream."""
-
-    def __init__(self, portal: BlockingPortal, stream: AnswerStream[T]) -> None:
-        self._portal = portal
-        self._stream = stream
-
-    @property
-    def answer(self) -> T:
-        """The answer, once the pieces are at their end. Raises what ended the call, or RuntimeError before that."""
-        return self._stream.answer
-
-    def __iter__(self) -> Iterator[str]:
-        """The pieces; whoever stops before their end cancels the call. Raises Rejected, ProviderFailed, Unavailable."""
-        pieces = aiter(self._stream)
-        try:
-            while (piece := self._portal.call(partial(anext, pieces, None))) is not None:
-                yield piece
-        finally:
-            self.close()
-
-    def __enter__(self) -> "TextStream[T]":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Cancel the call if it is still under way, and wait until that is recorded."""
-        self._portal.call(self._stream.aclose)
+from study_query_llm.text_stream import TextStream
 
 
 class Study:
@@ -79,6 +46,15 @@ class Study:
     def stream(self, prompt: str | None = None, **options: Any) -> TextStream[Answer]:
         """See AsyncStudy.stream: `for text in study.stream(…)`."""
         return TextStream(self._portal, self._portal.call(partial(self._study.stream, prompt, **options)))
+
+    def conversation(self, conversation_id: UUID | str | None = None, **options: Any) -> Conversation:
+        """See AsyncStudy.conversation."""
+        found = self._portal.call(partial(self._study.conversation, conversation_id, **options))
+        return Conversation(self._portal, found)
+
+    def conversations(self, **filters: Any) -> Rows:
+        """See AsyncStudy.conversations."""
+        return self._portal.call(partial(self._study.conversations, **filters))
 
     def embed(self, texts: Iterable[str], **options: Any) -> Embedded:
         """See AsyncStudy.embed."""

@@ -16,11 +16,29 @@ from interfaces.cli.command import Invocation, as_of_option, study_command
 from interfaces.cli.terminal import echo_text, for_stdout, visible
 
 if TYPE_CHECKING:
-    from application.continue_conversation import Message, TakenTurn
+    from application.continue_conversation import TakenTurn
     from application.keep_conversation import Begun
     from interfaces.study import Study
 
 PROMPT = "› "
+SHOWN = (
+    "title",
+    "status",
+    "provider",
+    "model",
+    "temperature",
+    "max_tokens",
+    "seed",
+    "token_budget",
+    "system",
+    "parent_id",
+    "at_turn",
+    "started_at",
+    "closed_at",
+    "closed_reason",
+    "actor",
+)
+MOST_PIPED_CHARACTERS = 50_000_000
 HELP = """/history        what was said so far
 /fork [TURN]    go on in a conversation of its own, from a turn or from here
 /close          take no more messages, and end
@@ -83,12 +101,9 @@ def chat(
         raise Rejected("A conversation keeps its system prompt: leave away --system, or begin one", fields=("system",))
     if invocation.as_json and message is None:
         raise Rejected("With --json, give one MESSAGE: a turn is one document", fields=("message",))
+    lines = [] if message is None else [message]
     if message is None and not sys.stdin.isatty():
-        lines = [line for line in click.get_text_stream("stdin").read().splitlines() if line.strip()]
-        if not lines:
-            raise Rejected("There is no message: stdin is empty", fields=("message",))
-    else:
-        lines = [] if message is None else [message]
+        lines = _piped_lines()
 
     async def work(study: "Study") -> "list[TakenTurn]":
         talk = await _Talk.opened(study, conversation_id, system, options, stream=stream, quietly=invocation.as_json)
@@ -118,6 +133,8 @@ class _Talk:
         self.stream = stream
         self.quietly = quietly
         self.closed = False
+        self.position = 0  # of the last thing that happened, which a look back is to show
+        self.saying: asyncio.Task[TakenTurn] | None = None
 
     @classmethod
     async def opened(
@@ -144,6 +161,7 @@ class _Talk:
     async def say(self, content: str) -> "TakenTurn":
         """Say something and print the answer, and on stderr what is to be known of it."""
         turn = await self._answered(content)
+        self.position = turn.position or self.position
         if not self.quietly:
             from interfaces.turn_document import turn_document
 
@@ -166,27 +184,41 @@ class _Talk:
 
     async def go_on(self) -> None:
         """Read messages from the terminal until it ends."""
-        from domain.errors import StudyError
-
         _aside(f"Conversation {self.conversation_id}. /help lists the commands; Ctrl-D ends.")
-        while not self.closed:
-            line = await _read_line()
-            if line is None:
-                break
-            if not line.strip():
-                continue
-            try:
-                await (self._command(line.strip()) if line.startswith("/") else self._interruptible(line))
-            except StudyError as error:
-                click.echo(f"Error: {visible(str(error))}", err=True)
+        with _at_an_interrupt(self._interrupted):
+            while not self.closed and (line := await _read_line()) is not None:
+                await self._take(line)
         if not self.closed:
             _tell_how_to_go_on(self.conversation_id)
 
-    async def _interruptible(self, content: str) -> None:
-        """Say something; Ctrl-C cancels the answer, and the conversation goes on."""
-        saying = asyncio.create_task(self.say(content))
-        with _at_an_interrupt(saying.cancel):
+    async def _take(self, line: str) -> None:
+        """A line that was typed: a command or a message. What fails is told, and the conversation goes on."""
+        from domain.errors import StudyError
+
+        if not line.strip():
+            return
+        try:
+            await (self._command(line.strip()) if line.startswith("/") else self._say_interruptibly(line))
+        except StudyError as error:
+            click.echo(f"Error: {visible(str(error))}", err=True)
+
+    def _interrupted(self) -> None:
+        """Ctrl-C cancels the answer that is under way."""
+        if self.saying is None:
+            _aside("— Ctrl-D ends")
+        else:
+            self.saying.cancel()
+
+    async def _say_interruptibly(self, content: str) -> None:
+        self.saying = saying = asyncio.create_task(self.say(content))
+        try:
             await asyncio.wait([saying])
+        except asyncio.CancelledError:
+            saying.cancel()
+            await asyncio.wait([saying])  # what came of it is recorded before the study closes
+            raise
+        finally:
+            self.saying = None
         if saying.cancelled():
             _aside("— cancelled; no turn was taken")
         else:
@@ -197,14 +229,14 @@ class _Talk:
         conversations = self.study.conversations
         match command:
             case "/history":
-                _show_messages(await conversations.get(self.conversation_id), echo_text)
+                _show_messages(await conversations.get(self.conversation_id, at_least=self.position), echo_text)
             case "/fork":
                 if argument and not argument.isdecimal():
                     click.echo("Error: /fork takes the number of a turn", err=True)
                     return
                 at = int(argument) if argument else None
                 begun = await conversations.fork(self.conversation_id, self.study.context(), at=at)
-                self.conversation_id = str(begun.conversation_id)
+                self.conversation_id, self.position = str(begun.conversation_id), begun.position
                 _aside(f"— forked after turn {begun.at_turn}; this is conversation {self.conversation_id} now")
             case "/close":
                 await conversations.close(self.conversation_id, self.study.context())
@@ -253,9 +285,7 @@ def show(invocation: Invocation, conversation_id: str, as_of: str | None) -> Non
         return await study.conversations.get(conversation_id, as_of=as_of)
 
     found = invocation.run(work)
-    plain = ("title", "status", "provider", "model", "temperature", "max_tokens", "seed", "token_budget", "system")
-    plain = (*plain, "parent_id", "at_turn", "started_at", "closed_at", "closed_reason", "actor")
-    rows = [[name, str(found[name])] for name in plain if found[name] not in (None, "")]
+    rows = [[name, str(found[name])] for name in SHOWN if found[name] not in (None, "")]
 
     def shown(console: Any) -> None:
         console.print(table(["conversation", found["conversation_id"]], rows))
@@ -290,6 +320,19 @@ def close(invocation: Invocation, conversation_id: str, reason: str) -> None:
     invocation.answer(document, lambda console: console.print(said, highlight=False))
 
 
+def _piped_lines() -> list[str]:
+    """The messages of a pipe, one a line. Raises Rejected for none, and for more than can be meant."""
+    from domain.errors import Rejected
+
+    piped = sys.stdin.read(MOST_PIPED_CHARACTERS + 1)
+    if len(piped) > MOST_PIPED_CHARACTERS:
+        raise Rejected(f"stdin holds more than {MOST_PIPED_CHARACTERS:,} characters", fields=("message",))
+    lines = [line for line in piped.splitlines() if line.strip()]
+    if not lines:
+        raise Rejected("There is no message: stdin is empty", fields=("message",))
+    return lines
+
+
 async def _read_line() -> str | None:
     """A line that was typed; None at the end. The loop goes on meanwhile, and does what there is to do."""
     loop = asyncio.get_running_loop()
@@ -305,8 +348,7 @@ async def _read_line() -> str | None:
 
     # A thread of nobody's, since one of the loop's would have to be waited for when a signal ends the process.
     threading.Thread(target=read, name="typed lines", daemon=True).start()
-    with _at_an_interrupt(lambda: _aside("— Ctrl-D ends")):
-        line = await typed
+    line = await typed
     if line is None:
         click.echo(err=True)
     return line
