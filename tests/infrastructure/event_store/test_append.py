@@ -231,3 +231,13 @@ def test_migrating_again_changes_nothing_and_a_newer_schema_is_refused(database:
         owner.execute("INSERT INTO events.schema_version (version) VALUES (99)")
     with pytest.raises(Unavailable, match="version 99"):
         migrate(database.owner_uri)
+
+
+async def test_the_bodies_of_a_stream_come_back_together(store: PostgresEventStore) -> None:
+    talk = uuid4()
+    for version in (1, 2, 3):
+        bodies = [Payload(part=part, body=f"{part} {version}".encode()) for part in ("messages", "other")]
+        await store.append(append_of(talk, version, None, *(bodies if version > 1 else ())))
+    found = await store.read_payloads(talk, "messages")
+    assert {version: payload.body for version, payload in found.items()} == {2: b"messages 2", 3: b"messages 3"}
+    assert await store.read_payloads(uuid4(), "messages") == {}

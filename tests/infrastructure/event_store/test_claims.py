@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from application.ports import AppendConflict, Claim, ClaimHeld
+from application.ports import Append, AppendConflict, Claim, ClaimHeld
 from domain.sweeps import SweepResumed
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
@@ -118,3 +118,17 @@ async def test_what_has_landed_is_a_success_though_its_claim_is_gone(
     await store.append(append_of(TWO, take=Claim(key="k", holder=TWO)))
     assert await first.append(append) == position
     first.close()
+
+
+async def test_a_claim_alone_is_taken_and_freed_at_a_position_that_there_is(store: PostgresEventStore) -> None:
+    stands = await store.append(append_of())
+    claim, other = Claim(key="conversation:1", holder=uuid4()), Claim(key="conversation:1", holder=uuid4())
+    taken, *landed = await asyncio.gather(
+        store.append(Append(events=(), take=claim)), *(store.append(append_of()) for _ in range(3))
+    )
+    assert stands <= taken < max(landed)
+    with pytest.raises(ClaimHeld) as held:
+        await store.append(Append(events=(), take=other))
+    assert held.value.holder == claim.holder
+    await store.append(Append(events=(), free=(claim,)))
+    assert await store.append(Append(events=(), take=other)) == max(landed) == store.last_position()
