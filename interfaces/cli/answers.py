@@ -8,7 +8,6 @@ import click
 from interfaces.cli.terminal import echo_text, visible
 
 if TYPE_CHECKING:
-    from application.ask_model import Answer
     from application.batches import Outcome
     from application.stream_answer import AnswerStream
 
