@@ -49,4 +49,5 @@ class AdoptAnswer:
             finish_reason=source.answer.finish_reason,
             first_token_ms=end.fact.first_token_ms,
             tokens_per_second=end.fact.tokens_per_second,
+            cost=source.cost,
         )

@@ -1,7 +1,6 @@
 """Talking with a model, and looking at what was said."""
 
 import asyncio
-import os
 import signal
 import sys
 import threading
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.answers import print_stream, show_answers
+from interfaces.cli.answers import dimmed, print_stream, show_answers
 from interfaces.cli.command import Invocation, as_of_option, study_command
 from interfaces.cli.terminal import echo_text, for_stdout, visible
 
@@ -380,7 +379,7 @@ def _tell_how_to_go_on(conversation_id: str) -> None:
 
 
 def _aside(text: str) -> None:
-    click.echo(click.style(text, dim=True), err=True, color=False if os.environ.get("NO_COLOR") else None)
+    click.echo(dimmed(text), err=True)
 
 
 def _plain(document: Any) -> dict[str, Any]:
