@@ -121,19 +121,19 @@ class CallProvider:
         *,
         call_id: UUID | None = None,
         companions: tuple[NewEvent, ...] = (),
-        claim: Claim | None = None,
+        claims: tuple[Claim, ...] = (),
         requested: Callable[[], None] | None = None,
     ) -> CompletedCall:
         """Call the provider once the request is durable. Raises ProviderFailed when no attempt succeeds.
 
         companions: events that must land together with the request, such as a group's new member.
-        claim: taken with the request and given up with the call's end. Raises ClaimHeld, and asks nothing, if it is
-        held.
+        claims: taken with the request, all or none, and given up with the call's end. Raises ClaimHeld, and asks
+        nothing, if one is held.
         requested: told once the request is durable.
         """
         call_id = call_id or self._notebook.ids.new()
         async with self._places(intent.prepared.provider):
-            call = _Call(self._notebook, self._chance, provider, intent, context, call_id, claim, self._prices)
+            call = _Call(self._notebook, self._chance, provider, intent, context, call_id, claims, self._prices)
             try:
                 await call.request(companions)
                 if requested is not None:
@@ -155,7 +155,7 @@ class _Call:
         intent: CallIntent,
         context: Context,
         call_id: UUID,
-        claim: Claim | None,
+        claims: tuple[Claim, ...],
         prices: PriceTable,
     ) -> None:
         self.notebook = notebook
@@ -165,7 +165,7 @@ class _Call:
         self.intent = intent
         self.context = context
         self.call_id = call_id
-        self.claim = claim
+        self.claims = claims
         self.transcript: Transcript | None = None  # of the stream under way
         self.version = 0
         self.attempts = 0
@@ -195,7 +195,7 @@ class _Call:
         entry = self.notebook.entry(self.context, self.call_id, 1, requested, body, *intent.originals)
         self.version = 1  # also if the caller leaves now: what was requested must be seen to end
         try:
-            await self.notebook.write_whoever_leaves(entry, *companions, take=self.claim)
+            await self.notebook.write_whoever_leaves(entry, *companions, take=self.claims)
         except ClaimHeld:
             self.ended = True  # it never began
             if (task := asyncio.current_task()) is not None and task.cancelling():
@@ -405,8 +405,7 @@ class _Call:
             for step, (fact, payloads) in enumerate(facts, start=1)
         ]
         self.version += len(facts)
-        free = (self.claim,) if self.ended and self.claim is not None else ()
-        return await self.notebook.write_or_keep(*entries, free=free)
+        return await self.notebook.write_or_keep(*entries, free=self.claims if self.ended else ())
 
     def _elapsed_ms(self) -> float:
         return (self.notebook.clock.monotonic() - self.began) * 1000

@@ -51,7 +51,7 @@ class Notebook:
             payloads=payloads,
         )
 
-    async def write(self, *entries: NewEvent, take: Claim | None = None, free: tuple[Claim, ...] = ()) -> int:
+    async def write(self, *entries: NewEvent, take: tuple[Claim, ...] = (), free: tuple[Claim, ...] = ()) -> int:
         """Make entries durable together and return the last one's position; see EventStore.append."""
         return await self.store.append(Append(events=entries, take=take, free=free))
 
@@ -60,13 +60,13 @@ class Notebook:
 
         Raises ClaimHeld, Unavailable; after an Unavailable it may have been taken all the same.
         """
-        return await self.store.append(Append(events=(), take=claim))
+        return await self.store.append(Append(events=(), take=(claim,)))
 
-    async def free(self, claim: Claim) -> None:
-        """Give up a claim whose holder has ended without giving it up."""
-        await self.store.append(Append(events=(), free=(claim,)))
+    async def free(self, *claims: Claim) -> None:
+        """Give up claims whose holder has ended without giving them up."""
+        await self.store.append(Append(events=(), free=claims))
 
-    async def write_whoever_leaves(self, *entries: NewEvent, take: Claim | None = None) -> int:
+    async def write_whoever_leaves(self, *entries: NewEvent, take: tuple[Claim, ...] = ()) -> int:
         """The same, and they land even if the caller is cancelled meanwhile.
 
         The very same bytes again are recognised by the store, so they land once, however far the first append had come.

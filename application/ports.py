@@ -53,10 +53,10 @@ class Claim(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Append(Struct, frozen=True, kw_only=True):
-    """Events that land together or not at all; a claim taken with them, or claims freed."""
+    """Events that land together or not at all; claims taken with them, all or none, or claims freed."""
 
     events: tuple[NewEvent, ...]
-    take: Claim | None = None
+    take: tuple[Claim, ...] = ()
     free: tuple[Claim, ...] = ()
 
 
@@ -65,7 +65,7 @@ class AppendConflict(Conflict):
 
 
 class ClaimHeld(Conflict):
-    """A live process holds the claim."""
+    """A live process holds one of the claims; `holder` names whose it is."""
 
     def __init__(self, message: str, *, holder: UUID) -> None:
         super().__init__(message, existing_id=str(holder))

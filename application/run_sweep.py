@@ -328,7 +328,7 @@ class _Run:
         async with self.writing:
             entry = self.parts.notebook.entry(self.context, self.sweep_id, self.version + 1, fact)
             await self.parts.notebook.write(
-                entry, take=self.claim if take else None, free=(self.claim,) if free else ()
+                entry, take=(self.claim,) if take else (), free=(self.claim,) if free else ()
             )
             self.version += 1
 

@@ -80,7 +80,7 @@ class ShareCalls:
             request.context,
             call_id=call_id,
             companions=request.companions(call_id),
-            claim=claim,
+            claims=() if claim is None else (claim,),
             requested=None if claim is None else lambda: self._is_ours(request, call_id),
         )
         return Given(call_id=call_id, source=done, position=done.position)

@@ -88,7 +88,7 @@ def events_with_claims() -> Iterator[Append]:
     while True:
         stream_id = IDS.new()
         claim = Claim(key=f"request:{stream_id}", holder=stream_id)
-        yield Append(events=(an_event(FACT, stream_id),), take=claim)
+        yield Append(events=(an_event(FACT, stream_id),), take=(claim,))
         yield Append(events=(an_event(FACT, stream_id, 2),), free=(claim,))
 
 

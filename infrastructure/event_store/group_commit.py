@@ -218,8 +218,11 @@ def _failure(append: Append, refused: Refused) -> StudyError | None:
             f"Version {first.version} of {first.stream_id} is taken: somebody else wrote it first",
             existing_id=str(first.stream_id),
         )
-    if refused.outcome == "held" and append.take is not None and refused.holder is not None:
-        return ClaimHeld(f"{append.take.key} is held by {refused.holder}, which is alive", holder=refused.holder)
+    if refused.outcome == "held" and append.take and refused.holder is not None:
+        more = f" or one of {len(append.take) - 1} other claims" if len(append.take) > 1 else ""
+        return ClaimHeld(
+            f"{append.take[0].key}{more} is held by {refused.holder}, which is alive", holder=refused.holder
+        )
     return None
 
 

@@ -80,10 +80,9 @@ class Recorder(PostgresApplicationRecorder):
                 events.append(event)
                 bodies.extend((len(events), each.part, each.body, each.vectors) for each in event.payloads)
             states += encoded
-            # A claim alone has no position of its own: that of the log before it is one that there is.
+            # Claims alone have no position of their own: that of the log before them is one that there is.
             ends.append(len(events) if append.events else 0)
-            if append.take is not None:
-                taken.append((number, append.take))
+            taken.extend((number, claim) for claim in append.take)
             freed.extend((number, claim) for claim in append.free)
         parameters = (
             numbers,

@@ -14,7 +14,7 @@ def append_of(
     fact: Fact | None = None,
     *payloads: Payload,
     envelope: Envelope = ENVELOPE,
-    take: Claim | None = None,
+    take: Claim | tuple[Claim, ...] = (),
     free: tuple[Claim, ...] = (),
 ) -> Append:
     """One event on its way."""
@@ -25,4 +25,4 @@ def append_of(
         envelope=envelope,
         payloads=payloads,
     )
-    return Append(events=(event,), take=take, free=free)
+    return Append(events=(event,), take=(take,) if isinstance(take, Claim) else take, free=free)

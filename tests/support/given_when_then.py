@@ -76,10 +76,11 @@ class ListStore:
             if all(same):
                 return max(old.position for old in clashes if old is not None)
             raise AppendConflict(f"A version of {append.events[0].stream_id} is taken")
-        if append.take is not None:
-            held = self.claims.setdefault(append.take.key, append.take)
-            if held.holder != append.take.holder:
-                raise ClaimHeld(f"{append.take.key} is held", holder=held.holder)
+        for claim in append.take:
+            held = self.claims.get(claim.key)
+            if held is not None and held.holder != claim.holder:
+                raise ClaimHeld(f"{claim.key} is held", holder=held.holder)
+        self.claims.update({claim.key: claim for claim in append.take})
         for claim in append.free:
             if self.claims.get(claim.key) == claim:
                 del self.claims[claim.key]

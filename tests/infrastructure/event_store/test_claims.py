@@ -51,8 +51,7 @@ async def test_one_of_many_that_want_a_claim_at_once_gets_it(store: PostgresEven
     wishes = [append_of(take=Claim(key="k", holder=uuid4())) for _ in range(50)]
     results = await asyncio.gather(*map(store.append, wishes), return_exceptions=True)
     (winner,) = [wish for wish, result in zip(wishes, results, strict=True) if isinstance(result, int)]
-    assert winner.take is not None
-    assert {result.holder for result in results if isinstance(result, ClaimHeld)} == {winner.take.holder}
+    assert {result.holder for result in results if isinstance(result, ClaimHeld)} == {winner.take[0].holder}
 
 
 async def test_who_waits_behind_a_conflict_in_the_same_batch_gets_the_claim(store: PostgresEventStore) -> None:
@@ -124,11 +123,52 @@ async def test_a_claim_alone_is_taken_and_freed_at_a_position_that_there_is(stor
     stands = await store.append(append_of())
     claim, other = Claim(key="conversation:1", holder=uuid4()), Claim(key="conversation:1", holder=uuid4())
     taken, *landed = await asyncio.gather(
-        store.append(Append(events=(), take=claim)), *(store.append(append_of()) for _ in range(3))
+        store.append(Append(events=(), take=(claim,))), *(store.append(append_of()) for _ in range(3))
     )
     assert stands <= taken < max(landed)
     with pytest.raises(ClaimHeld) as held:
-        await store.append(Append(events=(), take=other))
+        await store.append(Append(events=(), take=(other,)))
     assert held.value.holder == claim.holder
     await store.append(Append(events=(), free=(claim,)))
-    assert await store.append(Append(events=(), take=other)) == max(landed) == store.last_position()
+    assert await store.append(Append(events=(), take=(other,))) == max(landed) == store.last_position()
+
+
+def claims_of(holder: UUID, *keys: str) -> tuple[Claim, ...]:
+    return tuple(Claim(key=key, holder=holder) for key in keys)
+
+
+async def test_of_several_claims_an_append_has_all_or_none(database: Database, store: PostgresEventStore) -> None:
+    await store.append(append_of(take=claims_of(ONE, "a", "b")))
+    with pytest.raises(ClaimHeld) as held:
+        await store.append(append_of(TWO, take=claims_of(TWO, "x", "b", "a", "y")))
+    assert held.value.holder == ONE
+    assert await store.read_stream(TWO) == []
+    with psycopg.connect(database.owner_uri) as owner:
+        assert owner.execute("SELECT key FROM events.claims ORDER BY key").fetchall() == [("a",), ("b",)]
+    await store.append(append_of(free=claims_of(ONE, "a", "b")))
+    await store.append(append_of(TWO, take=claims_of(TWO, "x", "b", "a", "y")))
+
+
+async def test_who_is_refused_steals_nothing_either(database: Database, store: PostgresEventStore) -> None:
+    theirs = PostgresEventStore(database.application_uri, process=999)  # no keeper: dead from the start
+    await theirs.append(append_of(take=claims_of(ONE, "dead")))
+    theirs.close()
+    await store.append(append_of(take=claims_of(ONE, "alive")))
+    with pytest.raises(ClaimHeld):
+        await store.append(append_of(take=claims_of(TWO, "dead", "alive")))
+    with psycopg.connect(database.owner_uri) as owner:
+        assert owner.execute("SELECT key FROM events.claims WHERE holder = %s", (TWO,)).fetchall() == []
+
+
+async def test_of_appends_that_want_overlapping_claims_at_once_some_land_and_the_rest_are_told_whose(
+    store: PostgresEventStore,
+) -> None:
+    wishes = [append_of(take=claims_of(uuid4(), f"k{n}", f"k{n + 1}", f"k{n + 2}")) for n in range(60)]
+    results = await asyncio.gather(*map(store.append, wishes), return_exceptions=True)
+    landed = {
+        wish.take[0].holder: wish.take for wish, result in zip(wishes, results, strict=True) if type(result) is int
+    }
+    keys = [claim.key for take in landed.values() for claim in take]
+    assert len(keys) == len({*keys})
+    assert {result.holder for result in results if isinstance(result, ClaimHeld)} <= {*landed}
+    assert len(landed) + sum(isinstance(result, ClaimHeld) for result in results) == 60
