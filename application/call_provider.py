@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from decimal import Decimal
 from uuid import UUID
@@ -30,7 +30,7 @@ from domain.calls import (
     CallRequested,
     Modality,
 )
-from domain.errors import ProviderFailed
+from domain.errors import ProviderFailed, Unavailable
 from domain.events import Fact, Metadata
 from domain.preprocessing import Preprocessed
 from domain.pricing import NO_PRICES, Charge, PriceTable, Usage
@@ -88,7 +88,16 @@ class CompletedCall(Struct, frozen=True, kw_only=True):
     cost: Decimal | None = None  # USD
 
 
+class AnsweredMeanwhile(Exception):
+    """What a call was to ask had been answered by other calls before it was made durable; the text says which."""
+
+    def __init__(self, call_ids: tuple[UUID, ...]) -> None:
+        super().__init__(f"{', '.join(map(str, call_ids))} answered meanwhile; the provider was not asked")
+        self.call_ids = call_ids
+
+
 Places = Callable[[str], AbstractAsyncContextManager[object]]
+StillNeeded = Callable[[int], Awaitable[None]]
 
 
 class CallProvider:
@@ -123,6 +132,7 @@ class CallProvider:
         companions: tuple[NewEvent, ...] = (),
         claims: tuple[Claim, ...] = (),
         requested: Callable[[], None] | None = None,
+        still_needed: StillNeeded | None = None,
     ) -> CompletedCall:
         """Call the provider once the request is durable. Raises ProviderFailed when no attempt succeeds.
 
@@ -130,14 +140,17 @@ class CallProvider:
         claims: taken with the request, all or none, and given up with the call's end. Raises ClaimHeld, and asks
         nothing, if one is held.
         requested: told once the request is durable.
+        still_needed: looks at what was stored before the request was. If it raises, the call ends unmade.
         """
         call_id = call_id or self._notebook.ids.new()
         async with self._places(intent.prepared.provider):
             call = _Call(self._notebook, self._chance, provider, intent, context, call_id, claims, self._prices)
             try:
-                await call.request(companions)
+                position = await call.request(companions)
                 if requested is not None:
                     requested()
+                if still_needed is not None:
+                    await _looked(call, still_needed, position)
                 return await call.attempt_until_answered()
             except asyncio.CancelledError:
                 await asyncio.shield(call.cancelled(self._stopping.reason))
@@ -173,7 +186,7 @@ class _Call:
         self.began = self.first_attempt_at = notebook.clock.monotonic()
         self.why_no_more = ""
 
-    async def request(self, companions: tuple[NewEvent, ...]) -> None:
+    async def request(self, companions: tuple[NewEvent, ...]) -> int:
         intent, prepared = self.intent, self.intent.prepared
         body = Payload(part="request", body=prepared.body, media_type=prepared.media_type, is_json=True)
         requested = CallRequested(
@@ -195,7 +208,7 @@ class _Call:
         entry = self.notebook.entry(self.context, self.call_id, 1, requested, body, *intent.originals)
         self.version = 1  # also if the caller leaves now: what was requested must be seen to end
         try:
-            await self.notebook.write_whoever_leaves(entry, *companions, take=self.claims)
+            return await self.notebook.write_whoever_leaves(entry, *companions, take=self.claims)
         except ClaimHeld:
             self.ended = True  # it never began
             if (task := asyncio.current_task()) is not None and task.cancelling():
@@ -411,7 +424,20 @@ class _Call:
         return (self.notebook.clock.monotonic() - self.began) * 1000
 
 
+async def _looked(call: _Call, still_needed: StillNeeded, position: int) -> None:
+    try:
+        await still_needed(position)
+    except (AnsweredMeanwhile, Unavailable) as reason:
+        await call.cancelled(str(reason))
+        raise
+
+
 def provider_failed(provider: str, call_id: UUID, attempts: int, error: AttemptError) -> ProviderFailed:
     """A call's final failure, in words."""
     tries = f"{attempts} attempt{'s' if attempts > 1 else ''}"
-    return ProviderFailed(f"{provider} failed after {tries}: {error.message}", call_id=str(call_id))
+    return ProviderFailed(
+        f"{provider} failed after {tries}: {error.message}",
+        call_id=str(call_id),
+        kind=error.kind,
+        http_status=error.http_status,
+    )

@@ -279,7 +279,9 @@ class _Request:
         for member in self._members_of(joined.owner):
             positions.append(await self._notebook.write_or_keep(member))  # noqa: PERF401 - streams of their own
         if isinstance(outcome, ProviderFailed):
-            raise ProviderFailed(str(outcome), call_id=outcome.call_id)
+            raise ProviderFailed(
+                str(outcome), call_id=outcome.call_id, kind=outcome.kind, http_status=outcome.http_status
+            )
         return Given(call_id=joined.joiner_id, source=outcome, position=last_of(positions), shared=True)
 
     def overdue(self, owner: UUID) -> "_Overdue":

@@ -175,6 +175,7 @@ class CallJoined(Fact, frozen=True, kw_only=True):
     metadata: Metadata = {}
     took_over: bool = False  # it is the joiner itself who makes that call
     preprocessing: Preprocessed | None = None  # of what the joiner asked: it may come to the same from other words
+    input_hashes: bytes = b""  # embeddings: n_texts x 32 bytes, the texts that are waited for
 
 
 @stored_as("call.served_from_cache.v1")

@@ -26,11 +26,25 @@ class Conflict(StudyError):
 
 
 class ProviderFailed(StudyError):
-    """A provider's final failure; it is recorded under `call_id`."""
+    """A provider's final failure; it is recorded under `call_id`.
 
-    def __init__(self, message: str, *, call_id: str) -> None:
+    kind: what went wrong, as AttemptError says it; fields: the parts of the input that were refused
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        call_id: str,
+        kind: str | None = None,
+        http_status: int | None = None,
+        fields: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.call_id = call_id
+        self.kind = kind
+        self.http_status = http_status
+        self.fields = fields
 
 
 class Unavailable(StudyError):

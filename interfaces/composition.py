@@ -32,10 +32,13 @@ from application.recover_calls import RecoverCalls
 from application.replay_journal import ReplayJournal
 from application.reuse_answers import ReuseAnswers
 from application.run_sweep import RunSweep
+from application.send_texts import SendTexts
 from application.share_calls import ShareCalls
+from application.share_texts import SharedTexts
 from application.store_trouble import unavailable
 from application.stream_answer import StreamAnswer
 from application.summarise_texts import SummariseTexts
+from application.text_batches import TextBatches
 from domain.errors import StudyError, Unavailable
 from infrastructure.answer_journal import JOURNALS, AnswerJournal
 from infrastructure.artifact_files import FolderArtifacts
@@ -62,6 +65,7 @@ from interfaces.study.moments import Moments
 from interfaces.study.providers import Providers
 from interfaces.study.sweeps import Sweeps
 from projections.answered_requests import AnsweredCalls
+from projections.embedded_texts import CachedVectors
 from projections.follow import Follower, FollowerThread
 from projections.generations import install
 from projections.queries import Queries
@@ -169,7 +173,9 @@ def _wired(
     converse = ContinueConversation(notebook, keep_conversation, ask, AdoptAnswer(store, answered), encodings)
     summarise = SummariseTexts(ask)
     import_dataset = ImportDataset(notebook, groups, keep, files)
-    embed = EmbedTexts(notebook, share, registry, queries.embeddings, groups, lambda: _embed_policy(settings))
+    cache = CachedVectors(queries.embeddings, follower)
+    send = SendTexts(call_provider, SharedTexts(notebook, store), cache, store, notebook.ids.new, TextBatches())
+    embed = EmbedTexts(notebook, send, registry, cache, groups, lambda: _embed_policy(settings))
     gather = GatherSweep(embed, import_dataset)
     run_sweep = RunSweep(notebook, groups, keep, files, summarise, compute, software_versions())
     recover = RecoverCalls(notebook, queries.calls, store, after_seconds=settings.study_in_doubt_after_s)

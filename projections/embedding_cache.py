@@ -10,17 +10,10 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
-from psycopg.rows import tuple_row
-from psycopg_pool import AsyncConnectionPool
 
-from application.embed_texts import CachedVector
 from domain.calls import CallAnswered, CallRequested
-from domain.errors import Rejected
 from domain.events import RecordedEvent
-from projections.paging import last_counted
 from projections.read_model import Change, Insert, ReadModel, Table, Update, View
-from projections.reading import connected
 
 CALLS = Table(
     name="embedding_calls",
@@ -73,26 +66,6 @@ INSERT_VECTORS = """
     JOIN {schema}.embedding_calls c ON c.call_id = fresh.call_id
 """
 
-# The first vector under a hash stands: one that was paid for twice, by two processes at once, is the same anyway.
-LOOKUP = """
-    SELECT asked.request_hash, first.call_id, c.answered_version, first.input_index, c.dimension
-    FROM unnest(%s::text[]) AS asked (request_hash)
-    CROSS JOIN LATERAL (
-        SELECT v.call_id, v.input_index FROM projections.embedding_vectors v
-        WHERE v.request_hash = asked.request_hash AND v.position <= %s ORDER BY v.position, v.input_index LIMIT 1
-    ) AS first
-    JOIN projections.embedding_calls c ON c.call_id = first.call_id
-"""
-
-READ = """
-    SELECT substring(p.vectors FROM wanted.input_index * wanted.dimension * 4 + 1 FOR wanted.dimension * 4)
-    FROM unnest(%b::uuid[], %b::bigint[], %b::int[], %b::int[])
-        WITH ORDINALITY AS wanted (call_id, version, input_index, dimension, place)
-    JOIN events.payloads p ON p.originator_id = wanted.call_id
-        AND p.originator_version = wanted.version AND p.part = 'response'
-    ORDER BY wanted.place
-"""
-
 _insert_calls = Insert(CALLS)
 _answer_calls = Update(CALLS, "answered_position", "answered_version", "dimension")
 
@@ -129,42 +102,3 @@ EMBEDDING_CACHE = ReadModel(
     views=(VECTORS_VIEW,),
     changes=changes,
 )
-
-
-class EmbeddedTexts:
-    """Finds vectors by the hash of what was asked, and reads them out of the log."""
-
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
-        self._pool = pool
-
-    async def lookup(self, request_hashes: Sequence[str], *, as_of: int | None = None) -> dict[str, CachedVector]:
-        """The first vector paid for under each hash, in one round trip; unknown ones are left out."""
-        async with connected(self._pool) as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(LOOKUP, (list(request_hashes), last_counted(as_of)))
-            return {
-                request_hash: CachedVector(call_id, version, input_index, dimension)
-                async for request_hash, call_id, version, input_index, dimension in cursor
-            }
-
-    async def read_vectors(self, cached: Sequence[CachedVector]) -> NDArray[np.float32]:
-        """(n, d) float32, in order, bit for bit as they were stored. Raises Rejected when dimensions differ."""
-        if not cached:
-            return np.empty((0, 0), dtype=np.float32)
-        dimensions = {each.dimension for each in cached}
-        if len(dimensions) > 1:
-            raise Rejected(
-                f"Vectors of dimensions {sorted(dimensions)} can't be put into one array; ask for each alone"
-            )
-        columns = (
-            [each.call_id for each in cached],
-            [each.version for each in cached],
-            [each.input_index for each in cached],
-            [each.dimension for each in cached],
-        )
-        async with (
-            connected(self._pool) as connection,
-            connection.cursor(binary=True, row_factory=tuple_row) as cursor,
-        ):
-            await cursor.execute(READ, columns)
-            block = b"".join([vector for (vector,) in await cursor.fetchall()])
-        return np.frombuffer(block, dtype="<f4").astype(np.float32).reshape(len(cached), dimensions.pop())

@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 from projections.call_queries import CallFilter, CallQueries
 from projections.catalogue_queries import CatalogueQueries
 from projections.conversation_queries import ConversationQueries
-from projections.embedding_cache import EmbeddedTexts
+from projections.embedded_texts import EmbeddedTexts
 from projections.group_queries import GroupQueries
 from projections.paging import Page
 from projections.reading import Reader, Row

@@ -2,72 +2,113 @@ import random
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from numpy.typing import NDArray
 
 from application.call_provider import AttemptPolicy, CallProvider
-from application.embed_texts import CachedVector, EmbedTexts, TextsToEmbed
+from application.embed_texts import EmbedTexts, TextsToEmbed
+from application.find_vectors import AnsweredCall, Found
 from application.group_calls import GroupCalls, GroupPlace
-from application.providers import PreparedRequest, ProviderAnswer
+from application.ports import Clock, Ids
+from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from application.replay_journal import ReplayJournal
-from application.share_calls import ShareCalls
-from domain.calls import CallAnswered, CallRequested, CallServedFromCache
-from domain.errors import ProviderFailed, Rejected
+from application.send_texts import SendTexts
+from application.share_texts import SharedTexts
+from application.text_batches import TextBatches, estimated_tokens
+from domain.calls import AttemptError, CallAnswered, CallFailed, CallRequested, CallServedFromCache
+from domain.errors import Conflict, ProviderFailed, Rejected
 from domain.groups import GroupMembersAdded
-from domain.request_identity import normalised_text
+from domain.request_identity import normalised_texts
 from tests.support.given_when_then import CONTEXT, ListJournal, ListStore, notebook
 from tests.support.scripted_provider import Directory, ScriptedProvider, failure, vector_of
 
 
 class ReadBackCache:
-    """The port EmbeddingCache, read straight from the events: slow and obvious."""
+    """The port EmbeddingCache, read straight from the events: slow and obvious.
 
-    def __init__(self, store: ListStore) -> None:
+    lag: events that it does not show yet
+    """
+
+    def __init__(self, store: ListStore, *, lag: int = 0) -> None:
         self.store = store
+        self.lag = lag
 
-    async def lookup(self, request_hashes: Sequence[str]) -> dict[str, CachedVector]:
+    async def lookup(self, request_hashes: Sequence[str], *, at_least: int = 0) -> Found:
+        position = max(len(self.store.events) - self.lag, at_least, 0)
         requested = {e.stream_id: e.fact for e in self.store.events if isinstance(e.fact, CallRequested)}
-        found: dict[str, CachedVector] = {}
-        for event in self.store.events:
+        calls: list[AnsweredCall] = []
+        first: dict[int, tuple[int, int]] = {}
+        for event in self.store.events[:position]:
             if isinstance(event.fact, CallAnswered) and event.fact.vectors is not None:
+                call = AnsweredCall(event.stream_id, event.version, event.fact.vectors.dimension)
                 hashes = requested[event.stream_id].input_hashes
                 for index in range(len(hashes) // 32):
                     key = hashes[32 * index : 32 * index + 32].hex()
-                    cached = CachedVector(event.stream_id, event.version, index, event.fact.vectors.dimension)
-                    if key in request_hashes:
-                        found.setdefault(key, cached)
-        return found
+                    if key in request_hashes and (place := request_hashes.index(key)) not in first:
+                        calls += [] if call in calls else [call]
+                        first[place] = (calls.index(call), index)
+        places = sorted(first)
+        return Found(
+            position=position,
+            calls=tuple(calls),
+            places=np.array(places, dtype=np.int64),
+            call_numbers=np.array([first[place][0] for place in places], dtype=np.int64),
+            input_indexes=np.array([first[place][1] for place in places], dtype=np.int64),
+        )
 
-    async def read_vectors(self, cached: Sequence[CachedVector]) -> NDArray[np.float32]:
-        rows = []
-        for each in cached:
-            payload = self.store.payloads[each.call_id, each.version, "response"]
-            block = np.frombuffer(payload.vectors or b"", dtype="<f4").reshape(-1, each.dimension)
-            rows.append(block[each.input_index])
-        return np.stack(rows)
+    async def read_into(self, found: Found, rows: NDArray[np.float32]) -> None:
+        for place, number, index in zip(found.places, found.call_numbers, found.input_indexes, strict=True):
+            call = found.calls[number]
+            payload = self.store.payloads[call.call_id, call.version, "response"]
+            rows[place] = np.frombuffer(payload.vectors or b"", dtype="<f4").reshape(-1, call.dimension)[index]
 
 
 class Embedding:
-    def __init__(self, provider: ScriptedProvider | None = None) -> None:
-        self.store = ListStore()
+    """One process's embedding engine; several may have the same store."""
+
+    def __init__(
+        self,
+        provider: ScriptedProvider | None = None,
+        *,
+        store: ListStore | None = None,
+        lag: int = 0,
+        texts_per_request: int = 256,
+        tokens_per_request: int = 200_000,
+        ids: Ids | None = None,
+        clock: Clock | None = None,
+        call_timeout_seconds: float = 30,
+    ) -> None:
+        self.store = store or ListStore()
         self.provider = provider or ScriptedProvider()
         self.journal = ListJournal()
-        book = notebook(self.store, journal=self.journal)
+        self.book = notebook(self.store, clock, self.journal)  # type: ignore[arg-type]
+        self.book.ids = ids or self.book.ids
+        self.cache = ReadBackCache(self.store, lag=lag)
+        batches = TextBatches(texts_per_request=texts_per_request, tokens_per_request=tokens_per_request)
+        calls = CallProvider(self.book, chance=random.Random(0))
+        shared = SharedTexts(self.book, self.store)
         self.embed = EmbedTexts(
-            book,
-            ShareCalls(book, CallProvider(book, chance=random.Random(0))),
+            self.book,
+            SendTexts(calls, shared, self.cache, self.store, self.book.ids.new, batches),
             Directory(self.provider),
-            ReadBackCache(self.store),
-            GroupCalls(book),
-            lambda: AttemptPolicy(attempts=1),
+            self.cache,
+            GroupCalls(self.book),
+            lambda: AttemptPolicy(attempts=1, call_timeout_seconds=call_timeout_seconds),
         )
+
+    @property
+    def sent(self) -> list[list[str]]:
+        """The texts of each request that the provider got."""
+        return [msgspec.json.decode(prepared.body)["input"] for prepared in self.provider.sent]
 
 
 def expected(texts: Sequence[str]) -> NDArray[np.float32]:
-    return np.array([vector_of(normalised_text(text, index=0)) for text in texts], dtype=np.float32)
+    return np.array([vector_of(text) for text in normalised_texts(texts)], dtype=np.float32)
 
 
 async def test_each_distinct_text_is_paid_for_once() -> None:
@@ -156,3 +197,106 @@ async def test_any_mix_of_hits_and_misses_gives_every_text_its_own_vector(batche
         embedded = await embedding.embed(TextsToEmbed(texts=tuple(texts)), CONTEXT)
         assert np.array_equal(embedded.vectors, expected(texts))
         assert all(isinstance(call_id, UUID) for call_id in embedded.call_ids)
+
+
+class Picky(ScriptedProvider):
+    """Refuses requests that hold one of these texts, or more texts than it takes at a time."""
+
+    def __init__(self, *bad: str, most: int = 10_000, status: int = 400) -> None:
+        super().__init__()
+        self.bad = bad
+        self.most = most
+        self.status = status
+
+    async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        texts = msgspec.json.decode(prepared.body)["input"]
+        if len(texts) > self.most:
+            self.sent.append(prepared)
+            raise refusal(self.status, "array too long: at most so many inputs")
+        if not {*self.bad}.isdisjoint(texts):
+            self.sent.append(prepared)
+            raise refusal(400, "that text is not for us")
+        return await super().send(prepared, timeout_seconds=timeout_seconds)
+
+
+def refusal(status: int, message: str) -> AttemptFailed:
+    error = AttemptError(kind="bad_request", message=message, transient=False, http_status=status)
+    return AttemptFailed(error, latency_ms=1.0)
+
+
+async def test_a_text_that_is_refused_fails_alone_and_is_named_with_its_calls() -> None:
+    texts = tuple(f"text {number}" for number in range(100))
+    embedding = Embedding(Picky("text 7", "text 70"))
+    with pytest.raises(ProviderFailed, match=r"2 of 100 texts, with index 7, 70: .* not for us") as refused:
+        await embedding.embed(TextsToEmbed(texts=texts), CONTEXT)
+    assert refused.value.fields == ("texts[7]", "texts[70]")
+    failed = [event.stream_id for event in embedding.store.events if isinstance(event.fact, CallFailed)]
+    assert UUID(refused.value.call_id) in failed
+    good = tuple(text for text in texts if text not in {"text 7", "text 70"})
+    before = len(embedding.sent)
+    embedded = await embedding.embed(TextsToEmbed(texts=good), CONTEXT)
+    assert embedded.cached.all()
+    assert len(embedding.sent) == before
+    assert np.array_equal(embedded.vectors, expected(good))
+
+
+@pytest.mark.parametrize("status", [400, 413])
+async def test_a_batch_that_is_too_large_is_split_and_later_ones_are_cut_to_what_was_taken(status: int) -> None:
+    texts = tuple(f"text {number}" for number in range(1000))
+    embedding = Embedding(Picky(most=20, status=status), texts_per_request=64)
+    embedded = await embedding.embed(TextsToEmbed(texts=texts), CONTEXT)
+    assert np.array_equal(embedded.vectors, expected(texts))
+    sizes = [len(batch) for batch in embedding.sent]
+    assert sum(size > 20 for size in sizes) <= 12
+    assert sizes[-1] <= 20
+    assert sum(size for size in sizes if size <= 20) == 1000
+
+
+async def test_where_every_text_is_refused_not_all_of_them_are_tried() -> None:
+    texts = tuple(f"text {number}" for number in range(2000))
+    embedding = Embedding(Picky(*texts))
+    with pytest.raises(ProviderFailed, match="none of the others was tried"):
+        await embedding.embed(TextsToEmbed(texts=texts), CONTEXT)
+    assert len(embedding.sent) < 80
+
+
+async def test_after_a_failure_that_is_no_texts_fault_no_further_batch_is_begun() -> None:
+    texts = tuple(f"text {number}" for number in range(1000))
+    embedding = Embedding(ScriptedProvider([failure("authentication", transient=False)]), texts_per_request=10)
+    with pytest.raises(ProviderFailed, match="authentication"):
+        await embedding.embed(TextsToEmbed(texts=texts), CONTEXT)
+    assert len(embedding.sent) <= 4
+
+
+async def test_batches_are_bounded_by_texts_and_by_estimated_tokens() -> None:
+    embedding = Embedding(texts_per_request=5, tokens_per_request=100)
+    texts = [*(f"{number}" for number in range(12)), *("x" * 60 + f"{number}" for number in range(7)), "y" * 1000]
+    embedded = await embedding.embed(TextsToEmbed(texts=tuple(texts)), CONTEXT)
+    assert np.array_equal(embedded.vectors, expected(texts))
+    assert all(len(batch) <= 5 for batch in embedding.sent)
+    assert all(sum(map(estimated_tokens, batch)) <= 100 or len(batch) == 1 for batch in embedding.sent)
+
+
+async def test_a_model_whose_vectors_changed_their_length_is_no_source_of_one_array() -> None:
+    embedding = Embedding()
+    await embedding.embed(TextsToEmbed(texts=("a",)), CONTEXT)
+    send = embedding.provider.send
+
+    async def longer(prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        answer = await send(prepared, timeout_seconds=timeout_seconds)
+        assert answer.vectors is not None
+        return structs.replace(answer, vectors=np.hstack([answer.vectors, answer.vectors]))
+
+    embedding.provider.send = longer  # type: ignore[method-assign]
+    with pytest.raises(Conflict, match=r"3 dimensions .* and 6"):
+        await embedding.embed(TextsToEmbed(texts=("a", "bb")), CONTEXT)
+
+
+async def test_progress_ends_at_all_of_the_texts() -> None:
+    told: list[tuple[int, int]] = []
+    embedding = Embedding(texts_per_request=2)
+    texts = ("a", "bb", "ccc", "a", "dddd", "eeeee")
+    await embedding.embed(TextsToEmbed(texts=texts), CONTEXT, progress=lambda *done: told.append(done))
+    assert told[0] == (0, 5)
+    assert told[-1] == (5, 5)
+    assert sorted(told) == told

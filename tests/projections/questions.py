@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from application.find_vectors import Found
 from domain.errors import NotFound
 from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Page
@@ -168,10 +169,17 @@ async def answers(queries: Queries, known: Known, *, as_of: int | None, limit: i
     }
 
 
+def _places(found: Found) -> list[Any]:
+    """Of each text that has a vector, where that lies."""
+    calls = [found.calls[number] for number in found.call_numbers]
+    return list(zip(found.places.tolist(), calls, found.input_indexes.tolist(), strict=True))
+
+
 async def _answer(method: Callable[..., Any], arguments: Arguments, as_of: int | None, limit: int) -> Any:
     try:
         if "cursor" not in inspect.signature(method).parameters:
-            return await method(**arguments, as_of=as_of)
+            found = await method(**arguments, as_of=as_of)
+            return _places(found) if isinstance(found, Found) else found
         items: list[Any] = []
         cursor: str | None = None
         while True:

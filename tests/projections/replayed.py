@@ -37,6 +37,8 @@ class Redirect:
 
     def there(self, found: re.Match[bytes]) -> bytes:
         """Where a table of the live view's name lies."""
+        if found[1] == b"generations":
+            return found[0]  # where each read model stands, which is no read model's table
         self.tables_read.add(found[1].decode())
         return self.schemas[found[1]] + b"." + found[1]
 

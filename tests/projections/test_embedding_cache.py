@@ -5,10 +5,11 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from application.embed_texts import CachedVector
+from application.find_vectors import AnsweredCall
 from application.ports import Payload
 from domain.calls import CallFailed, VectorBlock
-from domain.errors import Rejected
+from domain.errors import Conflict
+from projections import embedded_texts
 from tests.projections.log import REQUEST, SERVER_ERROR, answered, attempt_failed, requested
 
 HASHES = [bytes([number]) * 32 for number in range(6)]
@@ -16,9 +17,14 @@ VECTORS = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
 
 
 def block(rows):
-    norms = np.linalg.norm(VECTORS[rows], axis=1).astype("<f4")
-    payload = Payload(part="response", body=b"{}", vectors=VECTORS[rows].tobytes(), is_json=True)
-    return answered(response=payload, vectors=VectorBlock(count=len(rows), dimension=5, norms=norms.tobytes())), payload
+    return block_of(VECTORS[rows])
+
+
+def block_of(vectors):
+    norms = np.linalg.norm(vectors, axis=1).astype("<f4")
+    payload = Payload(part="response", body=b"{}", vectors=vectors.tobytes(), is_json=True)
+    shape = VectorBlock(count=vectors.shape[0], dimension=vectors.shape[1], norms=norms.tobytes())
+    return answered(response=payload, vectors=shape), payload
 
 
 def asked(log, number, rows):
@@ -37,19 +43,47 @@ async def test_vectors_are_found_by_hash_and_read_bit_for_bit(log, follower, que
     embedded(log, 1, [0, 1, 2])
     embedded(log, 2, [3, 4])
     follower.catch_up()
-    hashes = [HASHES[row].hex() for row in (4, 0, 2, 3)]
-    found = await queries.embeddings.lookup([*hashes, "ff" * 32])
-    assert found[hashes[0]] == CachedVector(UUID(int=2), 3, 1, 5)
-    assert set(found) == set(hashes)
-    read = await queries.embeddings.read_vectors([found[key] for key in hashes])
-    assert read.dtype == np.float32
-    assert np.array_equal(read, VECTORS[[4, 0, 2, 3]])
+    rows = [4, 0, 5, 2, 3]
+    found = await queries.embeddings.lookup([HASHES[row].hex() for row in rows])
+    assert found.places.tolist() == [0, 1, 3, 4]
+    assert found.calls[found.call_numbers[0]] == AnsweredCall(UUID(int=2), 3, 5)
+    assert found.input_indexes.tolist() == [1, 0, 2, 0]
+    assert found.position == log.last_position()
+    read = np.zeros((5, 5), dtype=np.float32)
+    await queries.embeddings.read_into(found, read)
+    assert np.array_equal(read[found.places], VECTORS[[4, 0, 2, 3]])
+    assert not read[2].any()
+
+
+@pytest.mark.parametrize("answer_bytes", [1, 60, 10**9])
+async def test_slices_and_answers_of_any_size_give_every_text_its_own_vector(
+    log, follower, queries, monkeypatch, answer_bytes
+):
+    monkeypatch.setattr(embedded_texts, "READ_BYTES", answer_bytes)
+    chance = np.random.default_rng(1)
+    count = 60
+    hashes = [bytes([7, number]) * 16 for number in range(count)]
+    vectors = chance.standard_normal((count, 5)).astype(np.float32)
+    for number, rows in enumerate(np.array_split(chance.permutation(count), 4)):
+        log.write(
+            UUID(int=number + 1),
+            requested(modality="embedding", input_hashes=b"".join(hashes[row] for row in rows)),
+            payloads=[REQUEST],
+        )
+        fact, payload = block_of(vectors[rows])
+        log.write(UUID(int=number + 1), fact, payloads=[payload])
+    follower.catch_up()
+    for wanted in (chance.permutation(count), chance.permutation(count)[:20], [3]):
+        found = await queries.embeddings.lookup([hashes[row].hex() for row in wanted])
+        read = np.empty((len(wanted), 5), dtype=np.float32)
+        await queries.embeddings.read_into(found, read)
+        assert np.array_equal(read, vectors[wanted])
 
 
 async def test_an_answer_batches_after_its_request_is_joined_to_it(log, follower, queries, sql):
     asked(log, 1, [0, 1])
     follower.catch_up()
-    assert await queries.embeddings.lookup([HASHES[0].hex()]) == {}
+    assert (await queries.embeddings.lookup([HASHES[0].hex()])).places.size == 0
     fact, payload = block([0, 1])
     log.write(UUID(int=1), fact, payloads=[payload])
     follower.catch_up()
@@ -67,14 +101,14 @@ async def test_the_first_vector_paid_for_stands(log, follower, queries):
     embedded(log, 2, [1, 0])
     follower.catch_up()
     found = await queries.embeddings.lookup([HASHES[0].hex()])
-    assert found[HASHES[0].hex()].call_id == UUID(int=1)
+    assert found.calls[found.call_numbers[0]].call_id == UUID(int=1)
 
 
 async def test_a_failed_call_has_no_vectors(log, follower, queries, sql):
     asked(log, 1, [0])
     log.write(UUID(int=1), CallFailed(attempts=1, error=SERVER_ERROR, total_ms=1.0))
     follower.catch_up()
-    assert await queries.embeddings.lookup([HASHES[0].hex()]) == {}
+    assert (await queries.embeddings.lookup([HASHES[0].hex()])).places.size == 0
     assert sql("SELECT * FROM study.embedding_vectors") == []
 
 
@@ -82,12 +116,16 @@ async def test_as_of_a_position_later_vectors_are_not_there(log, follower, queri
     position = embedded(log, 1, [0])
     follower.catch_up()
     wanted = [HASHES[0].hex()]
-    assert await queries.embeddings.lookup(wanted, as_of=position - 1) == {}
-    assert list(await queries.embeddings.lookup(wanted, as_of=position)) == wanted
+    assert (await queries.embeddings.lookup(wanted, as_of=position - 1)).places.size == 0
+    assert (await queries.embeddings.lookup(wanted, as_of=position)).places.tolist() == [0]
 
 
-async def test_vectors_of_several_dimensions_are_refused(queries):
-    ref = CachedVector(UUID(int=1), 2, 0, 5)
-    with pytest.raises(Rejected, match=r"dimensions \[3, 5\]"):
-        await queries.embeddings.read_vectors([ref, CachedVector(UUID(int=1), 2, 0, 3)])
-    assert (await queries.embeddings.read_vectors([])).shape == (0, 0)
+async def test_vectors_of_several_dimensions_are_no_one_array(log, follower, queries):
+    embedded(log, 1, [0])
+    asked(log, 2, [1])
+    fact, payload = block_of(VECTORS[[1], :3])
+    log.write(UUID(int=2), fact, payloads=[payload])
+    follower.catch_up()
+    found = await queries.embeddings.lookup([HASHES[row].hex() for row in (0, 1)])
+    with pytest.raises(Conflict, match="5 dimensions"):
+        found.dimension()

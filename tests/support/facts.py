@@ -273,6 +273,14 @@ LATER_EXAMPLES: dict[str, Fact] = {
     "call.served_from_cache.v1 preprocessed": CallServedFromCache(
         modality="text", provider="local", model="local-extract", hits=1, call_ids=(ID,), preprocessing=PREPROCESSED
     ),
+    "call.joined.v1 of texts": CallJoined(
+        call_id=UUID(int=3),
+        modality="embedding",
+        provider="openai",
+        model="text-embedding-3-small",
+        request_hash="ef" * 32,
+        input_hashes=bytes(range(32)),
+    ),
     "call.attempt_failed.v1 of a stream": CallAttemptFailed(
         attempt=1,
         error=RATE_LIMITED,

@@ -1,0 +1,101 @@
+"""Bring together the vectors of a set of texts: those that the cache has, and those that calls bring, each once."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from application.find_vectors import EmbeddingCache, Found, Vector, one_dimension
+from application.text_batches import Text
+
+
+class CollectVectors:
+    """The texts of one command. Equal ones are one; arrays hold what is known of each, so that many cost little."""
+
+    def __init__(self, texts: Sequence[str], request_hashes: Sequence[str]) -> None:
+        self.request_hashes = tuple(request_hashes)
+        text_of = dict(zip(self.request_hashes, texts, strict=True))
+        self._keys = list(text_of)
+        self._texts = list(text_of.values())
+        self._place_of: NDArray[np.int64] | None = None  # of each text, where equal ones were left out
+        if len(self._keys) < len(texts):
+            number = {key: place for place, key in enumerate(self._keys)}
+            self._place_of = np.array([number[key] for key in self.request_hashes], dtype=np.int64)
+        self._found: Found | None = None
+        self._rows = np.empty((0, 0), dtype=np.float32)
+        self._brought: dict[int, Vector] = {}
+
+    def __len__(self) -> int:
+        """The number of different texts."""
+        return len(self._keys)
+
+    async def look_up(self, cache: EmbeddingCache) -> None:
+        """Take what the cache has. Raises Conflict for vectors of different lengths."""
+        self._found = await cache.lookup(self._keys)
+        if self._found.places.size:
+            self._rows = np.empty((len(self._keys), self._found.dimension()), dtype=np.float32)
+            await cache.read_into(self._found, self._rows)
+
+    def missing(self) -> list[Text]:
+        """Those without a vector."""
+        known = np.zeros(len(self._keys), dtype=np.bool_)
+        if self._found is not None:
+            known[self._found.places] = True
+        return [Text(self._keys[place], self._texts[place]) for place in np.flatnonzero(~known).tolist()]
+
+    def bring(self, vectors: dict[str, Vector]) -> None:
+        """Take what calls brought, for all that was missing. Raises Conflict for vectors of different lengths."""
+        if not vectors:
+            return
+        calls = [] if self._found is None else [(call.dimension, call.call_id) for call in self._found.calls]
+        dimension = one_dimension([*calls, *((len(each.row), each.call_id) for each in vectors.values())])
+        if not calls:
+            self._rows = np.empty((len(self._keys), dimension), dtype=np.float32)
+        for place, key in enumerate(self._keys):
+            if key in vectors:
+                self._brought[place] = vectors[key]
+                self._rows[place] = vectors[key].row
+
+    def vectors(self) -> NDArray[np.float32]:
+        """(n_texts, d), in the order of the texts."""
+        return self._rows if self._place_of is None else self._rows[self._place_of]
+
+    def cached(self) -> NDArray[np.bool_]:
+        """(n_texts,): whether no call was made for the text by this command."""
+        cached = np.ones(len(self._keys), dtype=np.bool_)
+        cached[[place for place, vector in self._brought.items() if vector.how == "paid"]] = False
+        return cached if self._place_of is None else cached[self._place_of]
+
+    def call_ids(self) -> tuple[UUID, ...]:
+        """The call that paid for each text."""
+        sources = self._sources(self._brought)
+        return tuple(sources[place] for place in self._all_places())
+
+    def hits(self) -> tuple[int, tuple[UUID, ...]]:
+        """How many of the texts the cache had, and the calls that had paid for them."""
+        sources = self._sources({place: each for place, each in self._brought.items() if each.how == "cached"})
+        hits = sum(place in sources for place in self._all_places())
+        return hits, tuple(dict.fromkeys(sources.values()))
+
+    def positions(self) -> list[int | None]:
+        """Where what calls brought is stored; None for what waits in the journal."""
+        return [vector.position for vector in self._brought.values()]
+
+    def places_of(self, keys: set[str]) -> list[int]:
+        """Where these stand among the texts, in order, equal ones too."""
+        return [place for place, key in enumerate(self.request_hashes) if key in keys]
+
+    def _sources(self, brought: dict[int, Vector]) -> dict[int, UUID]:
+        """The call that paid for each different text: those that the cache had, and these."""
+        sources: dict[int, UUID] = {}
+        if self._found is not None:
+            call_ids = [call.call_id for call in self._found.calls]
+            numbers = self._found.call_numbers.tolist()
+            sources = {
+                place: call_ids[number] for place, number in zip(self._found.places.tolist(), numbers, strict=True)
+            }
+        return sources | {place: vector.call_id for place, vector in brought.items()}
+
+    def _all_places(self) -> Sequence[int]:
+        return range(len(self._keys)) if self._place_of is None else self._place_of.tolist()
