@@ -1,6 +1,6 @@
 """Embed texts: known ones come from the cache, missing ones are sent in batches, each distinct text once."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 import numpy as np
@@ -24,6 +24,7 @@ from domain.request_identity import embedding_request_hashes, normalised_texts
 MOST_NAMED = 20  # refused texts that an error names one by one
 
 Progress = Callable[[int, int], None]
+CheckDeployment = Callable[[Provider, PreparedRequest, Context], Awaitable[None]]
 
 
 class TextsToEmbed(Struct, frozen=True, kw_only=True):
@@ -65,6 +66,8 @@ class EmbedTexts:
         cache: EmbeddingCache,
         groups: GroupCalls,
         policy: Callable[[], AttemptPolicy],
+        check_deployment: CheckDeployment,
+        software: Mapping[str, str],
     ) -> None:
         self._notebook = notebook
         self._send_texts = send_texts
@@ -72,6 +75,8 @@ class EmbedTexts:
         self._cache = cache
         self._groups = groups
         self._policy = policy
+        self._check_deployment = check_deployment
+        self._software = dict(software)
 
     async def __call__(self, wanted: TextsToEmbed, context: Context, *, progress: Progress | None = None) -> Embedded:
         """Embed texts. What was answered before a failure is kept, and not paid for again.
@@ -97,7 +102,8 @@ class EmbedTexts:
         )
         vectors = CollectVectors(texts, hashes)
         if wanted.group is not None:
-            await self._groups.ensure(wanted.group, context, metadata=wanted.metadata)
+            made_with = {**wanted.metadata, "software": self._software}
+            await self._groups.ensure(wanted.group, context, metadata=made_with)
         # Read before anything is paid for: from then on the store may go away, and the vectors are still returned.
         await vectors.look_up(self._cache)
         await self._bring_missing(wanted, provider, sample, vectors, context, progress)
@@ -131,6 +137,7 @@ class EmbedTexts:
         told(0)
         if not missing:
             return
+        await self._check_deployment(provider, sample, context)
         sending = Sending(
             provider=provider,
             model=sample.model,

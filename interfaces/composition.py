@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
+from msgspec import structs
 from psycopg_pool import AsyncConnectionPool
 
 from application.adopt_answer import AdoptAnswer
@@ -39,6 +40,7 @@ from application.store_trouble import unavailable
 from application.stream_answer import StreamAnswer
 from application.summarise_texts import SummariseTexts
 from application.text_batches import TextBatches
+from application.validate_deployments import ProbePolicy, ValidateDeployments
 from domain.errors import StudyError, Unavailable
 from infrastructure.answer_journal import JOURNALS, AnswerJournal
 from infrastructure.artifact_files import FolderArtifacts
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
 READ_CONNECTIONS = 4
 READ_TIMEOUT_SECONDS = 5.0
 RECOVERY_SECONDS = 15.0
+PROBE_ATTEMPTS = 2
+HAVE_DEPLOYMENTS = {"azure"}  # whose models are what somebody deployed, or has deleted since
 REPLAY_SECONDS = 1.0
 SOFTWARE = ("study-query-llm", "numpy", "scipy", "numba")
 
@@ -175,7 +179,17 @@ def _wired(
     import_dataset = ImportDataset(notebook, groups, keep, files)
     cache = CachedVectors(queries.embeddings, follower)
     send = SendTexts(call_provider, SharedTexts(notebook, store), cache, store, notebook.ids.new, TextBatches())
-    embed = EmbedTexts(notebook, send, registry, cache, groups, lambda: _embed_policy(settings))
+    validate = ValidateDeployments(notebook, call_provider, registry, lambda: _probe_policy(settings.afresh()))
+    embed = EmbedTexts(
+        notebook,
+        send,
+        registry,
+        cache,
+        groups,
+        lambda: _embed_policy(settings),
+        validate.check_before_embedding,
+        software_versions(),
+    )
     gather = GatherSweep(embed, import_dataset)
     run_sweep = RunSweep(notebook, groups, keep, files, summarise, compute, software_versions())
     recover = RecoverCalls(notebook, queries.calls, store, after_seconds=settings.study_in_doubt_after_s)
@@ -194,7 +208,7 @@ def _wired(
         embeddings=Embeddings(embed, gather, moments),
         datasets=Datasets(import_dataset, queries, moments),
         sweeps=Sweeps(gather, run_sweep, keep, files, queries, moments),
-        providers=Providers(registry),
+        providers=Providers(registry, validate),
         history=History(store),
         house=House(store, follower, ReplayJournal(store, journal), recover),
         conversations=Conversations(keep_conversation, converse, stream, queries, moments),
@@ -301,6 +315,14 @@ def _embed_policy(settings: Settings) -> AttemptPolicy:
         attempt_timeout_seconds=settings.study_attempt_timeout_s,
         call_timeout_seconds=settings.study_call_timeout_s,
         longest_wait_seconds=30.0,
+    )
+
+
+def _probe_policy(settings: Settings) -> ProbePolicy:
+    return ProbePolicy(
+        attempts=structs.replace(_embed_policy(settings), attempts=PROBE_ATTEMPTS),
+        remembered_seconds=settings.study_probe_ttl_s,
+        before_embedding=lambda provider: settings.study_probe_deployments and provider in HAVE_DEPLOYMENTS,
     )
 
 

@@ -17,6 +17,8 @@ from application.group_calls import group_place
 from application.import_dataset import Dataset
 from application.providers import Provider
 from application.stream_answer import AnswerStream
+from application.validate_deployments import Validated
+from domain.deployments import ProbedOperation
 from domain.sweeps import SweepConfig
 from infrastructure.settings import read_settings
 from infrastructure.table_files import read_table
@@ -115,16 +117,39 @@ class AsyncStudy:
         model: str | None = None,
         dimensions: int | None = None,
         group: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Embedded:
-        """Embed texts, paying only for those not embedded before; `.vectors` is (n, d) float32 in their order."""
+        """Embed texts, paying only for those not embedded before; `.vectors` is (n, d) float32 in their order.
+
+        group: "TYPE/NAME" of the group that gets the calls, such as "embedding_batch/reviews"
+        metadata: is kept with each call and with the group, such as {"seed": 7}
+        """
         wanted = TextsToEmbed(
             texts=tuple(texts),
             provider=provider,
             model=model,
             dimensions=dimensions,
             group=group_place(group),
+            metadata=dict(metadata or {}),
         )
         return await self._wired.embeddings.of_texts(wanted, self._wired.context())
+
+    async def validate_deployments(
+        self,
+        provider: str | None,
+        names: Iterable[str],
+        *,
+        operation: ProbedOperation = "embeddings",
+        again: bool = False,
+    ) -> list[Validated]:
+        """Which of a provider's deployments (or models) there are: each is asked once, and the answer remembered."""
+        return await self._wired.providers.validate(
+            provider, list(names), self._wired.context(), operation=operation, again=again
+        )
+
+    async def filter_valid_deployments(self, provider: str | None, names: Iterable[str]) -> list[str]:
+        """These deployments for embeddings, but for those that the provider says it has not."""
+        return await self._wired.providers.valid(provider, list(names), self._wired.context())
 
     async def import_dataset(
         self, file: str | Path, *, name: str, text_column: str = "text", label_column: str | None = None

@@ -17,6 +17,7 @@ from application.batches import Outcome
 from application.embed_texts import Embedded
 from application.import_dataset import Dataset
 from application.providers import Provider
+from application.validate_deployments import Validated
 from interfaces.study import Json
 from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.conversation import Conversation
@@ -59,6 +60,14 @@ class Study:
     def embed(self, texts: Iterable[str], **options: Any) -> Embedded:
         """See AsyncStudy.embed."""
         return self._portal.call(partial(self._study.embed, texts, **options))
+
+    def validate_deployments(self, provider: str | None, names: Iterable[str], **options: Any) -> list[Validated]:
+        """See AsyncStudy.validate_deployments."""
+        return self._portal.call(partial(self._study.validate_deployments, provider, names, **options))
+
+    def filter_valid_deployments(self, provider: str | None, names: Iterable[str]) -> list[str]:
+        """See AsyncStudy.filter_valid_deployments."""
+        return self._portal.call(self._study.filter_valid_deployments, provider, names)
 
     def import_dataset(self, file: str | Path, **options: Any) -> Dataset:
         """See AsyncStudy.import_dataset."""

@@ -210,8 +210,10 @@ def _problem(error: StudyError, title: str) -> dict[str, Any]:
             problem["fields"] = list(fields)
         case Conflict(existing_id=existing_id) if existing_id:
             problem["existing_id"] = existing_id
-        case ProviderFailed(call_id=call_id):
+        case ProviderFailed(call_id=call_id, fields=fields):
             problem["call_id"] = call_id
+            if fields:
+                problem["fields"] = list(fields)
     return problem
 
 

@@ -97,6 +97,8 @@ def problem_of(error: Exception) -> Problem:
         more["existing_id"] = error.existing_id
     if isinstance(error, ProviderFailed):
         more["call_id"] = error.call_id
+        if error.fields:
+            more["fields"] = list(error.fields)
     return problem(status, str(error), **more)
 
 

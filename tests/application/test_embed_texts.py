@@ -11,11 +11,12 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from application.call_provider import AttemptPolicy, CallProvider
-from application.embed_texts import EmbedTexts, TextsToEmbed
+from application.embed_texts import CheckDeployment, EmbedTexts, TextsToEmbed
 from application.find_vectors import AnsweredCall, Found
 from application.group_calls import GroupCalls, GroupPlace
+from application.notebook import Context
 from application.ports import Clock, Ids
-from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
+from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer
 from application.replay_journal import ReplayJournal
 from application.send_texts import SendTexts
 from application.share_texts import SharedTexts
@@ -26,6 +27,10 @@ from domain.groups import GroupMembersAdded
 from domain.request_identity import normalised_texts
 from tests.support.given_when_then import CONTEXT, ListJournal, ListStore, notebook
 from tests.support.scripted_provider import Directory, ScriptedProvider, failure, vector_of
+
+
+async def there_are_all(_provider: Provider, _prepared: PreparedRequest, _context: Context) -> None:
+    """No deployment is looked at first."""
 
 
 class ReadBackCache:
@@ -82,6 +87,7 @@ class Embedding:
         ids: Ids | None = None,
         clock: Clock | None = None,
         call_timeout_seconds: float = 30,
+        check_deployment: CheckDeployment | None = None,
     ) -> None:
         self.store = store or ListStore()
         self.provider = provider or ScriptedProvider()
@@ -99,6 +105,8 @@ class Embedding:
             self.cache,
             GroupCalls(self.book),
             lambda: AttemptPolicy(attempts=1, call_timeout_seconds=call_timeout_seconds),
+            check_deployment or there_are_all,
+            {"numpy": "2"},
         )
 
     @property

@@ -26,6 +26,7 @@ from domain.conversations import (
     ConversationTurnTaken,
 )
 from domain.datasets import DatasetImported, VectorsImported
+from domain.deployments import DeploymentProbed
 from domain.events import Envelope, Fact, PayloadRef
 from domain.groups import GroupCreated, GroupLinked, GroupMembersAdded, Member
 from domain.preprocessing import Preprocessed, StepDone
@@ -133,6 +134,15 @@ EXAMPLES: tuple[Fact, ...] = (
         request_hash=SHA256,
         metadata={"purpose": "study"},
         took_over=True,
+    ),
+    DeploymentProbed(
+        provider="azure",
+        endpoint="https://example.openai.azure.com",
+        model="embed-deploy",
+        operation="embeddings",
+        outcome="missing",
+        call_id=ID,
+        http_status=404,
     ),
     CallServedFromCache(modality="embedding", provider="local", model="local-ngrams", hits=360, call_ids=(ID,)),
     GroupCreated(group_type="dataset", name="clinc", description="test sentences", metadata={"dataset_id": str(ID)}),
