@@ -1,5 +1,6 @@
 import random
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -78,7 +79,7 @@ class Embedding:
 
     def __init__(
         self,
-        provider: ScriptedProvider | None = None,
+        provider: Any = None,
         *,
         store: ListStore | None = None,
         lag: int = 0,
@@ -108,6 +109,11 @@ class Embedding:
             check_deployment or there_are_all,
             {"numpy": "2"},
         )
+
+    def paid_calls(self) -> list[bytes]:
+        """The bodies of the requests that were answered."""
+        answered = [event.stream_id for event in self.store.events if isinstance(event.fact, CallAnswered)]
+        return [self.store.payloads[call_id, 1, "request"].body or b"" for call_id in answered]
 
     @property
     def sent(self) -> list[list[str]]:

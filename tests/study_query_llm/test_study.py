@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import study_query_llm as sq
+from application.group_calls import GroupPlace
 from infrastructure.providers.local import LocalProvider
 from infrastructure.providers.openai_compatible import OpenAICompatible
 from study_query_llm._neighbours import shadowed
@@ -150,3 +151,21 @@ def test_a_script_preprocesses_its_prompts_and_sees_what_they_cost(database: Dat
         call = study.call(answer.call_id, as_of=answer.position)
     assert call["request"]["messages"][-1]["content"] == "Where is [EMAIL]? (kind)"
     assert answer.cost == 0
+
+
+def test_a_script_learns_which_deployments_there_are_and_says_what_it_embeds_for(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MisbehavingServer() as server, sq.open(database_url=database.application_uri, home=tmp_path) as study:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.root)
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", "sk-not-a-real-one")
+        assert study.filter_valid_deployments("azure", ["embed-deploy", "gone"]) == ["embed-deploy"]
+        found = study.validate_deployments("azure", ["embed-deploy", "gone"])
+        embedded = study.embed(TEXTS, provider="local", group="embedding_batch/trips", metadata={"seed": 7})
+        call = study.call(str(embedded.call_ids[0]), as_of=embedded.position)
+        history = study.history("group", str(GroupPlace(group_type="embedding_batch", name="trips").group_id))
+    assert [(each.outcome, each.remembered) for each in found] == [("available", True), ("missing", True)]
+    assert call["metadata"] == {"seed": 7}
+    made_with = history[0]["facts"]["metadata"]
+    assert made_with["seed"] == 7
+    assert {"numpy", "study-query-llm"} <= set(made_with["software"])

@@ -300,3 +300,26 @@ def test_providers_are_listed_with_their_models(study_here: Study) -> None:
         done = study_here("providers", "--models", "--json", OPENAI_BASE_URL=server.url)
     assert [item["provider"] for item in done.document["items"]] == ["openai", "local"]
     assert "gpt-4o-mini" in done.document["items"][0]["models"]
+
+
+def test_what_providers_use_by_default_is_validated_once(study_here: Study) -> None:
+    with MisbehavingServer() as server:
+        own = {
+            "AZURE_OPENAI_ENDPOINT": server.root,
+            "AZURE_OPENAI_API_KEY": "sk-not-a-real-one",
+            "AZURE_OPENAI_DEPLOYMENT": "gpt-4o-mini-deploy",
+            "AZURE_OPENAI_EMBEDDING_DEPLOYMENT": "gone",
+        }
+        done = study_here("providers", "--validate", "--json", **own)
+        again = study_here("providers", "--validate", **own)
+        asked = len(server.requests)
+        assert study_here("providers", "--validate", "--again", "--json", **own).code == 0
+        assert len(server.requests) > asked
+    assert done.code == 0, done.err
+    azure = done.document["items"][0]["validated"]
+    assert [(each["operation"], each["model"], each["outcome"]) for each in azure] == [
+        ("chat", "gpt-4o-mini-deploy", "available"),
+        ("embeddings", "gone", "missing"),
+    ]
+    assert "remembered" in again.out
+    assert study_here("providers", "--again").code == 2

@@ -202,6 +202,49 @@ def test_providers_and_their_models_are_listed(http: httpx.Client) -> None:
     assert "local" in unknown.json()["detail"]
 
 
+def test_deployments_are_validated_once_and_a_missing_one_is_named(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MisbehavingServer() as provider:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", provider.root)
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", "sk-not-a-real-one")
+        body = {"models": ["embed-deploy", "gone"]}
+        first, second = (http.post("/api/providers/azure/validate", json=body) for _ in range(2))
+        refused = http.post("/api/embeddings", json={"texts": ["a"], "provider": "azure", "model": "gone"})
+        embedded = http.post("/api/embeddings", json={"texts": ["a"], "provider": "azure", "model": "embed-deploy"})
+        asked = [request.path for request in provider.requests if request.method == "POST"]
+    assert first.status_code == 200, first.text
+    items, again = first.json()["items"], second.json()["items"]
+    assert [(item["model"], item["outcome"]) for item in items] == [("embed-deploy", "available"), ("gone", "missing")]
+    assert items[1]["http_status"] == 404
+    assert [item["remembered"] for item in items + again] == [False, False, True, True]
+    assert [item["call_id"] for item in again] == [item["call_id"] for item in items]
+    assert (refused.status_code, refused.json()["fields"]) == (400, ["model"])
+    assert embedded.status_code == 200, embedded.text
+    assert len(asked) == 3
+    for models in ([], [" "]):
+        assert http.post("/api/providers/azure/validate", json={"models": models}).status_code == 400
+    assert http.post("/api/providers/nobody/validate", json=body).status_code == 400
+
+
+def test_a_text_that_is_refused_is_named(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MisbehavingServer() as provider:
+        provider.behave_by(lambda request, _number: "bad_request" if b"bad" in request.body else "ok")
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        monkeypatch.setenv("OPENAI_EMBEDDING_MODEL", "tiny")
+        body = {"texts": ["a", "bad", "c"], "provider": "openai", "metadata": {"seed": 7}}
+        group = {"group_type": "embedding_batch", "name": "words"}
+        response = http.post("/api/embeddings", json=body)
+        rest = http.post("/api/embeddings", json={**body, "texts": ["a", "c"], "dimensions": 4, "group": group})
+    assert (response.status_code, response.json()["fields"]) == (502, ["texts[1]"])
+    assert http.get(f"/api/calls/{response.json()['call_id']}").json()["status"] == "failed"
+    assert rest.status_code == 200, rest.text
+    items = rest.json()["items"]
+    assert [item["dimension"] for item in items] == [4, 4]
+    call = http.get(f"/api/calls/{items[0]['call_id']}").json()
+    assert call["metadata"] == {"seed": 7}
+
+
 def test_there_are_no_sweeps_in_a_new_notebook(http: httpx.Client) -> None:
     assert http.get("/api/sweeps").json() == {"items": [], "next_cursor": None}
     assert http.get(f"/api/sweeps/{uuid4()}").status_code == 404

@@ -30,6 +30,7 @@ ROUTES = {
     ("/api/conversations/{conversation_id}", "delete"),
     ("/api/conversations/{conversation_id}/messages", "post"),
     ("/api/conversations/{conversation_id}/fork", "post"),
+    ("/api/providers/{name}/validate", "post"),
 }
 
 
