@@ -39,10 +39,7 @@ class CollectVectors:
 
     def missing(self) -> list[Text]:
         """Those without a vector."""
-        known = np.zeros(len(self._keys), dtype=np.bool_)
-        if self._found is not None:
-            known[self._found.places] = True
-        return [Text(self._keys[place], self._texts[place]) for place in np.flatnonzero(~known).tolist()]
+        return [Text(self._keys[place], self._texts[place]) for place in np.flatnonzero(~self._known()).tolist()]
 
     def bring(self, vectors: dict[str, Vector]) -> None:
         """Take what calls brought, for all that was missing. Raises Conflict for vectors of different lengths."""
@@ -69,14 +66,22 @@ class CollectVectors:
 
     def call_ids(self) -> tuple[UUID, ...]:
         """The call that paid for each text."""
-        sources = self._sources(self._brought)
-        return tuple(sources[place] for place in self._all_places())
+        sources = np.empty(len(self._keys), dtype=object)
+        if self._found is not None and self._found.places.size:
+            calls = np.array([call.call_id for call in self._found.calls], dtype=object)
+            sources[self._found.places] = calls[self._found.call_numbers]
+        for place, vector in self._brought.items():
+            sources[place] = vector.call_id
+        return tuple(sources if self._place_of is None else sources[self._place_of])
 
     def hits(self) -> tuple[int, tuple[UUID, ...]]:
         """How many of the texts the cache had, and the calls that had paid for them."""
-        sources = self._sources({place: each for place, each in self._brought.items() if each.how == "cached"})
-        hits = sum(place in sources for place in self._all_places())
-        return hits, tuple(dict.fromkeys(sources.values()))
+        served, calls = self._known(), [] if self._found is None else [call.call_id for call in self._found.calls]
+        for place, vector in self._brought.items():
+            if vector.how == "cached":
+                served[place] = True
+                calls.append(vector.call_id)
+        return int((served if self._place_of is None else served[self._place_of]).sum()), tuple(dict.fromkeys(calls))
 
     def positions(self) -> list[int | None]:
         """Where what calls brought is stored; None for what waits in the journal."""
@@ -86,16 +91,9 @@ class CollectVectors:
         """Where these stand among the texts, in order, equal ones too."""
         return [place for place, key in enumerate(self.request_hashes) if key in keys]
 
-    def _sources(self, brought: dict[int, Vector]) -> dict[int, UUID]:
-        """The call that paid for each different text: those that the cache had, and these."""
-        sources: dict[int, UUID] = {}
+    def _known(self) -> NDArray[np.bool_]:
+        """(n_different,): whether the cache had it when it was looked up."""
+        known = np.zeros(len(self._keys), dtype=np.bool_)
         if self._found is not None:
-            call_ids = [call.call_id for call in self._found.calls]
-            numbers = self._found.call_numbers.tolist()
-            sources = {
-                place: call_ids[number] for place, number in zip(self._found.places.tolist(), numbers, strict=True)
-            }
-        return sources | {place: vector.call_id for place, vector in brought.items()}
-
-    def _all_places(self) -> Sequence[int]:
-        return range(len(self._keys)) if self._place_of is None else self._place_of.tolist()
+            known[self._found.places] = True
+        return known
