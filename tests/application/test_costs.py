@@ -1,20 +1,16 @@
 """Given a price table, when models are asked, then each answer's event says what it cost, and by which price."""
 
 import asyncio
-import random
 from decimal import Decimal
 
 from application.ask_model import Question
-from application.call_provider import AttemptPolicy, CallProvider
-from application.embed_texts import EmbedTexts, TextsToEmbed
-from application.group_calls import GroupCalls
-from application.share_calls import ShareCalls
+from application.embed_texts import TextsToEmbed
 from domain.calls import CallAnswered, CallServedFromCache
 from domain.pricing import Charge, Price, PriceTable
-from tests.application.test_embed_texts import ReadBackCache
+from tests.application.test_embed_texts import Embedding
 from tests.support.asking import ask_model
 from tests.support.given_when_then import CONTEXT, ListStore, notebook
-from tests.support.scripted_provider import Directory, ScriptedProvider
+from tests.support.scripted_provider import ScriptedProvider
 
 # The scripted provider counts one token of each kind.
 CHAT = Price(provider="scripted", model="m", input=Decimal(1), output=Decimal(2))
@@ -67,17 +63,7 @@ async def test_shared_and_cached_answers_cost_nothing_and_say_what_they_saved():
 
 
 async def test_embeddings_are_charged_for_what_they_read():
-    store = ListStore()
-    book = notebook(store)
-    share = ShareCalls(book, CallProvider(book, chance=random.Random(0), prices=PRICES))
-    embed = EmbedTexts(
-        book,
-        share,
-        Directory(ScriptedProvider()),
-        ReadBackCache(store),
-        GroupCalls(book),
-        lambda: AttemptPolicy(attempts=1),
-    )
-    await embed(TextsToEmbed(texts=("a", "b")), CONTEXT)
-    (answered,) = store.facts(CallAnswered)
+    embedding = Embedding(prices=PRICES)
+    await embedding.embed(TextsToEmbed(texts=("a", "b")), CONTEXT)
+    (answered,) = embedding.store.facts(CallAnswered)
     assert answered.charge == Charge(price=EMBEDDING, cost=Decimal("0.0000005000"))

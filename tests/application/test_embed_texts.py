@@ -25,6 +25,7 @@ from application.text_batches import TextBatches, estimated_tokens
 from domain.calls import AttemptError, CallAnswered, CallFailed, CallRequested, CallServedFromCache
 from domain.errors import Conflict, ProviderFailed, Rejected
 from domain.groups import GroupMembersAdded
+from domain.pricing import PriceTable
 from domain.request_identity import normalised_texts
 from tests.support.given_when_then import CONTEXT, ListJournal, ListStore, notebook
 from tests.support.scripted_provider import Directory, ScriptedProvider, failure, vector_of
@@ -89,6 +90,7 @@ class Embedding:
         clock: Clock | None = None,
         call_timeout_seconds: float = 30,
         check_deployment: CheckDeployment | None = None,
+        prices: PriceTable | None = None,
     ) -> None:
         self.store = store or ListStore()
         self.provider = provider or ScriptedProvider()
@@ -97,7 +99,7 @@ class Embedding:
         self.book.ids = ids or self.book.ids
         self.cache = ReadBackCache(self.store, lag=lag)
         batches = TextBatches(texts_per_request=texts_per_request, tokens_per_request=tokens_per_request)
-        calls = CallProvider(self.book, chance=random.Random(0))
+        calls = CallProvider(self.book, chance=random.Random(0), prices=prices or PriceTable())
         shared = SharedTexts(self.book, self.store)
         self.embed = EmbedTexts(
             self.book,
