@@ -134,7 +134,7 @@ class _Run:
         try:
             outcome = await self._call(call.call_id, texts, joiner, looked_until)
         except ClaimHeld as held:
-            return self._part(texts, await self.by.shared.call_of(held.holder), joiner)
+            return await self._part(texts, await self.by.shared.call_of(held.holder), joiner)
         except AnsweredMeanwhile as answered:
             joiner = self._joiner(joiner)
             for source in answered.call_ids:
@@ -198,11 +198,14 @@ class _Run:
             self.sent.vectors[texts[place].key] = vector
         return [each for each in texts if each.key not in self.sent.vectors], found.position
 
-    def _part(self, texts: list[Text], theirs: OthersCall, joiner: Joiner | None) -> list[list[Text]]:
+    async def _part(self, texts: list[Text], theirs: OthersCall, joiner: Joiner | None) -> list[list[Text]]:
         """Wait beside this for what others have, and go on with the rest."""
         keys = {*theirs.keys}
         rest = [each for each in texts if each.key not in keys]
         waited_for = [each for each in texts if each.key in keys]
+        if not waited_for:
+            await self.by.shared.free(texts, theirs)  # claims of a call that never was, or embeds none of these
+            return [rest]
         if rest and joiner is not None:
             joiner = self.by.shared.joiner(until=joiner.until)  # a stream has one writer at a time
         self.tasks.create_task(self._wait(waited_for, theirs, self._joiner(joiner)))
@@ -238,8 +241,9 @@ class _Run:
 
     def _after_failure(self, texts: list[Text], failure: ProviderFailed) -> list[list[Text]]:
         """Split a refused batch, so that what is wrong with one text is that text's affair alone."""
-        if may_be_split(failure) and len(texts) > 1:
+        if may_be_split(failure):
             self.by.batches.refused(failure, len(texts), place=self._place())
+        if may_be_split(failure) and len(texts) > 1:
             half = len(texts) // 2
             return [texts[:half], texts[half:]]
         self._fail(texts, failure)

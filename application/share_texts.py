@@ -67,6 +67,10 @@ class SharedTexts:
         """What the holder of a claim is embedding. Raises Unavailable."""
         return _others_call(holder, await self._notebook.store.read_stream(holder))
 
+    async def free(self, texts: Sequence[Text], call: OthersCall) -> None:
+        """Give up a call's claims on these texts, which it has no right to any more. Raises Unavailable."""
+        await self._notebook.free(*claims_of(texts, call.call_id))
+
     async def answered_between(self, after: int, until: int, keys: set[str], ours: set[UUID]) -> list[OthersCall]:
         """The calls whose answers, stored in between, hold a vector for one of these texts. Raises Unavailable.
 
@@ -106,7 +110,7 @@ class SharedTexts:
             event = await end_of(self._notebook.store, call.call_id)
             if event is not None:
                 # It ended while the store was away, or gave its claims up just now.
-                await self._notebook.free(*claims_of(texts, call.call_id))
+                await self.free(texts, call)
                 return await self._told(event, prepared)
         if joiner.waits_for != call.call_id:
             await self._notebook.write(self.joining(joiner, call.call_id, texts, prepared, metadata, context))

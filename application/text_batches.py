@@ -47,8 +47,13 @@ class TextBatches:
         return min(start + most, len(texts))
 
     def refused(self, failure: ProviderFailed, count: int, *, place: Place) -> None:
-        """A batch of so many texts was refused: if that was for its size, later ones are at most half as large."""
-        if count > 1 and says_too_large(failure):
+        """A batch of so many texts was refused: if that was for its size, later ones are at most half as large.
+
+        If a single text is refused, it was that one which was too large, and what was learnt from it is forgotten.
+        """
+        if count == 1:
+            self._learnt.pop(place, None)
+        elif says_too_large(failure):
             most = self._learnt.get(place, self._texts_per_request)
             self._learnt[place] = min(most, count // 2)
 

@@ -218,11 +218,12 @@ async def test_any_mix_of_hits_and_misses_gives_every_text_its_own_vector(batche
 class Picky(ScriptedProvider):
     """Refuses requests that hold one of these texts, or more texts than it takes at a time."""
 
-    def __init__(self, *bad: str, most: int = 10_000, status: int = 400) -> None:
+    def __init__(self, *bad: str, most: int = 10_000, status: int = 400, said: str = "that text is not for us") -> None:
         super().__init__()
         self.bad = bad
         self.most = most
         self.status = status
+        self.said = said
 
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         texts = msgspec.json.decode(prepared.body)["input"]
@@ -231,7 +232,7 @@ class Picky(ScriptedProvider):
             raise refusal(self.status, "array too long: at most so many inputs")
         if not {*self.bad}.isdisjoint(texts):
             self.sent.append(prepared)
-            raise refusal(400, "that text is not for us")
+            raise refusal(400, self.said)
         return await super().send(prepared, timeout_seconds=timeout_seconds)
 
 
@@ -266,6 +267,17 @@ async def test_a_batch_that_is_too_large_is_split_and_later_ones_are_cut_to_what
     assert sum(size > 20 for size in sizes) <= 12
     assert sizes[-1] <= 20
     assert sum(size for size in sizes if size <= 20) == 1000
+
+
+async def test_texts_that_are_too_long_themselves_make_later_batches_no_smaller() -> None:
+    texts = tuple(f"text {number}" for number in range(2000))
+    embedding = Embedding(Picky("text 3", "text 500", said="maximum context length is 8192 tokens"))
+    with pytest.raises(ProviderFailed) as refused:
+        await embedding.embed(TextsToEmbed(texts=texts), CONTEXT)
+    assert refused.value.fields == ("texts[3]", "texts[500]")
+    again = tuple(f"new {number}" for number in range(512))
+    await embedding.embed(TextsToEmbed(texts=again), CONTEXT)
+    assert [len(batch) for batch in embedding.sent[-2:]] == [256, 256]
 
 
 async def test_where_every_text_is_refused_not_all_of_them_are_tried() -> None:

@@ -6,6 +6,7 @@ Two processes are two instances here, over one list store.
 import asyncio
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from application.embed_texts import Embedded, TextsToEmbed
+from application.ports import Claim
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from application.share_texts import claims_of
 from application.text_batches import Text
@@ -175,6 +177,16 @@ async def test_claims_that_an_ended_call_left_are_cleared_and_its_answer_is_used
     assert np.array_equal(again.vectors, expected(["bb"]))
     assert len(several.store.claims) == 1
     assert several.provider.paid == {"a": 1, "bb": 1}
+
+
+async def test_a_claim_of_a_call_that_never_was_holds_nobody_up() -> None:
+    several = Several(Gated())
+    embedded = await several.embed("a")
+    stray = Claim(key=f"text:{embedded.request_hashes[0]}", holder=UUID(int=10**6))
+    several.store.events.clear()
+    several.store.claims[stray.key] = stray
+    again = await asyncio.wait_for(several.embed("a", "bb"), timeout=5)
+    assert np.array_equal(again.vectors, expected(["a", "bb"]))
 
 
 async def test_who_waits_too_long_is_told_so_and_the_others_texts_are_kept() -> None:
