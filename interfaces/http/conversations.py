@@ -201,7 +201,7 @@ async def fork_conversation(
     "/conversations/{conversation_id:str}",
     summary="Close a conversation",
     status_code=200,
-    responses=problem_responses(404, 503),
+    responses=problem_responses(400, 404, 503),
     response_description="Since when it is closed.",
 )
 async def close_conversation(
