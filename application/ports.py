@@ -89,6 +89,9 @@ class EventStore(Protocol):
     async def read_stream(self, stream_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:
         """The events of one stream, in order."""
 
+    async def begun_by(self, stream_ids: Sequence[UUID], fact_type: type[Fact]) -> set[UUID]:
+        """Those of the streams that there are and whose first event is such a fact."""
+
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         """One body. `media_type` and `is_json` are the event's to tell."""
 

@@ -11,7 +11,7 @@ from projections.call_queries import CallFilter, CallQueries
 from projections.catalogue_queries import CatalogueQueries
 from projections.conversation_queries import ConversationQueries
 from projections.embedded_texts import EmbeddedTexts
-from projections.group_queries import GroupQueries
+from projections.group_queries import DEFAULT_DEPTH, Direction, GroupQueries
 from projections.paging import Page
 from projections.reading import Reader, Row
 from projections.sweep_queries import SweepQueries
@@ -109,28 +109,81 @@ class Queries:
         return _list(await self.runs.sweeps(as_of=as_of, limit=limit, cursor=cursor))
 
     async def list_groups(
-        self, *, group_type: str | None = None, as_of: int | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        group_type: str | None = None,
+        name: str | None = None,
+        as_of: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Json:
         """Groups, newest first."""
-        return _list(await self.groups.groups(group_type=group_type, as_of=as_of, limit=limit, cursor=cursor))
+        return _list(
+            await self.groups.groups(group_type=group_type, name=name, as_of=as_of, limit=limit, cursor=cursor)
+        )
 
     async def group(self, group_id: UUID, *, as_of: int | None = None) -> Json:
         """A group with its number of members. Raises NotFound."""
         return _plain(await self.groups.group(group_id, as_of=as_of))
 
     async def members(
-        self, group_id: UUID, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        group_id: UUID,
+        *,
+        role: str | None = None,
+        as_of: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Json:
         """A group's calls, in their order. Raises NotFound."""
-        return _list(await self.groups.members(group_id, as_of=as_of, limit=limit, cursor=cursor))
+        return _list(await self.groups.members(group_id, role=role, as_of=as_of, limit=limit, cursor=cursor))
 
-    async def children(self, group_id: UUID, *, link_type: str | None = None, as_of: int | None = None) -> Json:
+    async def children(
+        self,
+        group_id: UUID,
+        *,
+        link_type: str | None = None,
+        as_of: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
         """The groups that a group links to, by one link type (`step`, `depends_on` …) or by all. Raises NotFound."""
-        return _list(Page(await self.groups.children(group_id, link_type=link_type, as_of=as_of)))
+        return _list(await self.groups.children(group_id, link_type=link_type, as_of=as_of, limit=limit, cursor=cursor))
 
-    async def parents(self, group_id: UUID, *, link_type: str | None = None, as_of: int | None = None) -> Json:
+    async def parents(
+        self,
+        group_id: UUID,
+        *,
+        link_type: str | None = None,
+        as_of: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
         """The groups that link to a group. Raises NotFound."""
-        return _list(Page(await self.groups.parents(group_id, link_type=link_type, as_of=as_of)))
+        return _list(await self.groups.parents(group_id, link_type=link_type, as_of=as_of, limit=limit, cursor=cursor))
+
+    async def dependencies(
+        self,
+        group_id: UUID,
+        *,
+        direction: Direction = "up",
+        link_type: str | None = "depends_on",
+        depth: int = DEFAULT_DEPTH,
+        as_of: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
+        """What a group depends on, or what depends on it, over many links; see GroupQueries.dependencies."""
+        found = await self.groups.dependencies(
+            group_id,
+            direction=direction,
+            link_type=link_type,
+            depth=depth,
+            as_of=as_of,
+            limit=limit,
+            cursor=cursor,
+        )
+        return {**_list(found), "depth": found.depth, "truncated": found.truncated}
 
     async def conversation(self, conversation_id: UUID, *, as_of: int | None = None) -> Json:
         """A conversation with what was said in it. Raises NotFound."""

@@ -94,15 +94,20 @@ class ReadModel(Struct, frozen=True, kw_only=True):
 
 
 class Insert:
-    """Inserts rows, given as tuples in the order of the table's columns; many go by COPY, which knows no conflicts."""
+    """Inserts rows, given as tuples in the order of the table's columns; many go by COPY, which knows no conflicts.
 
-    def __init__(self, table: Table, *, on_conflict: str = "") -> None:
+    unless: rows are left out for which there is a row (`kept`) in the table already, of which this holds (`fresh` is
+    the new one); of the rows of one statement, none keeps another out
+    """
+
+    def __init__(self, table: Table, *, on_conflict: str = "", unless: str = "") -> None:
         names = list(table.columns)
         self._kinds, source, selected = _unnested(table, names)
         self._copied = tuple("int4" if kind == "int" else kind.partition("(")[0] for kind in self._kinds)
         into = f"{{schema}}.{table.name} ({', '.join(names)})"
-        self._sql = f"INSERT INTO {into} SELECT {', '.join(selected)} FROM {source} {on_conflict}"  # noqa: S608
-        self._copy = None if on_conflict else f"COPY {into} FROM STDIN (FORMAT BINARY)"
+        new = f"WHERE NOT EXISTS (SELECT FROM {{schema}}.{table.name} kept WHERE {unless}) " if unless else ""
+        self._sql = f"INSERT INTO {into} SELECT {', '.join(selected)} FROM {source} {new}{on_conflict}"  # noqa: S608
+        self._copy = None if on_conflict or unless else f"COPY {into} FROM STDIN (FORMAT BINARY)"
 
     def __call__(self, rows: Rows) -> list[Change]:
         """No change for no rows."""
@@ -115,14 +120,20 @@ class Insert:
 
 
 class Update:
-    """Sets some columns of rows that are there already, given as tuples: the key first, then those columns."""
+    """Sets some columns of rows that are there already, given as tuples: the key first, then those columns.
 
-    def __init__(self, table: Table, *columns: str) -> None:
-        self._kinds, source, selected = _unnested(table, [*table.key, *columns])
-        settings = zip(columns, selected[len(table.key) :], strict=True)
+    key: the columns that say which rows (`kept`); the table's key if none are given
+    where: a further condition on them
+    """
+
+    def __init__(self, table: Table, *columns: str, key: tuple[str, ...] = (), where: str = "") -> None:
+        key = key or table.key
+        self._kinds, source, selected = _unnested(table, [*key, *columns])
+        settings = zip(columns, selected[len(key) :], strict=True)
+        conditions = [*(f"kept.{name} = fresh.{name}" for name in key), *([where] if where else [])]
         self._sql = (
             f"UPDATE {{schema}}.{table.name} AS kept SET {', '.join(f'{name} = {value}' for name, value in settings)} "  # noqa: S608
-            f"FROM {source} WHERE {' AND '.join(f'kept.{name} = fresh.{name}' for name in table.key)}"
+            f"FROM {source} WHERE {' AND '.join(conditions)}"
         )
 
     def __call__(self, rows: Rows) -> list[Change]:

@@ -26,6 +26,10 @@ class FactMapper(Mapper[UUID]):
         self._facts = facts
         self._decoders: dict[str, Decode] = {}
 
+    def stored_names(self, *fact_types: type[Fact]) -> tuple[str, ...]:
+        """Every name under which facts of these types may be stored."""
+        return self._facts.stored_names(*fact_types)
+
     def encode(self, event: NewEvent) -> bytes:
         """The state of an event as it is stored: the pair of its envelope and its fact."""
         return _encoder.encode((event.envelope, event.fact))

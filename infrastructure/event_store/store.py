@@ -12,7 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from application.ports import Append, Payload
 from application.store_trouble import unavailable
-from domain.events import RecordedEvent
+from domain.events import Fact, RecordedEvent
 from infrastructure.event_store.datastore import APPEND_LOCK, BoundedConnection, Datastore, connect_seconds
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.mapper import FactMapper
@@ -44,6 +44,10 @@ class PostgresEventStore:
     async def read_stream(self, stream_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:
         """The events of one stream, in order."""
         return await asyncio.to_thread(self._read_stream, stream_id, after_version)
+
+    async def begun_by(self, stream_ids: Sequence[UUID], fact_type: type[Fact]) -> set[UUID]:
+        """Those of the streams that there are and whose first event is such a fact."""
+        return await asyncio.to_thread(self._begun_by, list(stream_ids), fact_type)
 
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         """One body beside an event; None if there is none of that name."""
@@ -116,6 +120,14 @@ class PostgresEventStore:
             (stream_id, after_version),
         )
         return [self.recorder.mapper.to_recorded_event(*row) for row in rows]  # type: ignore[arg-type]
+
+    def _begun_by(self, stream_ids: list[UUID], fact_type: type[Fact]) -> set[UUID]:
+        rows = self._query(
+            "SELECT originator_id FROM events.events "
+            "WHERE originator_id = ANY(%s) AND originator_version = 1 AND topic = ANY(%s)",
+            (stream_ids, list(self.recorder.mapper.stored_names(fact_type))),
+        )
+        return {found for (found,) in rows}  # type: ignore[misc]
 
     def _read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         rows = self._query(

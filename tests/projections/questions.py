@@ -85,7 +85,7 @@ def _artifact_lists(known: Known) -> list[Arguments]:
 
 
 def _group_lists(known: Known) -> list[Arguments]:
-    return [{}, {"group_type": "dataset"}]
+    return [{}, {"group_type": "dataset"}, *({"name": name} for _, name in known.groups.values())]
 
 
 def _conversation_lists(_known: Known) -> list[Arguments]:
@@ -94,6 +94,18 @@ def _conversation_lists(_known: Known) -> list[Arguments]:
 
 def _links(known: Known) -> list[Arguments]:
     return [{**group, "link_type": link_type} for group in _groups(known) for link_type in (None, "step")]
+
+
+def _member_lists(known: Known) -> list[Arguments]:
+    return [*_groups(known), *({**group, "role": "input"} for group in _groups(known))]
+
+
+def _walks(known: Known) -> list[Arguments]:
+    return [
+        {**group, "direction": direction, "link_type": link_type, "depth": depth}
+        for group in _groups(known)
+        for direction, link_type, depth in (("up", "depends_on", 9), ("both", None, 2), ("down", "step", 1))
+    ]
 
 
 # By where the question is found in Queries. A new one that takes as_of joins here, or a test fails.
@@ -110,9 +122,10 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "sweeps": _once,
     "list_groups": _group_lists,
     "group": _groups,
-    "members": _groups,
+    "members": _member_lists,
     "children": _links,
     "parents": _links,
+    "dependencies": _walks,
     "calls.calls": lambda known: [{"wanted": CallFilter(**each)} for each in _filters(known)],
     "calls.call": _calls,
     "calls.attempts": _calls,
@@ -121,11 +134,11 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "groups.group_named": lambda known: [
         {"group_type": group_type, "name": name} for group_type, name in known.groups.values()
     ],
-    "groups.members": _groups,
+    "groups.members": _member_lists,
     "groups.children": _links,
     "groups.parents": _links,
     "groups.steps": _groups,
-    "groups.dependencies": _groups,
+    "groups.dependencies": _walks,
     "groups.links": _once,
     "catalogue.dataset": _names,
     "catalogue.datasets": _once,

@@ -28,7 +28,16 @@ from domain.calls import CallFoundInDoubt, CallJoined, CallRequested, CallServed
 from domain.conversations import ConversationClosed, ConversationForked, ConversationStarted, ConversationTurnTaken
 from domain.datasets import DatasetImported, VectorsImported
 from domain.events import Fact
-from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupLinked, GroupMembersAdded, Member
+from domain.groups import (
+    LINKS_STREAM_ID,
+    GroupCreated,
+    GroupDescribed,
+    GroupLinked,
+    GroupMembersAdded,
+    GroupMembersRemoved,
+    GroupUnlinked,
+    Member,
+)
 from domain.sweeps import SweepFailed, SweepFinished, SweepResumed, SweepStarted, SweepStepFinished
 from projections.follow import Follower
 from projections.generations import install, opened
@@ -285,8 +294,25 @@ class Histories(RuleBasedStateMachine):
     def members_are_added(self, number: int, members: list[tuple[int, int | None]]) -> None:
         """Some of them are members already."""
         calls = self.known.calls
-        added = tuple(Member(call_id=calls[one % len(calls)], role="input", position=place) for one, place in members)
+        added = tuple(
+            Member(call_id=calls[one % len(calls)], role=("input", "output")[one % 2], position=place)
+            for one, place in members
+        )
         self.happens(self.new_id(), GroupMembersAdded(group_id=self.a_group(number), members=added))
+
+    @precondition(lambda self: self.known.groups and self.known.calls)
+    @rule(number=which, members=st.lists(which, min_size=1, max_size=5))
+    def members_are_removed(self, number: int, members: list[int]) -> None:
+        """Some of them are no members; they may come again."""
+        calls = self.known.calls
+        call_ids = tuple(calls[one % len(calls)] for one in members)
+        self.happens(self.new_id(), GroupMembersRemoved(group_id=self.a_group(number), call_ids=call_ids))
+
+    @precondition(lambda self: self.known.groups)
+    @rule(number=which, description=st.sampled_from(["", "the first", "the second"]))
+    def a_group_is_described(self, number: int, description: str) -> None:
+        described = GroupDescribed(description=description, metadata={"dataset_id": "none", "said": description})
+        self.happens(self.a_group(number), described)
 
     @precondition(lambda self: self.known.groups)
     @rule(
@@ -301,6 +327,15 @@ class Histories(RuleBasedStateMachine):
             position=place,
         )
         self.happens(LINKS_STREAM_ID, link)
+
+    @precondition(lambda self: self.known.groups)
+    @rule(parent=which, child=which, link_type=st.sampled_from(["step", "depends_on"]))
+    def groups_are_unlinked(self, parent: int, child: int, link_type: Any) -> None:
+        """Perhaps where no link stands."""
+        unlinked = GroupUnlinked(
+            parent_group_id=self.a_group(parent), child_group_id=self.a_group(child), link_type=link_type
+        )
+        self.happens(LINKS_STREAM_ID, unlinked)
 
     @rule(named_first=st.booleans(), names=st.integers(min_value=1, max_value=2))
     def a_dataset_is_imported(self, named_first: bool, names: int) -> None:
@@ -454,7 +489,12 @@ def test_all_that_can_happen_is_seen_as_of_every_position(histories: type[Histor
     try:
         history.there_is_one_of_each()
         history.members_are_added(0, [(0, 1), (1, None), (0, None)])
+        history.members_are_removed(0, [0, 1])
+        history.members_are_added(0, [(1, 0)])
         history.groups_are_linked(0, 1, "step", None)
+        history.groups_are_unlinked(0, 1, "step")
+        history.groups_are_linked(0, 1, "step", 1)
+        history.a_group_is_described(0, "the run")
         history.an_attempt_fails(0)
         history.a_call_is_found_in_doubt(0)
         history.a_call_is_answered(0)

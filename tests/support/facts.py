@@ -25,10 +25,18 @@ from domain.conversations import (
     ConversationStarted,
     ConversationTurnTaken,
 )
-from domain.datasets import DatasetImported, VectorsImported
+from domain.datasets import DatasetImported, Sampling, VectorsImported
 from domain.deployments import DeploymentProbed
 from domain.events import Envelope, Fact, PayloadRef
-from domain.groups import GroupCreated, GroupLinked, GroupMembersAdded, Member
+from domain.groups import (
+    GroupCreated,
+    GroupDescribed,
+    GroupLinked,
+    GroupMembersAdded,
+    GroupMembersRemoved,
+    GroupUnlinked,
+    Member,
+)
 from domain.preprocessing import Preprocessed, StepDone
 from domain.pricing import Charge, Price
 from domain.sweeps import (
@@ -256,6 +264,9 @@ EXAMPLES: tuple[Fact, ...] = (
         counted_by="characters/4",
     ),
     ConversationClosed(reason="done"),
+    GroupDescribed(description="what it is about", metadata={"dataset_id": str(ID), "reviewed": True}),
+    GroupMembersRemoved(group_id=ID, call_ids=(OTHER_ID,)),
+    GroupUnlinked(parent_group_id=ID, child_group_id=OTHER_ID, link_type="step"),
 )
 
 # The same facts with the fields that they got later, by what the stored bytes are called: the name, then what is new.
@@ -331,5 +342,15 @@ LATER_EXAMPLES: dict[str, Fact] = {
         response=STREAM,
         completion=COMPLETION,
         first_token_ms=4.5,
+    ),
+    "dataset.imported.v1 of a sample": DatasetImported(
+        content_sha256=SHA256,
+        row_count=300,
+        columns=("text", "intent"),
+        text_column="text",
+        artifact_id=ID,
+        label_column="intent",
+        parent_dataset_id=OTHER_ID,
+        sampling=Sampling(rows=300, seed=7, where={"intent": "translate"}),
     ),
 }

@@ -93,6 +93,15 @@ class ListStore:
             raise Unavailable("The event store can't be read: it is switched off")
         return [event for event in self.events if event.stream_id == stream_id and event.version > after_version]
 
+    async def begun_by(self, stream_ids: Sequence[UUID], fact_type: type[Fact]) -> set[UUID]:
+        if self.unavailable:
+            raise Unavailable("The event store can't be read: it is switched off")
+        return {
+            event.stream_id
+            for event in self.events
+            if event.version == 1 and isinstance(event.fact, fact_type) and event.stream_id in set(stream_ids)
+        }
+
     async def read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         return self.payloads.get((stream_id, version, part))
 
