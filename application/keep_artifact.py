@@ -1,22 +1,24 @@
 """Keep a file: durable under its hash first, then the event that tells of it."""
 
+import asyncio
 from contextlib import suppress
+from typing import BinaryIO
 from uuid import UUID
 
 from msgspec import Struct
 
 from application.notebook import Context, Notebook
 from application.ports import AppendConflict, ArtifactFiles
-from domain.artifacts import ArtifactKept, artifact_id_of
-from domain.errors import NotFound, Rejected
+from domain.artifacts import ArtifactKept, artifact_id_of, checked_name
+from domain.errors import NotFound
 from domain.events import Metadata
 
 
 class FileToKeep(Struct, frozen=True, kw_only=True):
-    """Bytes to keep and what to call them."""
+    """Bytes to keep, or an open file of them, and what to call them."""
 
     name: str  # {run}/{step}/{type}.{ext}
-    content: bytes
+    content: bytes | BinaryIO
     content_type: str
     artifact_type: str
     group_id: UUID | None = None
@@ -34,13 +36,12 @@ class KeepArtifact:
 
     async def __call__(self, file: FileToKeep, context: Context) -> UUID:
         """Keep a file and return the artifact's id. Raises Rejected for a name that leaves its folder."""
-        if any(part in ("", ".", "..") for part in file.name.split("/")) or "\\" in file.name or "\0" in file.name:
-            raise Rejected(f"{file.name!r} is no artifact name; write it as run/step/type.ext", fields=("name",))
+        checked_name(file.name)
         sha256 = await self._files.keep(file.content)
         artifact_id = artifact_id_of(file.name, sha256)
         kept = ArtifactKept(
             sha256=sha256,
-            byte_size=len(file.content),
+            byte_size=await asyncio.to_thread(_size_of, file.content),
             content_type=file.content_type,
             artifact_type=file.artifact_type,
             name=file.name,
@@ -51,12 +52,23 @@ class KeepArtifact:
         )
         with suppress(AppendConflict):  # it is kept already
             await self._notebook.write(self._notebook.entry(context, artifact_id, 1, kept))
+        if not await self._files.holds(sha256):
+            # It had lain there for a day with no event, and was taken for an orphan just before ours was written.
+            await self._files.keep(file.content)
         return artifact_id
 
-    async def content(self, artifact_id: UUID) -> bytes:
-        """An artifact's bytes, checked against their hash. Raises NotFound, Unavailable."""
+    async def fact(self, artifact_id: UUID) -> ArtifactKept:
+        """What is recorded of an artifact. Raises NotFound."""
         events = await self._notebook.store.read_stream(artifact_id)
         fact = events[0].fact if events else None
         if not isinstance(fact, ArtifactKept):
             raise NotFound(f"There is no artifact {artifact_id}")
-        return await self._files.read(fact.sha256)
+        return fact
+
+    async def content(self, artifact_id: UUID) -> bytes:
+        """An artifact's bytes, checked against their hash. Raises NotFound, Unavailable."""
+        return await self._files.read((await self.fact(artifact_id)).sha256)
+
+
+def _size_of(content: bytes | BinaryIO) -> int:
+    return len(content) if isinstance(content, bytes) else content.seek(0, 2)

@@ -1,8 +1,8 @@
 """What use cases need from outside: the store, the clock, ids and files. Providers have a port of their own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from msgspec import Struct
@@ -152,14 +152,45 @@ class ProviderDirectory(Protocol):
         """The named provider, or the default one. Raises Rejected naming the known ones or the missing setting."""
 
 
+class StoredFile(Struct, frozen=True, kw_only=True):
+    """A file where artifacts lie. A leftover is what somebody who died while writing has left there."""
+
+    sha256: str
+    size: int
+    modified_at: datetime
+    place: str  # as its keeper finds it again
+    is_leftover: bool = False
+
+
 class ArtifactFiles(Protocol):
     """Where the bytes of artifacts lie, by their hash."""
 
-    async def keep(self, content: bytes) -> str:
-        """Make the bytes durable under their SHA-256 and return it; keeping them again changes nothing."""
+    async def keep(self, content: bytes | BinaryIO) -> str:
+        """Make the bytes, or those of an open file, durable under their SHA-256 and return it.
+
+        Keeping them again changes nothing but the file's time. Raises Unavailable.
+        """
+
+    async def holds(self, sha256: str) -> bool:
+        """Whether the file is there."""
 
     async def read(self, sha256: str) -> bytes:
         """The bytes, checked against their hash. Raises NotFound, or Unavailable when they were altered."""
+
+    async def read_range(self, sha256: str, start: int, stop: int) -> bytes:
+        """The bytes from `start` up to `stop`, unchecked: a part has no hash. Raises NotFound, Unavailable."""
+
+    def all(self) -> AsyncIterator[Sequence[StoredFile]]:
+        """Every file there is, some at a time. Raises Unavailable."""
+
+    async def set_aside(self, file: StoredFile) -> StoredFile | None:
+        """Take a file out of everybody's sight; None when it is gone, or newer than it was. Raises Unavailable."""
+
+    async def put_back(self, aside: StoredFile) -> None:
+        """Undo `set_aside`."""
+
+    async def remove(self, aside: StoredFile) -> None:
+        """Remove a file that was set aside."""
 
 
 class EventPages(Protocol):

@@ -21,11 +21,14 @@ DATASETS = Table(
         "source_name": "text NOT NULL",
         "skipped_rows": "bigint NOT NULL",
         "metadata": "jsonb NOT NULL",
+        "parent_dataset_id": "uuid",
+        "sampling": "jsonb",
         "imported_at": "timestamptz NOT NULL",
         "actor": "text NOT NULL",
         "position": "bigint NOT NULL",
     },
     key=("dataset_id",),
+    indexes=("(parent_dataset_id) WHERE parent_dataset_id IS NOT NULL",),
 )
 
 VECTORS_IMPORTS = Table(
@@ -63,14 +66,21 @@ ARTIFACTS = Table(
         "position": "bigint NOT NULL",
     },
     key=("artifact_id",),
-    indexes=("(name, position)", "(group_id, position)", "(call_id) WHERE call_id IS NOT NULL", "(position)"),
+    indexes=(
+        "(name, position)",
+        "(group_id, position)",
+        "(call_id) WHERE call_id IS NOT NULL",
+        "(position)",
+        "(sha256)",
+    ),
 )
 
 DATASETS_VIEW = View(
     name="datasets",
     select="""
         SELECT dataset_id, content_sha256, row_count, columns AS columns_json, text_column, label_column, artifact_id,
-            source_name, skipped_rows, metadata AS metadata_json, imported_at, position
+            source_name, skipped_rows, metadata AS metadata_json, parent_dataset_id, sampling AS sampling_json,
+            imported_at, position
         FROM {schema}.datasets
     """,
 )
@@ -118,6 +128,8 @@ def _dataset_row(event: RecordedEvent, fact: DatasetImported) -> tuple[Any, ...]
         fact.source_name,
         fact.skipped_rows,
         fact.metadata,
+        fact.parent_dataset_id,
+        fact.sampling,
         event.envelope.occurred_at,
         event.envelope.actor,
         event.position,
@@ -159,7 +171,7 @@ def _artifact_row(event: RecordedEvent, fact: ArtifactKept) -> tuple[Any, ...]:
 
 CATALOGUE = ReadModel(
     name="catalogue",
-    version=1,
+    version=2,
     reads=(DatasetImported, VectorsImported, ArtifactKept),
     tables=(DATASETS, VECTORS_IMPORTS, ARTIFACTS),
     views=(DATASETS_VIEW, ARTIFACTS_VIEW),

@@ -1,5 +1,6 @@
 """Questions about datasets, vectors made elsewhere and artifacts, as they stood at a position."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,8 @@ from projections.reading import Reader, Row
 # A dataset goes by the names of its groups; the same content under two names is one dataset in two groups.
 DATASETS = """
     SELECT g.name, d.dataset_id, g.group_id, d.content_sha256, d.row_count, d.columns, d.text_column, d.label_column,
-        d.artifact_id, d.source_name, d.skipped_rows, d.metadata, d.imported_at, d.actor, g.position
+        d.artifact_id, d.source_name, d.skipped_rows, d.metadata, d.parent_dataset_id, d.sampling, d.imported_at,
+        d.actor, g.position
     FROM projections.groups g
     JOIN projections.datasets d ON d.dataset_id::text = g.metadata ->> 'dataset_id'
     WHERE g.group_type = 'dataset' AND greatest(g.position, d.position) <= %(position)s
@@ -87,6 +89,22 @@ class CatalogueQueries:
             as_of,
             limit,
             cursor,
+        )
+
+    async def kept_among(self, sha256s: Sequence[str]) -> set[str]:
+        """Those of these files that an artifact has."""
+        rows = await self._reader.rows(
+            "SELECT DISTINCT a.sha256 FROM projections.artifacts a WHERE a.sha256 = ANY(%(wanted)s)",
+            {"wanted": list(sha256s)},
+        )
+        return {row["sha256"] for row in rows}
+
+    async def kept_after(self, position: int, limit: int) -> list[Row]:
+        """`position`, `sha256` and `name` of the artifacts that were kept after a position, in order."""
+        return await self._reader.rows(
+            "SELECT a.position, a.sha256, a.name FROM projections.artifacts a WHERE a.position > %(position)s "
+            "ORDER BY a.position LIMIT %(limit)s",
+            {"position": position, "limit": limit},
         )
 
     async def _one_artifact(self, condition: str, wanted: UUID | str, as_of: int | None) -> Row:

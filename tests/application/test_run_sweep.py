@@ -49,6 +49,9 @@ class DictFiles:
         self.contents[sha256_hex(content)] = content
         return sha256_hex(content)
 
+    async def holds(self, sha256: str) -> bool:
+        return sha256 in self.contents
+
     async def read(self, sha256: str) -> bytes:
         if sha256 not in self.contents:
             raise NotFound(sha256)

@@ -11,8 +11,10 @@ import pytest
 from eventsourcing.persistence import IntegrityError
 
 from application.ports import Append, AppendConflict, Claim, NewEvent, Payload
+from domain.calls import CallRequested
 from domain.errors import Rejected, Unavailable
 from domain.events import UnknownStoredName
+from domain.groups import GroupCreated
 from domain.sweeps import SweepFailed, SweepResumed
 from infrastructure.event_store import group_commit
 from infrastructure.event_store.migrations import migrate
@@ -241,3 +243,12 @@ async def test_the_bodies_of_a_stream_come_back_together(store: PostgresEventSto
     found = await store.read_payloads(talk, "messages")
     assert {version: payload.body for version, payload in found.items()} == {2: b"messages 2", 3: b"messages 3"}
     assert await store.read_payloads(uuid4(), "messages") == {}
+
+
+async def test_streams_are_known_by_the_fact_they_began_with(store: PostgresEventStore) -> None:
+    call, group = uuid4(), uuid4()
+    requested, created = (next(f for f in EXAMPLES if isinstance(f, kind)) for kind in (CallRequested, GroupCreated))
+    await store.append(append_of(call, 1, requested))
+    await store.append(append_of(group, 1, created))
+    assert await store.begun_by([call, group, uuid4()], CallRequested) == {call}
+    assert await store.begun_by([], CallRequested) == set()
