@@ -1,23 +1,33 @@
 """Bring texts, or vectors made elsewhere, into the notebook. The same content is the same thing."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 from uuid import UUID
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from application.group_calls import GroupCalls, GroupPlace
 from application.keep_artifact import FileToKeep, KeepArtifact
 from application.notebook import Context, Notebook
 from application.ports import AppendConflict
-from domain.datasets import DatasetImported, VectorsImported, dataset_id_of, vectors_id_of
+from domain.artifacts import content_type_of
+from domain.datasets import (
+    DATASET_GROUP,
+    NAMES_ITS_DATASET,
+    DatasetImported,
+    Sampling,
+    VectorsImported,
+    dataset_id_of,
+    vectors_id_of,
+)
 from domain.errors import Conflict, NotFound, Rejected
 from domain.groups import GroupCreated
 from domain.identity import canonical_json, sha256_hex
 
-GROUP_TYPE = "dataset"
+NOT_KEPT_YET = UUID(int=0)  # in the place of an artifact's id until there is one
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -29,6 +39,10 @@ class Table(Struct, frozen=True, kw_only=True):
     def row_count(self) -> int:
         """How many rows there are."""
         return len(next(iter(self.columns.values()), []))
+
+    def only(self, rows: Sequence[int]) -> "Table":
+        """Some of the rows, in the order in which they are named."""
+        return Table(columns={name: [values[row] for row in rows] for name, values in self.columns.items()})
 
 
 class TableFiles(Protocol):
@@ -58,6 +72,8 @@ class Dataset(Struct, frozen=True, kw_only=True):
     content_sha256: str
     imported: bool = False  # True when this command brought it in
     skipped_rows: int = 0
+    parent_dataset_id: UUID | None = None  # of a sample
+    sampling: Sampling | None = None
 
     @property
     def texts_sha256(self) -> str:
@@ -94,50 +110,53 @@ class ImportDataset:
         Raises Rejected for a missing column or no text at all, Conflict when the name means another content.
         """
         rows = _usable_rows(table, text_column, label_column)
-        content_sha256 = sha256_hex(
-            canonical_json({"v": 1, "text": text_column, "label": label_column, "columns": rows.columns})
-        )
-        dataset_id = dataset_id_of(content_sha256)
-        place = GroupPlace(group_type=GROUP_TYPE, name=name)
-        await self._check_name(place, dataset_id)
-        artifact_id = await self._keep(
-            FileToKeep(
-                name=f"{dataset_id}/dataset.parquet",
-                content=self._files.to_parquet(rows),
-                content_type="application/vnd.apache.parquet",
-                artifact_type="dataset",
-                group_id=place.group_id,
-                shape=(rows.row_count, len(rows.columns)),
-            ),
-            context,
-        )
         fact = DatasetImported(
-            content_sha256=content_sha256,
+            content_sha256=hash_of_rows(rows, text_column, label_column),
             row_count=rows.row_count,
             columns=tuple(rows.columns),
             text_column=text_column,
-            artifact_id=artifact_id,
+            artifact_id=NOT_KEPT_YET,
             label_column=label_column,
             source_name=source_name,
             skipped_rows=table.row_count - rows.row_count,
         )
-        imported = True
-        try:
-            await self._notebook.write(self._notebook.entry(context, dataset_id, 1, fact))
-        except AppendConflict:
-            imported = False
-        await self._groups.ensure(place, context, metadata={"dataset_id": str(dataset_id)})
-        return _dataset(rows, fact, place, imported=imported)
+        return await self.record(dataset_id_of(fact.content_sha256), fact, rows, context, name=name)
+
+    async def record(
+        self, dataset_id: UUID, fact: DatasetImported, rows: Table, context: Context, *, name: str
+    ) -> Dataset:
+        """Keep the rows, record the fact with the artifact that they lie in, and give the dataset its name.
+
+        A dataset that was recorded before stays as it is, and only gets one more name. Raises Conflict.
+        """
+        place = GroupPlace(group_type=DATASET_GROUP, name=name)
+        await self._check_name(place, dataset_id)
+        standing = await self._fact(dataset_id)
+        imported = standing is None
+        if standing is None:
+            fact = structs.replace(fact, artifact_id=await self._keep_rows(dataset_id, rows, place, context))
+            try:
+                await self._notebook.write(self._notebook.entry(context, dataset_id, 1, fact))
+            except AppendConflict:
+                imported = False  # somebody else was faster
+        else:
+            fact, rows = standing, await self._rows(standing)
+        await self._groups.ensure(place, context, metadata={NAMES_ITS_DATASET: str(dataset_id)})
+        return _dataset(dataset_id, rows, fact, place, imported=imported)
 
     async def load(self, name: str) -> Dataset:
-        """A dataset by name, with its rows. Raises NotFound."""
-        place = GroupPlace(group_type=GROUP_TYPE, name=name)
+        """A dataset by name, with its texts and labels. Raises NotFound."""
+        return (await self.open(name))[0]
+
+    async def open(self, name: str) -> tuple[Dataset, DatasetImported, Table]:
+        """A dataset by name, what is recorded of it, and all its columns. Raises NotFound."""
+        place = GroupPlace(group_type=DATASET_GROUP, name=name)
         dataset_id = await self._dataset_id(place)
-        events = await self._notebook.store.read_stream(dataset_id) if dataset_id else []
-        fact = events[0].fact if events else None
-        if not isinstance(fact, DatasetImported):
+        fact = None if dataset_id is None else await self._fact(dataset_id)
+        if dataset_id is None or fact is None:
             raise NotFound(f"There is no dataset named {name!r}; `study dataset list` shows the ones there are")
-        return _dataset(self._files.from_parquet(await self._keep.content(fact.artifact_id)), fact, place)
+        rows = await self._rows(fact)
+        return _dataset(dataset_id, rows, fact, place), fact, rows
 
     async def import_vectors(
         self, vectors: NDArray[np.float32], context: Context, *, source_name: str = ""
@@ -170,8 +189,29 @@ class ImportDataset:
         events = await self._notebook.store.read_stream(place.group_id)
         if not events or not isinstance(events[0].fact, GroupCreated):
             return None
-        named = events[0].fact.metadata.get("dataset_id")
+        named = events[0].fact.metadata.get(NAMES_ITS_DATASET)
         return UUID(named) if named else None
+
+    async def _fact(self, dataset_id: UUID) -> DatasetImported | None:
+        events = await self._notebook.store.read_stream(dataset_id)
+        fact = events[0].fact if events else None
+        return fact if isinstance(fact, DatasetImported) else None
+
+    async def _rows(self, fact: DatasetImported) -> Table:
+        return self._files.from_parquet(await self._keep.content(fact.artifact_id))
+
+    async def _keep_rows(self, dataset_id: UUID, rows: Table, place: GroupPlace, context: Context) -> UUID:
+        return await self._keep(
+            FileToKeep(
+                name=f"{dataset_id}/dataset.parquet",
+                content=self._files.to_parquet(rows),
+                content_type=content_type_of("parquet"),
+                artifact_type="dataset",
+                group_id=place.group_id,
+                shape=(rows.row_count, len(rows.columns)),
+            ),
+            context,
+        )
 
     async def _check_name(self, place: GroupPlace, dataset_id: UUID) -> None:
         standing = await self._dataset_id(place)
@@ -186,6 +226,11 @@ def hash_of_vectors(vectors: NDArray[np.float32]) -> str:
     """The identity of a matrix: its shape and its little-endian float32 bytes."""
     rows, columns = vectors.shape
     return sha256_hex(f"{rows}x{columns}:".encode() + np.ascontiguousarray(vectors, dtype="<f4").tobytes())
+
+
+def hash_of_rows(rows: Table, text_column: str, label_column: str | None) -> str:
+    """The identity of a dataset's content: its columns, and which of them hold texts and labels."""
+    return sha256_hex(canonical_json({"v": 1, "text": text_column, "label": label_column, "columns": rows.columns}))
 
 
 def hash_of_texts(texts: tuple[str, ...]) -> str:
@@ -203,13 +248,15 @@ def _usable_rows(table: Table, text_column: str, label_column: str | None) -> Ta
     used = [row for row, text in enumerate(table.columns[text_column]) if text and text.strip()]
     if not used:
         raise Rejected(f"Column {text_column!r} holds no text", fields=("text_column",))
-    return Table(columns={column: [values[row] for row in used] for column, values in table.columns.items()})
+    return table.only(used)
 
 
-def _dataset(rows: Table, fact: DatasetImported, place: GroupPlace, *, imported: bool = False) -> Dataset:
+def _dataset(
+    dataset_id: UUID, rows: Table, fact: DatasetImported, place: GroupPlace, *, imported: bool = False
+) -> Dataset:
     labels = None if fact.label_column is None else rows.columns[fact.label_column]
     return Dataset(
-        dataset_id=dataset_id_of(fact.content_sha256),
+        dataset_id=dataset_id,
         group_id=place.group_id,
         name=place.name,
         texts=tuple(text or "" for text in rows.columns[fact.text_column]),
@@ -217,4 +264,6 @@ def _dataset(rows: Table, fact: DatasetImported, place: GroupPlace, *, imported:
         content_sha256=fact.content_sha256,
         imported=imported,
         skipped_rows=fact.skipped_rows,
+        parent_dataset_id=fact.parent_dataset_id,
+        sampling=fact.sampling,
     )

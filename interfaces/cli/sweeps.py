@@ -146,12 +146,6 @@ def _column(argument: str, option: str, *, last: bool) -> tuple[str, ...]:
     if wanted not in table.columns:
         raise Rejected(f"{file} has no column {wanted!r}; it has {', '.join(names)}", fields=(option,))
     values = table.columns[wanted]
-    if (
-        Path(file).suffix.lower() not in (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-        and values
-        and values[-1] == ""
-    ):
-        values = values[:-1]  # what follows the last line's end is no line
     return tuple(value or "" for value in values)
 
 

@@ -9,7 +9,8 @@ from domain.artifacts import ArtifactKept
 from domain.datasets import DatasetImported, VectorsImported
 from domain.errors import NotFound
 from domain.groups import GroupCreated
-from tests.support.facts import EXAMPLES, ID, SHA256
+from projections.kept_files import KeptByArtifacts
+from tests.support.facts import EXAMPLES, ID, LATER_EXAMPLES, OTHER_ID, SHA256
 
 BY_TYPE = {type(fact): fact for fact in EXAMPLES}
 DATASET, KEPT = BY_TYPE[DatasetImported], BY_TYPE[ArtifactKept]
@@ -36,6 +37,30 @@ async def test_a_dataset_goes_by_every_name_it_was_given(log, follower, queries)
     for name, as_of in (("odd", None), ("clinc", 1)):
         with pytest.raises(NotFound, match="no dataset"):
             await queries.dataset(name, as_of=as_of)
+
+
+async def test_a_sample_shows_its_parent_and_how_it_was_drawn(log, follower, queries, sql):
+    log.write(DATASET_ID, LATER_EXAMPLES["dataset.imported.v1 of a sample"])
+    log.write(UUID(int=6), named("few"))
+    follower.catch_up()
+    found = await queries.dataset("few")
+    sampling = {"rows": 300, "seed": 7, "where": {"intent": "translate"}}
+    assert (found["parent_dataset_id"], found["sampling"]) == (str(OTHER_ID), sampling)
+    assert sql("SELECT parent_dataset_id, sampling_json FROM study.datasets") == [(OTHER_ID, sampling)]
+
+
+async def test_files_are_known_by_their_hashes(log, follower, queries):
+    log.write(UUID(int=1), KEPT)
+    log.write(UUID(int=2), replace(KEPT, name="run/again.npy"))
+    log.write(UUID(int=3), replace(KEPT, sha256="cd" * 32))
+    kept = KeptByArtifacts(queries.catalogue, follower)
+    follower.catch_up()
+    assert await kept.among([SHA256, "ef" * 32]) == {SHA256}
+    assert [each async for page in kept.all() for each in page] == [
+        (SHA256, KEPT.name),
+        (SHA256, "run/again.npy"),
+        ("cd" * 32, KEPT.name),
+    ]
 
 
 async def test_artifacts_are_found_by_id_name_group_and_type(log, follower, queries):
