@@ -23,7 +23,7 @@ from domain.clustering.representatives import representatives
 from domain.clustering.selection import choose_k
 from domain.clustering.step import Prepared, StepResult, prepare, run_step
 from domain.errors import Rejected
-from domain.events import Fact
+from domain.events import Fact, Metadata
 from domain.groups import GroupLinked
 from domain.identity import sha256_hex
 from domain.sweeps import (
@@ -167,14 +167,8 @@ class _Run:
         await self._write(fact, take=True)
 
     async def _link_inputs(self) -> None:
-        config, source = self.request.config, self.request.source
-        metadata = {
-            "sweep_id": str(self.sweep_id),
-            "algorithm": config.method,
-            "config": msgspec.to_builtins(config),
-            "embedding_model": source.embedding_model,
-        }
-        await self.parts.groups.ensure(self.run_place, self.context, metadata=metadata)
+        source = self.request.source
+        await self.parts.groups.ensure(self.run_place, self.context, metadata=self._account())
         links = []
         if source.embedding_group_id is not None:
             links.append(_link(self.run_place.group_id, source.embedding_group_id, "depends_on"))
@@ -183,6 +177,16 @@ class _Run:
         elif self.request.dataset_group_id is not None:
             links.append(_link(self.run_place.group_id, self.request.dataset_group_id, "depends_on"))
         await self.parts.groups.link(links, self.context)
+
+    def _account(self) -> Metadata:
+        """What run and steps say of how they came about."""
+        config = self.request.config
+        return {
+            "sweep_id": str(self.sweep_id),
+            "algorithm": config.method,
+            "config": msgspec.to_builtins(config),
+            "embedding_model": self.request.source.embedding_model,
+        }
 
     async def _run_missing_steps(self, prepared: Prepared) -> None:
         wanted = self.request.config.k_values
@@ -205,7 +209,7 @@ class _Run:
     async def _record_step(self, result: StepResult, duration_s: float) -> None:
         k = result.metrics.k
         place = GroupPlace(group_type="step", name=f"{self.sweep_id}/k={k}")
-        metadata = {"parent_run_id": str(self.run_place.group_id), "sweep_id": str(self.sweep_id), "k": k}
+        metadata = {**self._account(), "parent_run_id": str(self.run_place.group_id), "k": k}
         await self.parts.groups.ensure(place, self.context, metadata=metadata)
         folder = f"{self.sweep_id}/k={k}"
         artifact_ids = {

@@ -35,6 +35,8 @@ class Settings(ProviderSettings, BaseSettings):
 
     study_home: Path = Field(default_factory=default_home)
     database_url: SecretStr | None = None
+    study_artifacts: SecretStr | None = None  # a folder, or an fsspec URL, which may hold a login
+    study_largest_upload_mb: int = Field(default=1024, ge=1, le=1_000_000)
     study_log_level: LogLevel = "warning"
     study_chat_attempts: int = Field(default=3, ge=1, le=20)
     study_embed_attempts: int = Field(default=6, ge=1, le=20)
@@ -45,6 +47,11 @@ class Settings(ProviderSettings, BaseSettings):
     study_drain_s: float = Field(default=30.0, ge=0, le=86_400)
     study_prices: Path | None = None
     study_in_doubt_after_s: float = Field(default=15.0, ge=0, le=3600)
+
+    def artifacts_place(self) -> str:
+        """Where artifacts lie: a folder or an fsspec URL, which must not be shown."""
+        given = None if self.study_artifacts is None else self.study_artifacts.get_secret_value()
+        return given or str(self.study_home / "artifacts")
 
     def afresh(self) -> "Settings":
         """The settings as the environment has them now, under the same flags. Raises Rejected."""

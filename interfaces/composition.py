@@ -27,12 +27,17 @@ from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
 from application.keep_artifact import KeepArtifact
 from application.keep_conversation import KeepConversation
+from application.keep_file import KeepFile
+from application.mend_artifacts import MendArtifacts
 from application.notebook import Notebook
+from application.ports import ArtifactFiles
 from application.providers import Provider
+from application.read_artifact import ReadArtifact
 from application.recover_calls import RecoverCalls
 from application.replay_journal import ReplayJournal
 from application.reuse_answers import ReuseAnswers
 from application.run_sweep import RunSweep
+from application.sample_dataset import SampleDataset
 from application.send_texts import SendTexts
 from application.share_calls import ShareCalls
 from application.share_texts import SharedTexts
@@ -43,7 +48,8 @@ from application.text_batches import TextBatches
 from application.validate_deployments import ProbePolicy, ValidateDeployments
 from domain.errors import StudyError, Unavailable
 from infrastructure.answer_journal import JOURNALS, AnswerJournal
-from infrastructure.artifact_files import FolderArtifacts
+from infrastructure.artifact_kinds import KnownKinds
+from infrastructure.artifact_urls import artifact_files
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.compute import LocalCompute
 from infrastructure.event_store.datastore import KEEPALIVES
@@ -56,11 +62,13 @@ from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
 from infrastructure.token_counting import PublishedEncodings
 from interfaces.study import Study
+from interfaces.study.artifacts import Artifacts
 from interfaces.study.asking import Asking
 from interfaces.study.calls import Calls
 from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
 from interfaces.study.embeddings import Embeddings
+from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
 from interfaces.study.moments import Moments
@@ -70,6 +78,7 @@ from projections.answered_requests import AnsweredCalls
 from projections.embedded_texts import CachedVectors
 from projections.follow import Follower, FollowerThread
 from projections.generations import install
+from projections.kept_files import KeptByArtifacts
 from projections.queries import Queries
 from projections.read_models import READ_MODELS
 
@@ -108,8 +117,8 @@ async def open_study(
         keeper.start()
         store = PostgresEventStore(uri, process=keeper.number)
         stack.push_async_callback(asyncio.to_thread, store.close)
-        folder = settings.study_home / JOURNALS / str(await store.identity())
-        journal = AnswerJournal(folder, process=keeper.process)
+        identity = str(await store.identity())
+        journal = AnswerJournal(settings.study_home / JOURNALS / identity, process=keeper.process)
         stack.callback(journal.close)
 
         def connect() -> psycopg.Connection:
@@ -129,11 +138,13 @@ async def open_study(
         )
         await pool.open()
         stack.push_async_callback(pool.close)
+        # Several stores may share a home: each has a part of its own, or one's doctor would remove another's files.
+        artifacts = await asyncio.to_thread(artifact_files, settings.artifacts_place(), identity)
         compute = LocalCompute()
         stack.callback(compute.close)
         registry = ProviderRegistry(settings.afresh, dict(providers or {}))
         stack.push_async_callback(registry.aclose)
-        study = _wired(settings, keeper, store, journal, registry, follower, Queries(pool), compute, actor)
+        study = _wired(settings, keeper, store, journal, registry, follower, Queries(pool), compute, artifacts, actor)
         await study.house.replay()
         await study.house.catch_up(backfill=not serving)
         await _recover(study)
@@ -157,13 +168,14 @@ def _wired(
     follower: Follower,
     queries: Queries,
     compute: LocalCompute,
+    artifacts: ArtifactFiles,
     actor: str | None,
 ) -> Study:
     prices = read_price_table(settings.study_prices)
     notebook = Notebook(store, journal, clock=SystemClock(), ids=TimeOrderedIds(), process=keeper.process)
     files = ColumnarFiles()
     groups = GroupCalls(notebook)
-    keep = KeepArtifact(notebook, FolderArtifacts(settings.study_home / "artifacts"))
+    keep = KeepArtifact(notebook, artifacts)
     stopping = Stopping()
     chance = random.Random()  # noqa: S311 - jitter is no secret
     call_provider = CallProvider(notebook, chance=chance, places=registry.place, stopping=stopping, prices=prices)
@@ -206,12 +218,20 @@ def _wired(
         asking=Asking(ask, AskBatch(notebook, ask, groups, answered), stream),
         calls=Calls(queries, moments),
         embeddings=Embeddings(embed, gather, moments),
-        datasets=Datasets(import_dataset, queries, moments),
+        datasets=Datasets(import_dataset, SampleDataset(import_dataset, groups), queries, moments),
         sweeps=Sweeps(gather, run_sweep, keep, files, queries, moments),
         providers=Providers(registry, validate),
         history=History(store),
         house=House(store, follower, ReplayJournal(store, journal), recover),
         conversations=Conversations(keep_conversation, converse, stream, queries, moments),
+        groups=Groups(groups, queries, moments),
+        artifacts=Artifacts(
+            KeepFile(groups, keep, KnownKinds()),
+            ReadArtifact(artifacts),
+            MendArtifacts(artifacts, KeptByArtifacts(queries.catalogue, follower), notebook.clock),
+            queries,
+            moments,
+        ),
     )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -96,6 +96,22 @@ class Invocation:
 
         show(Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
 
+    def answer_page(
+        self,
+        page: dict[str, Any],
+        columns: Sequence[str],
+        row: Callable[[dict[str, Any]], Sequence[Any]],
+        *,
+        nothing: str,
+    ) -> None:
+        """Print a page of a list as JSON, or as a table with what leads on to the next page on stderr."""
+        from interfaces.cli.tables import table
+
+        rows = [row(item) for item in page["items"]]
+        self.answer(page, lambda console: console.print(table(columns, rows) if rows else nothing))
+        if page["next_cursor"] and not self.as_json:
+            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+
     @contextmanager
     def progress(self) -> Iterator[Stages]:
         """Progress bars on stderr, one a stage, if somebody is there to see them."""
@@ -154,6 +170,8 @@ def study_command(
 as_of_option = click.option(
     "--as-of", metavar="WHEN", help="As things stood at a time (UTC unless it says), or at a position in the log."
 )
+limit_option = click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
+cursor_option = click.option("--cursor", help="Go on after a page: its next_cursor.")
 SHARED_OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout."),
     click.option("--database-url", metavar="URL", help="Use this Postgres instead of the embedded one."),
@@ -228,3 +246,16 @@ def moment(_context: click.Context, _parameter: click.Parameter, value: str | No
     except ValueError:
         raise click.BadParameter(f"{value!r} is no time; write 2026-03-01 or 2026-03-01T12:00:00Z") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def json_object(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    """A click callback: a JSON object."""
+    if value is None:
+        return None
+    try:
+        found = json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value[:60]!r} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise click.BadParameter(f'{value[:60]!r} is no JSON object; write {{"key": "value"}}')
+    return found

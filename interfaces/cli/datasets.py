@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_option, study_command
+from interfaces.cli.command import Invocation, as_of_option, cursor_option, limit_option, study_command
 
 if TYPE_CHECKING:
     from application.embed_texts import Embedded
@@ -23,8 +23,14 @@ def add_to(study: click.Group) -> None:
         dataset,
         "import",
         examples="study dataset import reviews.csv --name reviews --text-column text --label-column stars\n"
-        "study dataset import lines.txt --name lines",
+        "study dataset import lines.txt --name lines --encoding latin-1",
     )(import_file)
+    study_command(
+        dataset,
+        "sample",
+        examples="study dataset sample reviews --as few --rows 100 --seed 7\n"
+        "study dataset sample reviews --as bad --where stars=1",
+    )(sample)
     study_command(dataset, "list")(list_all)
     study_command(dataset, "show", examples="study dataset show reviews")(show)
     study_command(study, "embed", examples="study embed reviews --provider openai --model text-embedding-3-small")(
@@ -36,13 +42,19 @@ def add_to(study: click.Group) -> None:
 @click.option("--name", required=True, help="What the dataset is called from here on.")
 @click.option("--text-column", help="Column of the texts; `text` if there is one, else the first.")
 @click.option("--label-column", help="Column of the labels, if there are any.")
+@click.option("--encoding", help="Encoding of a text file, such as latin-1 or utf-16; UTF-8 if none is named.")
 def import_file(
-    invocation: Invocation, file: Path, name: str, text_column: str | None, label_column: str | None
+    invocation: Invocation,
+    file: Path,
+    name: str,
+    text_column: str | None,
+    label_column: str | None,
+    encoding: str | None,
 ) -> None:
     """Import a CSV, TSV, JSON Lines, Parquet or plain text file. The same content again is the same dataset."""
     from infrastructure.table_files import read_table
 
-    table = read_table(file)
+    table = read_table(file, encoding=encoding)
     column = text_column or ("text" if "text" in table.columns else next(iter(table.columns), "text"))
 
     async def work(study: "Study") -> dict[str, Any]:
@@ -62,21 +74,69 @@ def import_file(
     )
 
 
-@as_of_option
-def list_all(invocation: Invocation, as_of: str | None) -> None:
-    """List the datasets, newest first."""
-    from interfaces.cli.tables import table
+@click.argument("parent", metavar="DATASET")
+@click.option("--as", "name", required=True, help="What the sample is called.")
+@click.option("--rows", type=int, help="How many rows, by chance; all that fit without it.")
+@click.option("--seed", type=int, help="The same seed draws the same rows (0).")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only rows with this value; several must all fit.")
+def sample(
+    invocation: Invocation, parent: str, name: str, rows: int | None, seed: int | None, where: tuple[str, ...]
+) -> None:
+    """Draw a sample: a dataset that knows its parent. The same sample of the same dataset is the same dataset.
+
+    Rows are kept in their order. Chance is numpy's Generator(PCG64(seed)), without replacement.
+    """
+    from domain.datasets import sampling_of
+
+    sampling = sampling_of(rows, seed, _conditions(where))
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.datasets.list(as_of=as_of, limit=1000)
+        drawn = await study.datasets.sample(parent, sampling, study.context(), name=name)
+        return {**await study.datasets.get(name), "imported": drawn.imported}
 
-    page = invocation.run(work)
-    rows = [
-        [item["name"], item["row_count"], item["text_column"], item["label_column"], item["imported_at"][:19]]
-        for item in page["items"]
-    ]
-    columns = ["name", "texts", "text column", "label column", "imported (UTC)"]
-    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No datasets."))
+    found = invocation.run(work)
+    how = "Drew" if found["imported"] else "Had already"
+    invocation.answer(
+        found,
+        lambda _console: click.echo(
+            f"{how} {found['row_count']} texts of {parent} as {name}.\nNext: study sweep run {name}"
+        ),
+    )
+
+
+def _conditions(where: tuple[str, ...]) -> dict[str, str]:
+    from domain.errors import Rejected
+
+    conditions: dict[str, str] = {}
+    for condition in where:
+        column, equals, value = condition.partition("=")
+        if not equals or not column or conditions.get(column, value) != value:
+            raise Rejected(f"--where {condition!r}: write COLUMN=VALUE, and each column once", fields=("where",))
+        conditions[column] = value
+    return conditions
+
+
+@as_of_option
+@limit_option
+@cursor_option
+def list_all(invocation: Invocation, as_of: str | None, limit: int, cursor: str | None) -> None:
+    """List the datasets, newest first."""
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.datasets.list(as_of=as_of, limit=limit, cursor=cursor)
+
+    invocation.answer_page(
+        invocation.run(work),
+        ["name", "texts", "text column", "label column", "imported (UTC)"],
+        lambda item: [
+            item["name"],
+            item["row_count"],
+            item["text_column"],
+            item["label_column"],
+            item["imported_at"][:19],
+        ],
+        nothing="No datasets.",
+    )
 
 
 @click.argument("name")

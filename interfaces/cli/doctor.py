@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 Check = dict[str, Any]
 
+MISSING_NAMED = 5
+
 
 def checks(invocation: Invocation, *, mend: bool) -> list[Check]:
     """Everything that can be said; when the store can't be opened, that and what needs no store.
 
-    mend: append what waits in the journals, also what came since the store was opened.
+    mend: append what waits in the journals, also what came since the store was opened, and remove the files of
+    artifacts that no event tells of.
     """
     settings = invocation.settings
     store = "DATABASE_URL" if settings.database_url is not None else "embedded Postgres"
@@ -71,6 +74,7 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
             _check(f"provider {name}", False, reason, "Mend the plug-in, or uninstall its distribution")
             for name, reason in study.registry.broken().items()
         ),
+        *await _artifacts(study, mend=mend),
     ]
 
 
@@ -78,6 +82,30 @@ def _prices(study: "Study") -> str:
     own = study.settings.study_prices
     shipped = "the list prices that come with this version"
     return shipped if own is None else f"{own}, then {shipped}"
+
+
+async def _artifacts(study: "Study", *, mend: bool) -> list[Check]:
+    """Files without an event, and events without a file."""
+    try:
+        removed = await study.artifacts.mend() if mend else 0
+        state = await study.artifacts.state()
+    except StudyError as error:
+        return [_check("artifacts", False, str(error), "Mend what the message names, then: study doctor")]
+    size = sum(file.size for file in state.orphans)
+    found = f"{state.files:,} files" + (f", {removed:,} that no event told of were removed" if removed else "")
+    checks = [
+        _check(
+            "artifacts",
+            not state.orphans,
+            found if not state.orphans else f"{found}; of {len(state.orphans):,} ({size:,} bytes) no event tells",
+            "study doctor --mend",
+        )
+    ]
+    if state.missing:
+        named = ", ".join(state.missing[:MISSING_NAMED]) + (" …" if len(state.missing) > MISSING_NAMED else "")
+        remedy = "Bring the files back from a backup, or set STUDY_ARTIFACTS to where they are"
+        checks.append(_check("missing artifacts", False, f"{len(state.missing):,} files are gone: {named}", remedy))
+    return checks
 
 
 def _journals(home: Path) -> list[Check]:

@@ -4,7 +4,18 @@ import sys
 
 import click
 
-from interfaces.cli import asking, calls, conversations, datasets, providers, quickstart, sweeps, upkeep
+from interfaces.cli import (
+    artifacts,
+    asking,
+    calls,
+    conversations,
+    datasets,
+    groups,
+    providers,
+    quickstart,
+    sweeps,
+    upkeep,
+)
 from interfaces.cli.command import refusing_in_words
 
 
@@ -33,7 +44,7 @@ def study() -> None:
     """
 
 
-for part in (quickstart, asking, calls, providers, datasets, sweeps, upkeep, conversations):
+for part in (quickstart, asking, calls, providers, datasets, sweeps, upkeep, conversations, groups, artifacts):
     part.add_to(study)
 
 

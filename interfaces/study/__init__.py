@@ -8,11 +8,13 @@ from application.notebook import Context, Notebook
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
+from interfaces.study.artifacts import Artifacts
 from interfaces.study.asking import Asking
 from interfaces.study.calls import Calls
 from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
 from interfaces.study.embeddings import Embeddings
+from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
 from interfaces.study.moments import Moments
@@ -48,6 +50,8 @@ class Study:
     history: History
     house: House
     conversations: Conversations
+    groups: Groups
+    artifacts: Artifacts
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
         """A command's context: on whose behalf it runs, and an id that all its events share."""

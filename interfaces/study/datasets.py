@@ -2,6 +2,8 @@
 
 from application.import_dataset import Dataset, ImportDataset, Table
 from application.notebook import Context
+from application.sample_dataset import SampleDataset
+from domain.datasets import Sampling
 from interfaces.as_of import AsOf
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json
@@ -14,8 +16,11 @@ DATASETS = (CATALOGUE.name,)
 class Datasets:
     """Texts under a name."""
 
-    def __init__(self, import_dataset: ImportDataset, queries: Queries, moments: Moments) -> None:
+    def __init__(
+        self, import_dataset: ImportDataset, sample_dataset: SampleDataset, queries: Queries, moments: Moments
+    ) -> None:
         self._import_dataset = import_dataset
+        self._sample_dataset = sample_dataset
         self._queries = queries
         self._moments = moments
 
@@ -35,6 +40,12 @@ class Datasets:
         )
         await self._moments.all_shown()
         return dataset
+
+    async def sample(self, parent: str, sampling: Sampling, context: Context, *, name: str) -> Dataset:
+        """Draw a sample from a dataset: a dataset that knows its parent. Raises NotFound, Rejected, Conflict."""
+        sample = await self._sample_dataset(parent, sampling, context, name=name)
+        await self._moments.all_shown()
+        return sample
 
     async def get(self, name: str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """A dataset by name. Raises NotFound."""

@@ -23,3 +23,12 @@ def id_of(value: UUID | str) -> UUID:
 def stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
     """The progress of one stage of a longer work."""
     return None if progress is None else lambda done, total: progress(name, done, total)
+
+
+def is_id(value: str) -> bool:
+    """Whether a text is an id, and not a name."""
+    try:
+        UUID(value)
+    except ValueError:
+        return False
+    return True
