@@ -39,6 +39,14 @@ NAMED_IN_ERRORS = 5  # ids that a message names before it only counts
 T = TypeVar("T")
 
 
+class GroupExists(Conflict):
+    """There is a group of this type and name already."""
+
+    def __init__(self, group_type: str, name: str, group_id: UUID) -> None:
+        super().__init__(f"There is a group {group_type}/{name} already", existing_id=str(group_id))
+        self.group_id = group_id
+
+
 class GroupPlace(Struct, frozen=True, kw_only=True):
     """A place in a group: which group, in which role, and where in its order."""
 
@@ -75,7 +83,7 @@ class GroupCalls:
     async def create(
         self, group_type: str, name: str, context: Context, *, description: str = "", metadata: Metadata | None = None
     ) -> UUID:
-        """Create a group. Raises Conflict with its id if there is one of this type and name, Rejected."""
+        """Create a group. Raises GroupExists if there is one of this type and name, Rejected."""
         group_id = group_id_of(checked_type(group_type), name)
         fact = GroupCreated(
             group_type=group_type,
@@ -86,7 +94,7 @@ class GroupCalls:
         try:
             await self.notebook.write(self.notebook.entry(context, group_id, 1, fact))
         except AppendConflict:
-            raise Conflict(f"There is a group {group_type}/{name} already", existing_id=str(group_id)) from None
+            raise GroupExists(group_type, name, group_id) from None
         return group_id
 
     async def ensure(self, place: GroupPlace, context: Context, *, metadata: Metadata | None = None) -> UUID:

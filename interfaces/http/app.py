@@ -13,12 +13,14 @@ from application.notebook import Context
 from infrastructure.settings import Settings, read_settings
 from interfaces.composition import open_study
 from interfaces.http import (
+    artifacts,
     batches,
     calls,
     conversations,
     datasets,
     documentation,
     embeddings,
+    groups,
     health,
     projections,
     providers,
@@ -52,7 +54,12 @@ def create_app(settings: Settings, study: Study | None = None) -> Litestar:
             calls.ROUTES,
             batches.ROUTES,
             embeddings.ROUTES,
-            datasets.ROUTES,
+            Router(
+                "/",
+                route_handlers=[datasets.ROUTES, artifacts.ROUTES],
+                request_max_body_size=settings.study_largest_upload_mb * 1_000_000,
+            ),
+            groups.ROUTES,
             sweeps.ROUTES,
             projections.ROUTES,
             providers.ROUTES,

@@ -12,6 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from msgspec import UNSET, Struct, UnsetType
 
+from application.group_calls import GroupExists
 from application.providers import AttemptFailed
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
 
@@ -34,6 +35,7 @@ TITLES: Mapping[HTTPStatus, tuple[str, str]] = {
     HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "The address does not take this method"),
     HTTPStatus.CONFLICT: ("conflict", "The request contradicts what is recorded"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too-large", "The request is too large"),
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: ("no-such-range", "The file has no such range"),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported-media-type", "The body's media type is not taken"),
     HTTPStatus.BAD_GATEWAY: ("provider-failed", "The provider failed"),
     HTTPStatus.SERVICE_UNAVAILABLE: ("unavailable", "The store can't be reached just now"),
@@ -48,6 +50,7 @@ EXAMPLES: Mapping[int, dict[str, Any]] = {
         "existing_id": "0195512a-7c00-7000-8000-000000000001",
     },
     413: {"detail": "The body is larger than 20,000,000 bytes"},
+    416: {"detail": "The file has 18,128 bytes, and none in 'bytes=20000-'"},
     502: {"detail": "rate_limited: slow down", "call_id": "0195512a-7c00-7000-8000-000000000001"},
     503: {"detail": "The store did not answer within 5 s"},
 }
@@ -65,6 +68,13 @@ class Problem(Struct, frozen=True, kw_only=True):
     fields: list[str] = []
     existing_id: str | UnsetType | None = UNSET
     call_id: str | UnsetType = UNSET
+    group_id: str | UnsetType = UNSET
+
+
+class TooLarge(HTTPException):
+    """A part of a body that has a limit of its own."""
+
+    status_code = int(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 def problem(status: HTTPStatus, detail: str, **more: Any) -> Problem:
@@ -95,6 +105,8 @@ def problem_of(error: Exception) -> Problem:
         more["fields"] = list(error.fields)
     if isinstance(error, Conflict):
         more["existing_id"] = error.existing_id
+    if isinstance(error, GroupExists):
+        more["group_id"] = str(error.group_id)
     if isinstance(error, ProviderFailed):
         more["call_id"] = error.call_id
         if error.fields:
@@ -124,6 +136,8 @@ def _detail(request: Request[Any, Any, Any], error: HTTPException, faults: list[
         return f"There is nothing at {request.url.path}"
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"{request.url.path} does not take {request.method}"
+    if isinstance(error, TooLarge):
+        return error.detail
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return f"The body is larger than {request.route_handler.resolve_request_max_body_size():,} bytes"
     if isinstance(error.__cause__, SerializationException):

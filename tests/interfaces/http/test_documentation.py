@@ -17,7 +17,25 @@ ROUTES = {
     ("/api/embeddings", "post"),
     ("/api/datasets", "get"),
     ("/api/datasets", "post"),
+    ("/api/datasets/samples", "post"),
     ("/api/datasets/{name}", "get"),
+    ("/api/groups", "get"),
+    ("/api/groups", "post"),
+    ("/api/groups/{group_id}", "get"),
+    ("/api/groups/{group_id}", "patch"),
+    ("/api/groups/{group_id}/members", "get"),
+    ("/api/groups/{group_id}/members", "post"),
+    ("/api/groups/{group_id}/members", "delete"),
+    ("/api/groups/{group_id}/links", "post"),
+    ("/api/groups/{group_id}/links", "delete"),
+    ("/api/groups/{group_id}/children", "get"),
+    ("/api/groups/{group_id}/parents", "get"),
+    ("/api/groups/{group_id}/steps", "get"),
+    ("/api/groups/{group_id}/dependencies", "get"),
+    ("/api/artifacts", "get"),
+    ("/api/artifacts", "post"),
+    ("/api/artifacts/{artifact_id}", "get"),
+    ("/api/artifacts/{artifact_id}/content", "get"),
     ("/api/sweeps", "get"),
     ("/api/sweeps/{sweep_id}", "get"),
     ("/api/projections", "get"),
@@ -44,8 +62,7 @@ def test_every_question_about_what_is_recorded_can_be_asked_as_of_a_moment(reade
     assert asked
     for path, operation in asked.items():
         assert {"as_of", "at_least"} <= {parameter["name"] for parameter in operation["parameters"]}, path
-        address = path.replace("{call_id}", NO_ID).replace("{sweep_id}", NO_ID).replace("{name}", "none")
-        address = address.replace("{conversation_id}", NO_ID)
+        address = re.sub(r"\{\w+_id\}", NO_ID, path).replace("{name}", "none")
         answer = reader.get(address, params={"as_of": "0", "at_least": 0})
         if "{" in path:
             assert (answer.status_code, "at position 0" in answer.text) == (404, True), path
