@@ -13,14 +13,18 @@ Every call is an event before and after it is made; see README.md and docs/.
 import study_query_llm._neighbours  # noqa: F401
 from domain import clustering
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+from study_query_llm.artifacts import Artifact
 from study_query_llm.asynchronous import AsyncStudy, open_async
+from study_query_llm.groups import Group
 from study_query_llm.results import Batch, Sweep
 from study_query_llm.synchronous import Study, open  # noqa: A004 - `sq.open` reads well
 
 __all__ = [
+    "Artifact",
     "AsyncStudy",
     "Batch",
     "Conflict",
+    "Group",
     "NotFound",
     "ProviderFailed",
     "Rejected",

@@ -19,8 +19,10 @@ from application.import_dataset import Dataset
 from application.providers import Provider
 from application.validate_deployments import Validated
 from interfaces.study import Json
+from study_query_llm.artifacts import Artifact
 from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.conversation import Conversation
+from study_query_llm.groups import Group
 from study_query_llm.results import Batch, Rows, Sweep
 from study_query_llm.text_stream import TextStream
 
@@ -69,9 +71,34 @@ class Study:
         """See AsyncStudy.filter_valid_deployments."""
         return self._portal.call(self._study.filter_valid_deployments, provider, names)
 
-    def import_dataset(self, file: str | Path, **options: Any) -> Dataset:
+    def import_dataset(self, data: Any, **options: Any) -> Dataset:
         """See AsyncStudy.import_dataset."""
-        return self._portal.call(partial(self._study.import_dataset, file, **options))
+        return self._portal.call(partial(self._study.import_dataset, data, **options))
+
+    def sample_dataset(self, parent: str, **options: Any) -> Dataset:
+        """See AsyncStudy.sample_dataset."""
+        return self._portal.call(partial(self._study.sample_dataset, parent, **options))
+
+    def group(self, group_type: str, name: str | None = None, **options: Any) -> Group:
+        """See AsyncStudy.group."""
+        return Group(self._portal, self._portal.call(partial(self._study.group, group_type, name, **options)))
+
+    def groups(self, **options: Any) -> Rows:
+        """See AsyncStudy.groups."""
+        return self._portal.call(partial(self._study.groups, **options))
+
+    def artifact(self, value: Any, *, group: Group | UUID | str, **options: Any) -> Artifact:
+        """See AsyncStudy.artifact."""
+        named = group.group_id if isinstance(group, Group) else group
+        return Artifact(self._portal, self._portal.call(partial(self._study.artifact, value, group=named, **options)))
+
+    def find_artifact(self, artifact: UUID | str, **options: Any) -> Artifact:
+        """See AsyncStudy.find_artifact."""
+        return Artifact(self._portal, self._portal.call(partial(self._study.find_artifact, artifact, **options)))
+
+    def artifacts(self, **filters: Any) -> Rows:
+        """See AsyncStudy.artifacts."""
+        return self._portal.call(partial(self._study.artifacts, **filters))
 
     def sweep(self, data: "Embedded | NDArray[np.float32] | str", **options: Any) -> Sweep:
         """See AsyncStudy.sweep."""

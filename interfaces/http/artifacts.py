@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from litestar.response import Stream
 from application.keep_file import FileOfGroup
 from domain.errors import Rejected
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, OpenStudy, RequestContext
-from interfaces.http.problems import problem, problem_responses
+from interfaces.http.problems import MEDIA_TYPE, problem, problem_responses
 from interfaces.http.uploads import UploadOperation, uploaded
 from interfaces.study.words import id_of
 
@@ -131,20 +132,18 @@ async def get_content(
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     if etag in _listed(request.headers.get("if-none-match")) or request.headers.get("if-none-match") == "*":
-        return Response(None, status_code=304, headers=headers)
+        return Response(b"", status_code=304, headers=headers)
     wanted = request.headers.get("range")
     part = _range_of(wanted, size) if wanted and request.headers.get("if-range") in (None, etag) else (0, size)
     if part is None:
         detail = f"The file has {size:,} bytes, and none in {(wanted or '')[:60]!r}"
-        refused = msgspec.json.encode(problem(416, detail))  # type: ignore[arg-type]
         return Response(
-            refused,
+            msgspec.json.encode(problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, detail)),
             status_code=416,
-            media_type="application/problem+json",
-            headers={"Content-Range": f"bytes */{size}"},
+            headers={"Content-Range": f"bytes */{size}", "Content-Type": MEDIA_TYPE},
         )
     start, stop = part
-    headers["Content-Length"] = str(stop - start)
+    headers |= {"Content-Length": str(stop - start), "Content-Type": found["content_type"]}
     if wanted and part != (0, size):
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     blocks = study.artifacts.blocks(found, start, stop)
@@ -155,12 +154,7 @@ async def get_content(
         async for block in blocks:
             yield block
 
-    return Stream(
-        body(),
-        status_code=206 if "Content-Range" in headers else 200,
-        media_type=found["content_type"],
-        headers=headers,
-    )
+    return Stream(body(), status_code=206 if "Content-Range" in headers else 200, headers=headers)
 
 
 def _range_of(header: str, size: int) -> tuple[int, int] | None:
