@@ -27,3 +27,4 @@ bench:
 	$(PY)/python -m benchmarks.event_store
 	$(PY)/python -m benchmarks.replay
 	$(PY)/python -m benchmarks.growth
+	$(PY)/python -m benchmarks.groups

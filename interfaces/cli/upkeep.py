@@ -205,7 +205,9 @@ def grant(invocation: Invocation, role: str | None, reader: bool) -> None:
     )
 
 
-@click.option("--mend", is_flag=True, help="Append what waits in the journal now.")
+@click.option(
+    "--mend", is_flag=True, help="Append what waits in the journal now, and remove orphaned files of artifacts."
+)
 def doctor(invocation: Invocation, mend: bool) -> None:
     """Check what is configured, what works, what doesn't and how to mend it. Exits with 1 if something doesn't."""
     from interfaces.cli.doctor import checks
