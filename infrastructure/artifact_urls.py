@@ -1,6 +1,7 @@
 """Artifacts at an fsspec URL: object stores, servers, memory. Which ones there are depends on what is installed."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from infrastructure.artifact_files import (
 )
 
 PUT_AGAIN_AFTER_SECONDS = 3600
+LOGIN = re.compile(r"//[^/]*@")
 
 T = TypeVar("T")
 
@@ -212,6 +214,5 @@ def _age_seconds(file: StoredFile) -> float:
 
 
 def _without_login(url: str) -> str:
-    """A URL as it may be shown: without a login and without parameters."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    """A URL as it may be shown: without logins, of which a chain of URLs may have several, and without parameters."""
+    return LOGIN.sub("//", url.partition("?")[0])

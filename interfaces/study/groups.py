@@ -40,10 +40,6 @@ class Groups:
         await self._moments.all_shown()
         return await self.get(group_id)
 
-    async def ensure(self, group_type: str, name: str, context: Context) -> UUID:
-        """The id of the group with this type and name, which is created if it isn't there."""
-        return await self._group_calls.ensure(GroupPlace(group_type=group_type, name=name), context)
-
     async def describe(
         self, group: UUID | str, context: Context, *, description: str | None = None, metadata: Metadata | None = None
     ) -> Json:

@@ -13,7 +13,7 @@ from application.summarise_texts import SummariseTexts
 from domain.artifacts import ArtifactKept
 from domain.calls import CallRequested
 from domain.errors import NotFound, Rejected
-from domain.groups import GroupCreated, GroupLinked
+from domain.groups import GroupCreated, GroupLinked, group_id_of
 from domain.identity import sha256_hex
 from domain.sweeps import (
     SweepConfig,
@@ -120,6 +120,13 @@ async def test_a_sweep_finds_the_clusters_names_them_and_keeps_everything() -> N
     assert sweeping.count(ArtifactKept) == 3 * 3 + 3
     created = {fact.group_type for fact in sweeping.store.facts(GroupCreated) if isinstance(fact, GroupCreated)}
     assert created == {"run", "step", "summarization_batch"}
+    said = {
+        fact.group_type: fact.metadata for fact in sweeping.store.facts(GroupCreated) if isinstance(fact, GroupCreated)
+    }
+    account = {"algorithm", "config", "embedding_model", "sweep_id"}
+    assert account == said["run"].keys()
+    assert said["step"].keys() == account | {"parent_run_id", "k"}
+    assert said["step"]["parent_run_id"] == str(group_id_of("run", str(sweep_id)))
     links = [fact.link_type for fact in sweeping.store.facts(GroupLinked) if isinstance(fact, GroupLinked)]
     assert sorted(links) == ["generates", "step", "step", "step"]
     assert sweep_id == sweep_id_of(state.started.fingerprint if state.started else "")

@@ -193,5 +193,16 @@ def test_a_place_is_a_folder_or_a_url(tmp_path: Path) -> None:
         assert files.path_of(SHA256).is_relative_to(tmp_path / "store")
     with pytest.raises(Rejected, match="names no machine"):
         artifact_files("file://elsewhere/folder", "store")
-    with pytest.raises(Rejected, match="STUDY_ARTIFACTS is nowhere://bucket"):
-        artifact_files("nowhere://somebody:a-secret@bucket", "store")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nowhere://somebody:a-secret@bucket/x?key=a-secret", "nowhere://bucket/x"),
+        ("nowhere::elsewhere://somebody:a-secret@bucket", "nowhere::elsewhere://bucket"),
+    ],
+)
+def test_a_place_that_can_not_be_used_is_told_without_its_login(url: str, shown: str) -> None:
+    with pytest.raises(Rejected, match=f"STUDY_ARTIFACTS is {shown}") as refused:
+        artifact_files(url, "store")
+    assert "a-secret" not in str(refused.value)

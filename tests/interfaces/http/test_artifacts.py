@@ -176,3 +176,5 @@ def test_what_is_wrong_with_a_file_is_told_with_its_line(reader: httpx.Client) -
     assert (lines["row_count"], lines["text_column"]) == (2, "text")
     assert reader.post("/api/datasets", content=b"").json()["detail"].startswith("The body is empty")
     assert reader.post("/api/datasets", content=b"{").json()["detail"].startswith("The body is not JSON")
+    large = reader.post("/api/datasets", content=b" " * 20_000_001)
+    assert (large.status_code, "upload a file instead" in large.json()["detail"]) == (413, True)
