@@ -79,7 +79,7 @@ class Groups:
             metadata=dict(metadata or {}),
         )
         at = await self._group_calls.link_groups([link], context)
-        return _linked(link, {"linked": at is not None, "position": at})
+        return await self._linked(link, "linked", at)
 
     async def unlink(self, parent: UUID | str, child: UUID | str, link_type: LinkType, context: Context) -> Json:
         """Take a link back. `unlinked` is false when it doesn't stand. Raises Rejected for an unknown type."""
@@ -87,7 +87,7 @@ class Groups:
             parent_group_id=group_id_in(parent), child_group_id=group_id_in(child), link_type=link_type
         )
         at = await self._group_calls.unlink([link], context)
-        return _linked(link, {"unlinked": at is not None, "position": at})
+        return await self._linked(link, "unlinked", at)
 
     async def get(self, group: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
         """A group with its number of members. Raises NotFound."""
@@ -180,6 +180,18 @@ class Groups:
             cursor=cursor,
         )
 
+    async def _linked(self, link: GroupLinked | GroupUnlinked, done: str, position: int | None) -> Json:
+        """Whether it was done, once that shows."""
+        if position is not None:
+            await self._moments.wait_until(position, *GROUPS)
+        return {
+            "parent_group_id": str(link.parent_group_id),
+            "child_group_id": str(link.child_group_id),
+            "link_type": link.link_type,
+            done: position is not None,
+            "position": position,
+        }
+
     async def _membership(self, group_id: UUID, position: int) -> Json:
         group = await self.get(group_id, at_least=position)
         return {"group_id": group["group_id"], "member_count": group["member_count"], "position": position}
@@ -190,12 +202,3 @@ def group_id_in(group: UUID | str) -> UUID:
     if isinstance(group, UUID) or is_id(group):
         return id_of(group)
     return cast(GroupPlace, group_place(group)).group_id
-
-
-def _linked(link: GroupLinked | GroupUnlinked, more: Json) -> Json:
-    return {
-        "parent_group_id": str(link.parent_group_id),
-        "child_group_id": str(link.child_group_id),
-        "link_type": link.link_type,
-        **more,
-    }
