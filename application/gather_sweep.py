@@ -1,6 +1,7 @@
 """Gather what a sweep needs: vectors with their texts and labels, and the account of where they came from."""
 
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from application.group_calls import GroupPlace
 from application.import_dataset import Dataset, ImportDataset, Table, hash_of_texts, hash_of_vectors
 from application.notebook import Context
 from application.run_sweep import SweepRequest
+from domain.clustering.vectors import check_vectors
 from domain.errors import Rejected
 from domain.identity import sha256_hex
 from domain.sweeps import SweepConfig, SweepSource
@@ -107,9 +109,32 @@ class GatherSweep:
         salt: str | None = None,
     ) -> SweepRequest:
         """Vectors made elsewhere, (n_samples, n_features) float32; they are kept, and so are their texts."""
-        vectors_id, vectors_sha256 = await self._datasets.import_vectors(vectors, context, source_name=source_name)
-        dataset = await self._dataset_beside(vectors_sha256, texts, labels, context)
+        vectors_id, dataset = await self.keep_vectors(
+            vectors, context, texts=texts, labels=labels, source_name=source_name
+        )
         return _request(vectors, config, dataset, (texts, labels), salt, vectors_id=vectors_id)
+
+    async def keep_vectors(
+        self,
+        vectors: NDArray[np.float32],
+        context: Context,
+        *,
+        texts: Texts = None,
+        labels: Texts = None,
+        source_name: str = "",
+    ) -> tuple[UUID, Dataset | None]:
+        """Record who brought vectors in, and from where; their texts are kept as a dataset.
+
+        Raises Rejected for what is no matrix of finite numbers, and for another number of texts or labels than rows.
+        """
+        rows = check_vectors(vectors)
+        for name, values in (("texts", texts), ("labels", labels)):
+            if values is not None and len(values) != len(rows):
+                raise Rejected(
+                    f"There are {len(values)} {name} for {len(rows)} vectors; give one for each", fields=(name,)
+                )
+        vectors_id, vectors_sha256 = await self._datasets.import_vectors(rows, context, source_name=source_name)
+        return vectors_id, await self._dataset_beside(vectors_sha256, texts, labels, context)
 
     async def dataset_of(self, source: SweepSource) -> Dataset | None:
         """The texts and labels that a sweep was made of, if there were any."""

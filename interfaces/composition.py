@@ -22,6 +22,8 @@ from application.ask_model import AskModel
 from application.call_provider import AttemptPolicy, CallProvider, Stopping
 from application.continue_conversation import ContinueConversation
 from application.embed_texts import EmbedTexts
+from application.export_embeddings import ExportEmbeddings
+from application.find_similar import FindSimilar
 from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
@@ -33,6 +35,7 @@ from application.notebook import Notebook
 from application.ports import ArtifactFiles
 from application.providers import Provider
 from application.read_artifact import ReadArtifact
+from application.read_vectors import ReadVectors
 from application.recover_calls import RecoverCalls
 from application.replay_journal import ReplayJournal
 from application.reuse_answers import ReuseAnswers
@@ -61,6 +64,7 @@ from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from infrastructure.table_files import ColumnarFiles
 from infrastructure.token_counting import PublishedEncodings
+from infrastructure.vector_files import StreamedVectorFiles
 from interfaces.study import Study
 from interfaces.study.artifacts import Artifacts
 from interfaces.study.asking import Asking
@@ -74,13 +78,16 @@ from interfaces.study.house import House
 from interfaces.study.moments import Moments
 from interfaces.study.providers import Providers
 from interfaces.study.sweeps import Sweeps
+from interfaces.study.vectors import Vectors
 from projections.answered_requests import AnsweredCalls
 from projections.embedded_texts import CachedVectors
 from projections.follow import Follower, FollowerThread
 from projections.generations import install
 from projections.kept_files import KeptByArtifacts
+from projections.near_vectors import pgvector_version
 from projections.queries import Queries
-from projections.read_models import READ_MODELS
+from projections.read_model import ReadModel
+from projections.read_models import READ_MODELS, optional_read_models
 
 if TYPE_CHECKING:
     from infrastructure.embedded_postgres import EmbeddedPostgres
@@ -124,10 +131,13 @@ async def open_study(
         def connect() -> psycopg.Connection:
             return psycopg.connect(uri, application_name="study follower", **KEEPALIVES)
 
-        await asyncio.to_thread(_install, connect)
+        optional, pgvector = await asyncio.to_thread(_install, connect)
         follower = Follower(store, connect, READ_MODELS)
         stack.push_async_callback(asyncio.to_thread, follower.close)
         following = FollowerThread(follower, woken)
+        # They take their time, so that they have a follower of their own, and nobody waits for them.
+        unhurried = FollowerThread(Follower(store, connect, optional), threading.Event(), unhurried=True)
+        stack.push_async_callback(asyncio.to_thread, unhurried.follower.close)
         pool = AsyncConnectionPool(
             uri,
             min_size=1,
@@ -144,12 +154,16 @@ async def open_study(
         stack.callback(compute.close)
         registry = ProviderRegistry(settings.afresh, dict(providers or {}))
         stack.push_async_callback(registry.aclose)
-        study = _wired(settings, keeper, store, journal, registry, follower, Queries(pool), compute, artifacts, actor)
+        queries = Queries(pool, indexed=bool(optional))
+        study = _wired(
+            settings, keeper, store, journal, registry, follower, optional, pgvector, queries, compute, artifacts, actor
+        )
         await study.house.replay()
         await study.house.catch_up(backfill=not serving)
         await _recover(study)
-        following.start()
-        stack.push_async_callback(asyncio.to_thread, following.stop)
+        for thread in (following, *([unhurried] if optional else [])):
+            thread.start()
+            stack.push_async_callback(asyncio.to_thread, thread.stop)
         stack.push_async_callback(_replay_at_last, study, journal)
         tasks = [_replay_for_ever(study, journal), *([_recover_for_ever(study)] if serving else [])]
         for task in map(asyncio.create_task, tasks):
@@ -166,6 +180,8 @@ def _wired(
     journal: AnswerJournal,
     registry: ProviderRegistry,
     follower: Follower,
+    optional: tuple[ReadModel, ...],
+    pgvector: str | None,
     queries: Queries,
     compute: LocalCompute,
     artifacts: ArtifactFiles,
@@ -222,7 +238,7 @@ def _wired(
         sweeps=Sweeps(gather, run_sweep, keep, files, queries, moments),
         providers=Providers(registry, validate),
         history=History(store),
-        house=House(store, follower, ReplayJournal(store, journal), recover),
+        house=House(store, follower, optional, ReplayJournal(store, journal), recover),
         conversations=Conversations(keep_conversation, converse, stream, queries, moments),
         groups=Groups(groups, queries, moments),
         artifacts=Artifacts(
@@ -231,6 +247,16 @@ def _wired(
             MendArtifacts(artifacts, KeptByArtifacts(queries.catalogue, follower), notebook.clock),
             queries,
             moments,
+        ),
+        vectors=Vectors(
+            FindSimilar(embed, queries.vectors_in_bulk, queries),
+            ExportEmbeddings(queries.vectors_in_bulk, StreamedVectorFiles()),
+            ReadVectors(import_dataset, registry, cache),
+            gather,
+            queries,
+            moments,
+            store,
+            pgvector,
         ),
     )
 
@@ -269,9 +295,13 @@ def _migrated(
         return _Connection(uri, Keeper(uri, on_event=on_event), embedded)
 
 
-def _install(connect: Callable[[], psycopg.Connection]) -> None:
+def _install(connect: Callable[[], psycopg.Connection]) -> tuple[tuple[ReadModel, ...], str | None]:
+    """Returns the optional read models that there are, and the version of pgvector that they use."""
     with _opening(), connect() as connection:
-        install(connection, READ_MODELS)
+        optional = optional_read_models(connection)
+        version = pgvector_version(connection) if optional else None
+        install(connection, (*READ_MODELS, *optional))
+        return optional, version
 
 
 @contextmanager

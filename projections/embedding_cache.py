@@ -1,34 +1,46 @@
 """Every embedded text: which call paid for its vector and where in the log the vector lies. No vector is copied.
 
+A space is what can be compared: the vectors of one provider, endpoint, model and dimension.
+
 A request's row is written when it is made and marked when it is answered, since the answer, which may come many
 batches later, does not repeat what the request said. It keeps the block of hashes, 32 bytes a text beside vectors of
 some kilobytes, so that the answer's rows are made in the database.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
+from application.stored_vectors import FOR_SEARCH
 from domain.calls import CallAnswered, CallRequested
 from domain.events import RecordedEvent
+from domain.identity import canonical_json, sha256_hex
 from projections.read_model import Change, Insert, ReadModel, Table, Update, View
 
 CALLS = Table(
     name="embedding_calls",
     columns={
         "call_id": "uuid NOT NULL",
+        "embedder": "bigint NOT NULL",
         "provider": "text NOT NULL",
+        "endpoint": "text NOT NULL",
         "model": "text NOT NULL",
+        "created_at": "timestamptz NOT NULL",
+        "dimensions": "int",  # as asked for
+        "for_search": "boolean NOT NULL",
         "metadata": "jsonb NOT NULL",
         "input_hashes": "bytea NOT NULL",
         "requested_position": "bigint NOT NULL",
         "answered_position": "bigint",
         "answered_version": "int",
         "dimension": "int",
+        "texts": "int",
     },
     key=("call_id",),
+    indexes=("(embedder, dimension, answered_position) WHERE answered_position IS NOT NULL",),
 )
 
 VECTORS = Table(
@@ -42,6 +54,21 @@ VECTORS = Table(
     },
     key=("call_id", "input_index"),
     indexes=("(request_hash, position)",),
+)
+
+SPACES = Table(
+    name="embedding_spaces",
+    columns={
+        "embedder": "bigint NOT NULL",
+        "dimension": "int NOT NULL",
+        "provider": "text NOT NULL",
+        "endpoint": "text NOT NULL",
+        "model": "text NOT NULL",
+        "first_position": "bigint NOT NULL",
+        "last_position": "bigint NOT NULL",  # these two by now
+        "texts": "bigint NOT NULL",
+    },
+    key=("embedder", "dimension"),
 )
 
 VECTORS_VIEW = View(
@@ -66,12 +93,34 @@ INSERT_VECTORS = """
     JOIN {schema}.embedding_calls c ON c.call_id = fresh.call_id
 """
 
+COUNT_SPACES = """
+    INSERT INTO {schema}.embedding_spaces
+        (embedder, dimension, provider, endpoint, model, first_position, last_position, texts)
+    SELECT c.embedder, c.dimension, c.provider, c.endpoint, c.model, min(c.answered_position),
+        max(c.answered_position), sum(c.texts)
+    FROM {schema}.embedding_calls c WHERE c.call_id = ANY (%b::uuid[])
+    GROUP BY c.embedder, c.dimension, c.provider, c.endpoint, c.model
+    ON CONFLICT (embedder, dimension) DO UPDATE
+        SET texts = embedding_spaces.texts + excluded.texts, last_position = excluded.last_position
+"""
+
 _insert_calls = Insert(CALLS)
-_answer_calls = Update(CALLS, "answered_position", "answered_version", "dimension")
+_answer_calls = Update(CALLS, "answered_position", "answered_version", "dimension", "texts")
+
+
+@lru_cache(maxsize=256)
+def embedder_of(provider: str, endpoint: str, model: str) -> int:
+    """Who makes vectors, as a number that fits a bigint: the same everywhere, since it is a hash."""
+    return int.from_bytes(bytes.fromhex(sha256_hex(canonical_json([provider, endpoint, model])))[:8], signed=True)
+
+
+def is_for_search(fact: CallRequested) -> bool:
+    """Whether a text was embedded only to search with it."""
+    return fact.metadata.get("purpose") == FOR_SEARCH["purpose"]
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[Change]:
-    """Requests first, then what marks them answered, then a row for each vector of an answer."""
+    """Requests first, then what marks them answered, then a row for each vector of an answer, then the spaces."""
     requested: list[tuple[Any, ...]] = []
     answered: list[tuple[Any, ...]] = []
     call_ids: list[UUID] = []
@@ -81,24 +130,27 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
     for event in events:
         fact = event.fact
         if isinstance(fact, CallRequested) and fact.operation == "embeddings":
-            row = (event.stream_id, fact.provider, fact.model, fact.metadata, fact.input_hashes)
-            requested.append((*row, event.position, None, None, None))
+            maker = (fact.provider, fact.endpoint, fact.model)
+            row = (event.stream_id, embedder_of(*maker), *maker, event.envelope.occurred_at, fact.dimensions)
+            said = (is_for_search(fact), fact.metadata, fact.input_hashes)
+            requested.append((*row, *said, event.position, None, None, None, None))
         elif isinstance(fact, CallAnswered) and fact.vectors is not None:
             block = fact.vectors
-            answered.append((event.stream_id, event.position, event.version, block.dimension))
+            answered.append((event.stream_id, event.position, event.version, block.dimension, block.count))
             call_ids += [event.stream_id] * block.count
             indexes += range(block.count)
             norms += np.frombuffer(block.norms, dtype="<f4").tolist()
             positions += [event.position] * block.count
     vectors = [Change(INSERT_VECTORS, [call_ids, indexes, norms, positions])] if call_ids else []
-    return [*_insert_calls(requested), *_answer_calls(answered), *vectors]
+    spaces = [Change(COUNT_SPACES, [[row[0] for row in answered]])] if answered else []
+    return [*_insert_calls(requested), *_answer_calls(answered), *vectors, *spaces]
 
 
 EMBEDDING_CACHE = ReadModel(
     name="embedding_cache",
-    version=1,
+    version=2,
     reads=(CallRequested, CallAnswered),
-    tables=(CALLS, VECTORS),
+    tables=(CALLS, VECTORS, SPACES),
     views=(VECTORS_VIEW,),
     changes=changes,
 )

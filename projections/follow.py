@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import psycopg
 from msgspec import MsgspecError, Struct
@@ -22,6 +23,8 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 FIRST_RECONNECT_SECONDS = 0.2
 LONGEST_RECONNECT_SECONDS = 10.0
+UNHURRIED_SECONDS = 2.0
+INTERRUPT_SECONDS = 0.5
 
 
 class ReadModelFailure(Struct, frozen=True, kw_only=True):
@@ -111,15 +114,23 @@ class Follower:
                     moved_at, positions = time.monotonic(), waiting
 
     async def wait_until(self, at_least: int, timeout_seconds: float = 5.0, reads: tuple[str, ...] = ()) -> None:
-        """Until the live read models show a position, whoever moves them; `reads` are those that matter, or all.
+        """Until live read models show a position, whoever moves them; `reads` are those that matter, or all of ours.
 
         Raises Unavailable when it takes longer, or one of them has stopped.
         """
-        await self._waits.wait_until(at_least, timeout_seconds, reads)
+        ours = reads or tuple(model.name for model in self.read_models)
+        await self._waits.wait_until(at_least, timeout_seconds, ours)
 
     def positions(self) -> dict[str, int]:
         """Up to where each live read model has read."""
         return self._waits.positions()
+
+    def interrupt(self) -> None:
+        """Give up what another thread does just now; it then raises Unavailable there, and nothing of it is written."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=INTERRUPT_SECONDS)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -150,6 +161,8 @@ class Follower:
                     each = advance(connection, self._shared, model, generation, batch_size=batch_size)
                     self._remember(generation, each)
                     done.append((generation, each))
+                    if each.outcome == "moved" and generation.state == "live" and model.missing_indexes is not None:
+                        create_indexes(connection, model, generation)
                 elif generation.state == "building" and generation.position >= target and wanted(generation):
                     done.append((generation, self._swap(connection, model, generation)))
         except psycopg.Error as error:
@@ -207,11 +220,16 @@ def _failure(generation: Generation, each: Advance) -> ReadModelFailure:
 
 
 class FollowerThread:
-    """Follows in the background: when woken, and every second in case a wake-up was missed."""
+    """Follows in the background: when woken, and every second in case a wake-up was missed.
 
-    def __init__(self, follower: Follower, wake: threading.Event) -> None:
+    unhurried: begin only after a while, which short commands don't last, and leave off in the middle of a batch when
+    told to stop; for read models whose batches, or indexes, take long
+    """
+
+    def __init__(self, follower: Follower, wake: threading.Event, *, unhurried: bool = False) -> None:
         self.follower = follower
         self.last_error: str | None = None
+        self._unhurried = unhurried
         self._wake = wake
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="study follower", daemon=True)
@@ -221,15 +239,20 @@ class FollowerThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the batch under way, and let go of the follower's connections."""
+        """Finish the batch under way, or give it up, and let go of the follower's connections."""
         self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
+            while self._unhurried and self._thread.is_alive():
+                self.follower.interrupt()
+                self._thread.join(INTERRUPT_SECONDS)
             self._thread.join()
         self.follower.close()
 
     def _run(self) -> None:
         wait_seconds = FIRST_RECONNECT_SECONDS
+        if self._unhurried:
+            self._stopping.wait(UNHURRIED_SECONDS)
         while not self._stopping.is_set():
             try:
                 while self.follower.step() and not self._stopping.is_set():

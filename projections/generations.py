@@ -196,11 +196,14 @@ def create_indexes(connection: Connection, model: ReadModel, generation: Generat
             "WHERE name = %s AND generation = %s AND state <> 'retired' FOR UPDATE",
             (generation.schema, generation.name, generation.generation),
         ).fetchone()
-        if row is None or row[0] == len(wanted) + len(model.tables):
+        if row is None:
             return False
-        for statement in wanted:
+        missing = [] if row[0] >= len(wanted) + len(model.tables) else wanted
+        if model.missing_indexes is not None:
+            missing = [*missing, *model.missing_indexes(connection, generation.schema)]
+        for statement in missing:
             connection.execute(statement.encode())
-        return True
+        return bool(missing)
 
 
 def drop(connection: Connection, generation: Generation) -> None:

@@ -1,5 +1,6 @@
 """Every question that interfaces ask, answered in plain JSON values."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 import msgspec
 from psycopg_pool import AsyncConnectionPool
 
+from application.stored_vectors import VectorFilter
 from projections.call_queries import CallFilter, CallQueries
 from projections.catalogue_queries import CatalogueQueries
 from projections.conversation_queries import ConversationQueries
@@ -14,7 +16,9 @@ from projections.embedded_texts import EmbeddedTexts
 from projections.group_queries import DEFAULT_DEPTH, Direction, GroupQueries
 from projections.paging import Page
 from projections.reading import Reader, Row
+from projections.similar_texts import SimilarTexts
 from projections.sweep_queries import SweepQueries
+from projections.vector_blocks import VectorBlocks
 
 Json = dict[str, Any]
 
@@ -22,7 +26,8 @@ Json = dict[str, Any]
 class Queries:
     """The read models' queries over one pool. `as_of` is a position; lists are {items, next_cursor}."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], *, indexed: bool = False) -> None:
+        """indexed: whether the optional read models may be there, by which the same answers come faster"""
         reader = Reader(pool)
         self.calls = CallQueries(reader)
         self.groups = GroupQueries(reader)
@@ -30,6 +35,8 @@ class Queries:
         self.runs = SweepQueries(reader)
         self.embeddings = EmbeddedTexts(pool)
         self.talks = ConversationQueries(reader)
+        self.vectors_in_bulk = VectorBlocks(pool)
+        self.similar_texts = SimilarTexts(pool, self.vectors_in_bulk, indexed=indexed)
 
     async def list_calls(
         self,
@@ -107,6 +114,17 @@ class Queries:
     async def sweeps(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Json:
         """Sweeps, newest first."""
         return _list(await self.runs.sweeps(as_of=as_of, limit=limit, cursor=cursor))
+
+    async def similar(
+        self, vector: Sequence[float], wanted: VectorFilter, *, limit: int = 10, as_of: int | None = None
+    ) -> Json:
+        """The texts most similar to a vector, the most similar first. Raises Rejected, NotFound."""
+        return _list(Page(await self.similar_texts.similar(vector, wanted, limit=limit, as_of=as_of)))
+
+    async def spaces(self, *, as_of: int | None = None) -> Json:
+        """What there is to compare: provider, model, dimension and the number of texts. Never another page."""
+        found = await self.vectors_in_bulk.spaces(as_of=as_of)
+        return {"items": [msgspec.to_builtins(space) for space in found], "next_cursor": None}
 
     async def list_groups(
         self,

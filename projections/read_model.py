@@ -5,7 +5,7 @@ log was cut into batches.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import psycopg
@@ -20,6 +20,13 @@ from domain.identity import canonical_json, sha256_hex
 Rows = Sequence[tuple[Any, ...]]
 
 FEWEST_ROWS_TO_COPY = 50
+
+
+class Step(Protocol):
+    """Part of what a batch of events does to a generation's tables."""
+
+    def apply(self, cursor: psycopg.Cursor[Any], schema: str) -> None:
+        """Write the rows, in the batch's transaction."""
 
 
 class Change(NamedTuple):
@@ -73,14 +80,18 @@ class View(Struct, frozen=True, kw_only=True):
 
 
 class ReadModel(Struct, frozen=True, kw_only=True):
-    """A read model. Raise `version` when `changes` gives other rows for the same events: that rebuilds it."""
+    """A read model. Raise `version` when `changes` gives other rows for the same events: that rebuilds it.
+
+    missing_indexes: statements for indexes that depend on the rows of a generation, given its schema
+    """
 
     name: str
     version: int
     reads: tuple[type[Fact], ...]
     tables: tuple[Table, ...]
     views: tuple[View, ...]
-    changes: Callable[[Sequence[RecordedEvent]], list[Change]]
+    changes: Callable[[Sequence[RecordedEvent]], Sequence[Step]]
+    missing_indexes: Callable[[psycopg.Connection[Any], str], list[str]] | None = None
 
     @property
     def shape(self) -> str:

@@ -1,9 +1,11 @@
-"""All read models."""
+"""All read models: those that every store has, and those that need something of its server."""
 
 from projections.catalogue import CATALOGUE
 from projections.conversations import CONVERSATIONS
 from projections.embedding_cache import EMBEDDING_CACHE
+from projections.generations import Connection
 from projections.group_links import GROUP_LINKS
+from projections.near_vectors import NEAR_VECTORS, pgvector_version, serves
 from projections.raw_calls import RAW_CALLS
 from projections.read_model import ReadModel
 from projections.shared_calls import SHARED_CALLS
@@ -18,3 +20,8 @@ READ_MODELS: tuple[ReadModel, ...] = (
     CATALOGUE,
     CONVERSATIONS,
 )
+
+
+def optional_read_models(connection: Connection) -> tuple[ReadModel, ...]:
+    """Those that this server can hold. Nobody waits for them: queries that use one do without it as well."""
+    return (NEAR_VECTORS,) if serves(pgvector_version(connection)) else ()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
@@ -26,6 +26,22 @@ class ProjectionFailed(StudyError):
 
 class Log(Protocol):
     """What replaying needs; a Follower is one."""
+
+    @property
+    def pages(self) -> EventPages:
+        """The log's pages."""
+
+    @property
+    def connect(self) -> Connect:
+        """What connects to the store."""
+
+    @property
+    def read_models(self) -> tuple[ReadModel, ...]:
+        """Those to replay."""
+
+
+class WholeLog(NamedTuple):
+    """A log with read models that more than one follower looks after."""
 
     pages: EventPages
     connect: Connect

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from application.ask_model import Answer
 from application.batches import Outcome, batch_of
 from application.embed_texts import Embedded, TextsToEmbed
+from application.export_embeddings import Exported
+from application.find_similar import SimilarTo
 from application.group_calls import GroupPlace, group_place
 from application.import_dataset import Dataset
 from application.keep_file import FileOfGroup
@@ -31,6 +33,7 @@ from interfaces.composition import open_study
 from interfaces.study import Json
 from interfaces.study import Study as Wired
 from interfaces.study.groups import group_id_in
+from interfaces.study.vectors import filter_of
 from study_query_llm.artifacts import AsyncArtifact, file_of
 from study_query_llm.conversation import AsyncConversation, ConversationOptions, conversation_of
 from study_query_llm.groups import AsyncGroup
@@ -157,6 +160,54 @@ class AsyncStudy:
     async def filter_valid_deployments(self, provider: str | None, names: Iterable[str]) -> list[str]:
         """These deployments for embeddings, but for those that the provider says it has not."""
         return await self._wired.providers.valid(provider, list(names), self._wired.context())
+
+    async def similar(
+        self,
+        to: "str | Sequence[float] | NDArray[np.float32]",
+        *,
+        limit: int = 10,
+        as_of: AsOf | None = None,
+        **filters: Any,
+    ) -> Rows:
+        """The embedded texts most similar to a text or a vector, the most similar first, each distinct text once.
+
+        filters: provider, model, dimensions, group ("TYPE/NAME"), since, until; a model where there are several
+        """
+        given: dict[str, Any] = {"text": to} if isinstance(to, str) else {"vector": np.asarray(to).tolist()}
+        asked = SimilarTo(**given, wanted=filter_of(**filters), limit=limit)
+        return Rows((await self._wired.vectors.similar(asked, self._wired.context(), as_of=as_of))["items"])
+
+    async def vectors(
+        self, dataset: str, *, provider: str | None = None, model: str | None = None, dimensions: int | None = None
+    ) -> NDArray[np.float32]:
+        """(n_texts, d) float32 of an embedded dataset, in the order of its texts. Raises NotFound; embeds nothing."""
+        return await self._wired.vectors.of_dataset(dataset, provider=provider, model=model, dimensions=dimensions)
+
+    async def export_embeddings(
+        self, out: str | Path, *, file_format: str = "parquet", as_of: AsOf | None = None, **filters: Any
+    ) -> Exported:
+        """Write the vectors of one model to a file, in bounded memory: parquet, npy, jsonl or csv.
+
+        filters: as those of `similar`
+        """
+        return await self._wired.vectors.export(Path(out), file_format, filter_of(**filters), as_of=as_of)
+
+    async def import_vectors(
+        self,
+        vectors: NDArray[np.float32],
+        *,
+        texts: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
+        source: str = "",
+    ) -> Json:
+        """Record vectors made elsewhere, (n, d), and the texts that they are of; `source` says where they are from."""
+        return await self._wired.vectors.add(
+            np.asarray(vectors),
+            self._wired.context(),
+            texts=None if texts is None else tuple(texts),
+            labels=None if labels is None else tuple(labels),
+            source_name=source,
+        )
 
     async def import_dataset(
         self,

@@ -1,6 +1,6 @@
 """A study for ordinary code: each method is the asynchronous one, run in a background loop."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from application.ask_model import Answer
 from application.batches import Outcome
 from application.embed_texts import Embedded
+from application.export_embeddings import Exported
 from application.import_dataset import Dataset
 from application.providers import Provider
 from application.validate_deployments import Validated
@@ -70,6 +71,22 @@ class Study:
     def filter_valid_deployments(self, provider: str | None, names: Iterable[str]) -> list[str]:
         """See AsyncStudy.filter_valid_deployments."""
         return self._portal.call(self._study.filter_valid_deployments, provider, names)
+
+    def similar(self, to: "str | Sequence[float] | NDArray[np.float32]", **options: Any) -> Rows:
+        """See AsyncStudy.similar."""
+        return self._portal.call(partial(self._study.similar, to, **options))
+
+    def vectors(self, dataset: str, **options: Any) -> NDArray[np.float32]:
+        """See AsyncStudy.vectors."""
+        return self._portal.call(partial(self._study.vectors, dataset, **options))
+
+    def export_embeddings(self, out: str | Path, **options: Any) -> Exported:
+        """See AsyncStudy.export_embeddings."""
+        return self._portal.call(partial(self._study.export_embeddings, out, **options))
+
+    def import_vectors(self, vectors: NDArray[np.float32], **options: Any) -> Json:
+        """See AsyncStudy.import_vectors."""
+        return self._portal.call(partial(self._study.import_vectors, vectors, **options))
 
     def import_dataset(self, data: Any, **options: Any) -> Dataset:
         """See AsyncStudy.import_dataset."""

@@ -63,6 +63,15 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
             for row in health["projections"]
         ),
         _check(
+            "similarity search",
+            True,
+            f"pgvector {study.vectors.pgvector}, an HNSW index for each large model"
+            if study.vectors.pgvector
+            else "exact, by looking at all vectors; pgvector 0.8 or later makes it faster, which the database's owner "
+            "adds: CREATE EXTENSION vector",
+            None,
+        ),
+        _check(
             "calls in doubt",
             True,
             f"{len(in_doubt['items'])} whose process died before an answer, {len(open_calls)} under way",

@@ -15,6 +15,7 @@ from interfaces.cli import (
     quickstart,
     sweeps,
     upkeep,
+    vectors,
 )
 from interfaces.cli.command import refusing_in_words
 
@@ -44,7 +45,7 @@ def study() -> None:
     """
 
 
-for part in (quickstart, asking, calls, providers, datasets, sweeps, upkeep, conversations, groups, artifacts):
+for part in (quickstart, asking, calls, providers, datasets, sweeps, upkeep, conversations, groups, artifacts, vectors):
     part.add_to(study)
 
 

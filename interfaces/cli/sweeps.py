@@ -124,15 +124,15 @@ async def _sweep_vectors(
         read_vectors(path),
         study.context(),
         config=config,
-        texts=None if texts is None else _column(texts, "texts", last=False),
-        labels=None if labels is None else _column(labels, "labels", last=True),
+        texts=None if texts is None else column_of(texts, "texts", last=False),
+        labels=None if labels is None else column_of(labels, "labels", last=True),
         source_name=path.name,
         force=force,
         progress=progress,
     )
 
 
-def _column(argument: str, option: str, *, last: bool) -> tuple[str, ...]:
+def column_of(argument: str, option: str, *, last: bool) -> tuple[str, ...]:
     """FILE or FILE:COLUMN as a list of values. Raises Rejected, NotFound."""
     from domain.errors import Rejected
     from infrastructure.table_files import read_table

@@ -1,8 +1,10 @@
 """Embeddings: texts in, vectors out, each distinct text paid for once."""
 
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 import numpy as np
 from litestar import Router, post
 from litestar.openapi.spec import Example
@@ -10,11 +12,15 @@ from litestar.params import Body
 from msgspec import Meta, Struct
 
 from application.embed_texts import Embedded, TextsToEmbed
+from application.find_similar import SimilarTo
+from domain.nearest import MOST_RESULTS
 from interfaces.http.calls import GroupBody
-from interfaces.http.parameters import OpenStudy, RequestContext
+from interfaces.http.parameters import OpenStudy, RequestContext, moment
 from interfaces.http.problems import problem_responses
+from interfaces.study.vectors import filter_of
 
 MOST_TEXTS = 10_000
+LONGEST_VECTOR = 16_000
 
 
 class EmbeddingsBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,4 +92,64 @@ def _answer(embedded: Embedded) -> EmbeddedTexts:
     return EmbeddedTexts(items=items, position=embedded.position)
 
 
-ROUTES = Router("/", route_handlers=[embed_texts], tags=["embeddings"])
+class SearchBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A text or a vector, and which vectors to compare it with; a model where there are several."""
+
+    text: Annotated[str, Meta(min_length=1)] | None = None
+    vector: Annotated[list[float], Meta(min_length=1, max_length=LONGEST_VECTOR)] | None = None
+    provider: str | None = None
+    model: str | None = None
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    group_id: UUID | None = None
+    since: str | None = None
+    until: str | None = None
+    as_of: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_RESULTS)] = 10
+
+
+class SimilarText(Struct, frozen=True, kw_only=True):
+    """An embedded text and its cosine similarity, −1 to 1; its vector is row `input_index` of the call's answer."""
+
+    text: str | None
+    similarity: float
+    call_id: UUID
+    input_index: int
+    request_hash: str | None
+    provider: str
+    model: str
+    dimension: int
+    created_at: datetime
+    position: int
+
+
+class SimilarTexts(Struct, frozen=True, kw_only=True):
+    """The most similar texts, the most similar first."""
+
+    items: list[SimilarText]
+
+
+@post(
+    "/embeddings/search", summary="Find similar texts", status_code=200, responses=problem_responses(400, 404, 502, 503)
+)
+async def search_embeddings(
+    data: Annotated[
+        SearchBody, Body(title="What to compare", examples=[Example(value={"text": "a small cat", "limit": 5})])
+    ],
+    study: OpenStudy,
+    context: RequestContext,
+) -> SimilarTexts:
+    """Find the embedded texts most similar to a text, which is embedded by the same model and recorded, or a vector."""
+    wanted = filter_of(
+        provider=data.provider,
+        model=data.model,
+        dimensions=data.dimensions,
+        group_id=data.group_id,
+        since=moment(data.since, "since"),
+        until=moment(data.until, "until"),
+    )
+    asked = SimilarTo(text=data.text, vector=data.vector, wanted=wanted, limit=data.limit)
+    found = await study.vectors.similar(asked, context, as_of=data.as_of)
+    return msgspec.convert({"items": found["items"]}, SimilarTexts)
+
+
+ROUTES = Router("/", route_handlers=[embed_texts, search_embeddings], tags=["embeddings"])

@@ -20,6 +20,7 @@ from interfaces.study.house import House
 from interfaces.study.moments import Moments
 from interfaces.study.providers import Providers
 from interfaces.study.sweeps import Sweeps
+from interfaces.study.vectors import Vectors
 from interfaces.study.words import Json
 from projections.queries import Queries
 
@@ -52,6 +53,7 @@ class Study:
     conversations: Conversations
     groups: Groups
     artifacts: Artifacts
+    vectors: Vectors
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
         """A command's context: on whose behalf it runs, and an id that all its events share."""

@@ -14,7 +14,9 @@ from domain.errors import Unavailable
 from infrastructure.event_store.store import PostgresEventStore
 from interfaces.study.words import Json
 from projections.follow import Follower
+from projections.read_model import ReadModel
 from projections.rebuild import rebuild
+from projections.replay import WholeLog
 from projections.status import status as status_of
 from projections.verify import VerifyReport, verify
 
@@ -30,11 +32,13 @@ class House:
         self,
         store: PostgresEventStore,
         follower: Follower,
+        optional: tuple[ReadModel, ...],
         replay_journal: ReplayJournal,
         recover_calls: RecoverCalls,
     ) -> None:
         self._store = store
         self._follower = follower
+        self._all = WholeLog(follower.pages, follower.connect, (*follower.read_models, *optional))
         self._replay_journal = replay_journal
         self._recover_calls = recover_calls
 
@@ -43,7 +47,8 @@ class House:
 
         backfill: also those that are only being built, which may take minutes on a long log
         """
-        behind = max((row["lag_events"] for row in (await self.status())["items"]), default=0)
+        ours = {model.name for model in self._follower.read_models}
+        behind = max((row["lag_events"] for row in (await self.status())["items"] if row["name"] in ours), default=0)
         if backfill and behind > WORTH_A_WORD:
             log.warning("bringing the read models up to date first", events_behind=behind)
         caught_up = await asyncio.to_thread(self._follower.catch_up, backfill=backfill)
@@ -67,19 +72,19 @@ class House:
 
     async def status(self) -> Json:
         """Every read model: where it stands, how far behind, and why it stopped if it did."""
-        rows = await asyncio.to_thread(status_of, self._follower)
+        rows = await asyncio.to_thread(status_of, self._all)
         return {"items": [msgspec.to_builtins(row) for row in rows], "next_cursor": None}
 
     async def rebuild(self, name: str | None, *, progress: Callable[[str, int, int], None] | None = None) -> Json:
         """Replay one read model, or all, beside the live ones, and swap. Raises NotFound for an unknown name."""
-        await asyncio.to_thread(rebuild, self._follower, name, progress)
+        await asyncio.to_thread(rebuild, self._all, name, progress)
         return await self.status()
 
     async def verify(
         self, name: str | None, *, progress: Callable[[str, int, int], None] | None = None
     ) -> VerifyReport:
         """Replay into fresh tables and compare with the live ones, row by row."""
-        return await asyncio.to_thread(verify, self._follower, name, progress)
+        return await asyncio.to_thread(verify, self._all, name, progress)
 
     async def health(self) -> Json:
         """Whether the store answers, and how far the read models are behind."""

@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from application.find_vectors import Found
+from application.stored_vectors import VectorFilter
 from domain.errors import NotFound
 from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Page
@@ -92,6 +93,11 @@ def _conversation_lists(_known: Known) -> list[Arguments]:
     return [{}, {"status": "open"}, {"status": "closed"}]
 
 
+def _near(known: Known) -> list[Arguments]:
+    filters = [{}, {"until": NOON}, *_groups(known)]
+    return [{"vector": [1.0, 2.0, 3.0], "wanted": VectorFilter(**each)} for each in filters]
+
+
 def _links(known: Known) -> list[Arguments]:
     return [{**group, "link_type": link_type} for group in _groups(known) for link_type in (None, "step")]
 
@@ -152,6 +158,11 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "conversations": _conversation_lists,
     "talks.conversation": _conversations,
     "talks.conversations": _conversation_lists,
+    "similar": _near,
+    "similar_texts.similar": _near,
+    "spaces": _once,
+    "vectors_in_bulk.spaces": _once,
+    "vectors_in_bulk.space": lambda _known: [{"wanted": VectorFilter()}],
     "embeddings.lookup": lambda known: [{"request_hashes": known.hashes}],
 }
 
@@ -197,10 +208,10 @@ async def _answer(method: Callable[..., Any], arguments: Arguments, as_of: int |
         cursor: str | None = None
         while True:
             page = await method(**arguments, as_of=as_of, limit=limit, cursor=cursor)
-            found, cursor = (
+            got, cursor = (
                 (page.items, page.next_cursor) if isinstance(page, Page) else (page["items"], page["next_cursor"])
             )
-            items += found
+            items += got
             if cursor is None:
                 return items
     except NotFound:

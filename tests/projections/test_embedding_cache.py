@@ -7,6 +7,7 @@ import pytest
 
 from application.find_vectors import AnsweredCall
 from application.ports import Payload
+from application.stored_vectors import VectorFilter
 from domain.calls import CallFailed, VectorBlock
 from domain.errors import Conflict
 from projections import embedded_texts
@@ -129,3 +130,18 @@ async def test_vectors_of_several_dimensions_are_no_one_array(log, follower, que
     found = await queries.embeddings.lookup([HASHES[row].hex() for row in (0, 1)])
     with pytest.raises(Conflict, match="5 dimensions"):
         found.dimension()
+
+
+async def test_all_of_a_model_are_read_in_the_logs_order(log, follower, queries):
+    embedded(log, 1, [0, 1, 2])
+    embedded(log, 2, [3, 4])
+    position = asked(log, 3, [5])
+    follower.catch_up()
+    space = await queries.vectors_in_bulk.space(VectorFilter())
+    assert (space.model, space.dimension, space.texts) == ("gpt-4o-mini", 5, 5)
+    wanted = VectorFilter()
+    assert await queries.vectors_in_bulk.count(space, wanted, position=position) == 5
+    blocks = [rows async for rows in queries.vectors_in_bulk.rows(space, wanted, position=position)]
+    assert np.array_equal(np.concatenate([rows.vectors for rows in blocks]), VECTORS[:5])
+    assert b"".join(rows.request_hashes for rows in blocks) == b"".join(HASHES[:5])
+    assert [text for rows in blocks for text in rows.texts] == [None] * 5  # these requests hold no texts

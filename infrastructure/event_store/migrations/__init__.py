@@ -1,6 +1,7 @@
 """The numbered steps that bring schema `events` to its present form."""
 
 import re
+from contextlib import suppress
 from importlib.resources import files
 
 import psycopg
@@ -55,6 +56,14 @@ def _migrate(connection: Connection[Row]) -> None:
                 connection.execute("INSERT INTO events.schema_version (version) VALUES (%s)", (number,))
                 connection.execute("GRANT SELECT ON events.schema_version TO PUBLIC")
                 grant_again(connection)
+    _add_pgvector(connection)
+
+
+def _add_pgvector(connection: Connection[Row]) -> None:
+    """Vectors are searched faster with pgvector; a server that has it lets a database's owner add it, or refuses."""
+    with suppress(psycopg.Error), connection.transaction():
+        if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'").fetchone() is not None:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
 
 
 def _become_owner(connection: Connection[Row], version: int, latest: int) -> None:

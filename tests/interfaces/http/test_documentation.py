@@ -15,6 +15,7 @@ ROUTES = {
     ("/api/calls/{call_id}/attempts", "get"),
     ("/api/calls/{call_id}/events", "get"),
     ("/api/embeddings", "post"),
+    ("/api/embeddings/search", "post"),
     ("/api/datasets", "get"),
     ("/api/datasets", "post"),
     ("/api/datasets/samples", "post"),

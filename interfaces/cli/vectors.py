@@ -1,0 +1,144 @@
+"""Searching embedded texts, and vectors that go out or come in."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from interfaces.cli.command import Invocation, as_of_option, moment, study_command
+
+if TYPE_CHECKING:
+    from application.export_embeddings import Exported
+    from interfaces.study import Study
+
+
+def add_to(study: click.Group) -> None:
+    """Add the commands."""
+    study_command(
+        study,
+        "similar",
+        examples='study similar "a train to Rome"\n'
+        'study similar "a train to Rome" --model text-embedding-3-small --limit 50',
+    )(similar)
+    study_command(
+        _group(study, "export", "Write what is recorded to files."),
+        "embeddings",
+        examples="study export embeddings --format parquet --out vectors.parquet\n"
+        "study export embeddings --format npy --out vectors.npy --group batch/trains --as-of 2026-03-01",
+    )(export)
+    study_command(
+        _group(study, "import", "Bring in what was made elsewhere."),
+        "vectors",
+        examples="study import vectors vectors.npy --texts reviews.csv:text",
+    )(import_vectors)
+
+
+def _group(study: click.Group, name: str, explanation: str) -> click.Group:
+    """The group of this name, which other kinds of things may have made."""
+    found = study.commands.get(name)
+    if isinstance(found, click.Group):
+        return found
+    made = click.Group(name, help=explanation)
+    study.add_command(made)
+    return made
+
+
+def _filters(command: Any) -> Any:
+    """Which vectors are meant, as options."""
+    options = (
+        click.option("--provider", help="Only this provider's."),
+        click.option("--model", help="Only this model's; without it, that of the only vectors there are."),
+        click.option("--dimensions", type=int, help="Only vectors of this length."),
+        click.option("--group", metavar="TYPE/NAME", help="Only those of a group's calls."),
+        click.option("--since", callback=moment, metavar="WHEN", help="Not embedded before this time."),
+        click.option("--until", callback=moment, metavar="WHEN", help="Embedded before this time."),
+        as_of_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.argument("text")
+@_filters
+@click.option("--limit", type=int, default=10, show_default=True, help="At most so many texts, 1 to 1000.")
+def similar(invocation: Invocation, text: str, limit: int, as_of: str | None, **filters: Any) -> None:
+    """Find the embedded texts that are most similar to a text, by cosine.
+
+    TEXT is embedded by the same model, which is recorded, and paid for once.
+    """
+    from application.find_similar import SimilarTo
+    from interfaces.cli.tables import short, table
+    from interfaces.study.vectors import filter_of
+
+    async def work(study: "Study") -> dict[str, Any]:
+        asked = SimilarTo(text=text, wanted=filter_of(**filters), limit=limit)
+        return await study.vectors.similar(asked, study.context(), as_of=as_of)
+
+    found = invocation.run(work)
+    rows = [[item["similarity"], short(item["text"], 80), item["call_id"]] for item in found["items"]]
+    columns = ["similarity", "text", "call"]
+    invocation.answer(found, lambda console: console.print(table(columns, rows) if rows else "No texts."))
+
+
+@click.option(
+    "--format",
+    "kind",
+    required=True,
+    type=click.Choice(["parquet", "npy", "jsonl", "csv"]),
+    help="npy holds the matrix alone, the others texts and calls too.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@_filters
+def export(invocation: Invocation, kind: str, out: Path, as_of: str | None, **filters: Any) -> None:
+    """Write the vectors of one model to a file, in the order in which they were embedded."""
+    import msgspec
+
+    from interfaces.study.vectors import filter_of
+
+    with invocation.progress() as progress:
+
+        async def work(study: "Study") -> "Exported":
+            return await study.vectors.export(
+                out,
+                kind,
+                filter_of(**filters),
+                as_of=as_of,
+                progress=lambda done, total: progress("vectors", done, total),
+            )
+
+        exported = invocation.run(work)
+    invocation.answer(
+        msgspec.to_builtins(msgspec.structs.replace(exported, path=str(exported.path))),
+        lambda _console: click.echo(
+            f"{exported.rows} vectors of {exported.dimension} dimensions by {exported.provider}/{exported.model} "
+            f"in {out}, as of position {exported.position}."
+        ),
+    )
+
+
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--texts", metavar="FILE[:COLUMN]", help="Their texts, in the same order; the first column.")
+@click.option("--labels", metavar="FILE[:COLUMN]", help="Their labels, in the same order; the last column.")
+def import_vectors(invocation: Invocation, file: Path, texts: str | None, labels: str | None) -> None:
+    """Record vectors made elsewhere: an NPY matrix, one row a vector. The event says who brought it, and from where."""
+    from infrastructure.table_files import read_vectors
+    from interfaces.cli.sweeps import column_of
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.vectors.add(
+            read_vectors(file),
+            study.context(),
+            texts=None if texts is None else column_of(texts, "texts", last=False),
+            labels=None if labels is None else column_of(labels, "labels", last=True),
+            source_name=file.name,
+        )
+
+    kept = invocation.run(work)
+    invocation.answer(
+        kept,
+        lambda _console: click.echo(
+            f"{kept['row_count']} vectors of {kept['dimension']} dimensions, recorded as {kept['vectors_id']}.\n"
+            f"Next: study history vectors {kept['vectors_id']}"
+        ),
+    )

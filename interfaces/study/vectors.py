@@ -1,0 +1,124 @@
+"""Searching, exporting and importing vectors."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from application.export_embeddings import Exported, ExportEmbeddings
+from application.find_similar import FindSimilar, SimilarTo
+from application.gather_sweep import GatherSweep, Texts
+from application.notebook import Context
+from application.read_vectors import ReadVectors
+from application.stored_vectors import VectorFilter
+from domain.groups import group_id_of
+from infrastructure.event_store.store import PostgresEventStore
+from interfaces.as_of import AsOf
+from interfaces.study.moments import Moments
+from interfaces.study.words import Json
+from projections.embedding_cache import EMBEDDING_CACHE
+from projections.group_links import GROUP_LINKS
+from projections.queries import Queries
+
+GROUPED_VECTORS = (EMBEDDING_CACHE.name, GROUP_LINKS.name)
+
+
+class Vectors:
+    """What was embedded, by what it is near to, and in bulk.
+
+    pgvector: its version, where searching uses it; None where all vectors are looked at
+    """
+
+    def __init__(
+        self,
+        find_similar: FindSimilar,
+        export: ExportEmbeddings,
+        read_vectors: ReadVectors,
+        gather_sweep: GatherSweep,
+        queries: Queries,
+        moments: Moments,
+        store: PostgresEventStore,
+        pgvector: str | None,
+    ) -> None:
+        self.pgvector = pgvector
+        self._find_similar = find_similar
+        self._export = export
+        self._read_vectors = read_vectors
+        self._gather_sweep = gather_sweep
+        self._queries = queries
+        self._moments = moments
+        self._store = store
+
+    async def similar(
+        self, asked: SimilarTo, context: Context, *, as_of: AsOf | None = None, at_least: int | None = None
+    ) -> Json:
+        """The embedded texts most similar to a text or a vector. Raises Rejected, NotFound, ProviderFailed."""
+        position = await self._moments.shown(as_of, at_least, reads=GROUPED_VECTORS)
+        return await self._find_similar(asked, context, as_of=position)
+
+    async def spaces(self, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+        """What there is to compare: provider, model, dimension and the number of texts."""
+        return await self._queries.spaces(as_of=await self._moments.shown(as_of, at_least, reads=GROUPED_VECTORS))
+
+    async def export(
+        self,
+        path: Path,
+        kind: str,
+        wanted: VectorFilter,
+        *,
+        as_of: AsOf | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Exported:
+        """Write vectors to a file: parquet, npy, jsonl or csv. Raises Rejected, NotFound."""
+        position = await self._moments.shown(as_of, reads=GROUPED_VECTORS)
+        if position is None:
+            position = await asyncio.to_thread(self._store.last_position)
+            await self._moments.wait_until(position, *GROUPED_VECTORS)
+        return await self._export(path, kind, wanted, position=position, progress=progress)
+
+    async def of_dataset(
+        self, name: str, *, provider: str | None = None, model: str | None = None, dimensions: int | None = None
+    ) -> NDArray[np.float32]:
+        """(n_texts, d) float32 of a dataset that was embedded; no provider is called. Raises NotFound."""
+        await self._moments.wait_until(await asyncio.to_thread(self._store.last_position), EMBEDDING_CACHE.name)
+        return await self._read_vectors(name, provider=provider, model=model, dimensions=dimensions)
+
+    async def add(
+        self,
+        vectors: NDArray[np.float32],
+        context: Context,
+        *,
+        texts: Texts = None,
+        labels: Texts = None,
+        source_name: str = "",
+    ) -> Json:
+        """Keep vectors that were made elsewhere, with their texts. The same content again is the same thing."""
+        vectors_id, dataset = await self._gather_sweep.keep_vectors(
+            vectors, context, texts=texts, labels=labels, source_name=source_name
+        )
+        await self._moments.all_shown()
+        kept = await self._queries.vectors(vectors_id)
+        return {**kept, "dataset_name": None if dataset is None else dataset.name}
+
+
+def filter_of(
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    dimensions: int | None = None,
+    group: str | None = None,
+    group_id: UUID | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> VectorFilter:
+    """A filter as people write it; `group` is TYPE/NAME."""
+    if group is not None:
+        group_type, _, name = group.partition("/")
+        group_id = group_id_of(group_type, name)
+    return VectorFilter(
+        provider=provider, model=model, dimension=dimensions, group_id=group_id, since=since, until=until
+    )
