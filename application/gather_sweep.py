@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from application.embed_texts import Embedded, EmbedTexts, Progress, TextsToEmbed
-from application.group_calls import GroupPlace
+from application.group_calls import GroupCalls, GroupPlace
 from application.import_dataset import Dataset, ImportDataset, Table, hash_of_texts, hash_of_vectors
 from application.notebook import Context
 from application.run_sweep import SweepRequest
 from domain.clustering.vectors import check_vectors
 from domain.errors import Rejected
+from domain.groups import Member
 from domain.identity import sha256_hex
 from domain.sweeps import SweepConfig, SweepSource
 
@@ -22,9 +23,11 @@ Texts = tuple[str, ...] | None
 class GatherSweep:
     """Gathers: from a dataset's name, from what was embedded, from vectors made elsewhere."""
 
-    def __init__(self, embed_texts: EmbedTexts, datasets: ImportDataset) -> None:
+    def __init__(self, embed_texts: EmbedTexts, datasets: ImportDataset, groups: GroupCalls) -> None:
         self._embed_texts = embed_texts
         self._datasets = datasets
+        self._groups = groups
+        self._clock = groups.notebook.clock
 
     async def embedded_dataset(
         self,
@@ -61,6 +64,7 @@ class GatherSweep:
         progress: Progress | None = None,
     ) -> SweepRequest:
         """A dataset, embedded."""
+        began = self._clock.monotonic()
         dataset, embedded = await self.embedded_dataset(
             name, context, provider=provider, model=model, dimensions=dimensions, progress=progress
         )
@@ -70,6 +74,8 @@ class GatherSweep:
             dataset,
             (dataset.texts, dataset.labels),
             salt,
+            self._clock.monotonic() - began,
+            request_hashes=embedded.request_hashes,
             embedding_provider=embedded.provider,
             embedding_model=embedded.model,
             embedding_group_id=_batch(dataset, provider, model, dimensions).group_id,
@@ -85,7 +91,8 @@ class GatherSweep:
         labels: Texts = None,
         salt: str | None = None,
     ) -> SweepRequest:
-        """What was embedded before; the texts, if they are given, are kept as a dataset."""
+        """What was embedded before: its calls form an embedding_batch, its texts, if they are given, a dataset."""
+        began = self._clock.monotonic()
         dataset = await self._dataset_beside(hash_of_vectors(embedded.vectors), texts, labels, context)
         return _request(
             embedded.vectors,
@@ -93,8 +100,11 @@ class GatherSweep:
             dataset,
             (texts, labels),
             salt,
+            self._clock.monotonic() - began,
+            request_hashes=embedded.request_hashes,
             embedding_provider=embedded.provider,
             embedding_model=embedded.model,
+            embedding_group_id=await self._batch_of(embedded, context),
         )
 
     async def from_vectors(
@@ -109,10 +119,12 @@ class GatherSweep:
         salt: str | None = None,
     ) -> SweepRequest:
         """Vectors made elsewhere, (n_samples, n_features) float32; they are kept, and so are their texts."""
+        began = self._clock.monotonic()
         vectors_id, dataset = await self.keep_vectors(
             vectors, context, texts=texts, labels=labels, source_name=source_name
         )
-        return _request(vectors, config, dataset, (texts, labels), salt, vectors_id=vectors_id)
+        taken = self._clock.monotonic() - began
+        return _request(vectors, config, dataset, (texts, labels), salt, taken, vectors_id=vectors_id)
 
     async def keep_vectors(
         self,
@@ -139,6 +151,16 @@ class GatherSweep:
     async def dataset_of(self, source: SweepSource) -> Dataset | None:
         """The texts and labels that a sweep was made of, if there were any."""
         return None if source.dataset_name is None else await self._datasets.load(source.dataset_name)
+
+    async def _batch_of(self, embedded: Embedded, context: Context) -> UUID:
+        """The group of the calls that paid for vectors: one for each set of calls."""
+        call_ids = tuple(dict.fromkeys(embedded.call_ids))
+        digest = sha256_hex(b"".join(call_id.bytes for call_id in call_ids))
+        place = GroupPlace(group_type="embedding_batch", name=f"{len(call_ids)} calls {digest[:16]}")
+        await self._groups.ensure(place, context)
+        members = [Member(call_id=call_id, role="output", position=at) for at, call_id in enumerate(call_ids)]
+        await self._groups.add_once(place.group_id, members, context)
+        return place.group_id
 
     async def _dataset_beside(
         self, vectors_sha256: str, texts: Texts, labels: Texts, context: Context
@@ -167,6 +189,8 @@ def _request(
     dataset: Dataset | None,
     rows: tuple[Texts, Texts],
     salt: str | None,
+    gather_duration_s: float,
+    request_hashes: Texts = None,
     **origin: Any,
 ) -> SweepRequest:
     texts, labels = rows
@@ -188,6 +212,8 @@ def _request(
         labels=labels,
         salt=salt,
         dataset_group_id=None if dataset is None else dataset.group_id,
+        request_hashes=request_hashes,
+        gather_duration_s=round(gather_duration_s, 6),
     )
 
 

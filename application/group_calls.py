@@ -33,6 +33,7 @@ from domain.groups import (
     group_id_of,
     link_key,
 )
+from domain.identity import content_id
 
 NAMED_IN_ERRORS = 5  # ids that a message names before it only counts
 
@@ -173,6 +174,14 @@ class GroupCalls:
             context,
             (GroupMembersRemoved(group_id=group_id, call_ids=tuple(batch)) for batch in _batches(distinct)),
         )
+
+    async def add_once(self, group_id: UUID, members: Sequence[Member], context: Context) -> None:
+        """Add calls to a group that is named by them: whoever does so again, or goes on with it, adds nothing twice."""
+        for start in range(0, len(members), MEMBERS_PER_EVENT):
+            fact = GroupMembersAdded(group_id=group_id, members=tuple(members[start : start + MEMBERS_PER_EVENT]))
+            batch_id = content_id("group-members", str(group_id), str(start))
+            with suppress(AppendConflict):  # it stands there already
+                await self.notebook.write(self.notebook.entry(context, batch_id, 1, fact))
 
     async def link(self, links: Sequence[GroupLinked], context: Context) -> int | None:
         """Link groups; links that stand already are left out. Raises Rejected when one would close a cycle."""

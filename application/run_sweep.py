@@ -1,7 +1,8 @@
 """Sweep the number of clusters: every finished step is recorded, and a sweep that died goes on where it stopped."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any, Protocol
 from uuid import UUID
@@ -65,6 +66,8 @@ class SweepRequest(Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] | None = None
     salt: str | None = None
     dataset_group_id: UUID | None = None
+    request_hashes: tuple[str, ...] | None = None  # a row's: what its text was embedded under
+    gather_duration_s: float | None = None
 
 
 class RunSweep:
@@ -78,7 +81,7 @@ class RunSweep:
         files: TableFiles,
         summarise: SummariseTexts,
         compute: Compute,
-        software: dict[str, str],
+        software: Callable[[], dict[str, str]],
     ) -> None:
         self.notebook = notebook
         self.groups = groups
@@ -133,13 +136,16 @@ class _Run:
         self.run_place = GroupPlace(group_type="run", name=str(sweep_id))
         self.began = parts.notebook.clock.monotonic()
         self.writing = asyncio.Lock()
+        self.timings_s: dict[str, float] = {}
 
     async def to_the_end(self, fingerprint: str) -> SweepState:
         await self._begin(fingerprint)
         try:
             await self._link_inputs()
-            prepared = await self.parts.compute.run(prepare, self.request.vectors, self.request.config)
-            await self._run_missing_steps(prepared)
+            with self._timed("preparing"):
+                prepared = await self.parts.compute.run(prepare, self.request.vectors, self.request.config)
+            with self._timed("steps"):
+                await self._run_missing_steps(prepared)
             await self._finish(prepared)
         except (Exception, asyncio.CancelledError) as error:
             reason = (
@@ -159,8 +165,9 @@ class _Run:
                 config=self.request.config,
                 source=self.request.source,
                 run_group_id=self.run_place.group_id,
-                software=self.parts.software,
+                software=self.parts.software(),
                 salt=self.request.salt,
+                gather_duration_s=self.request.gather_duration_s,
             )
         else:
             fact = SweepResumed(finished_steps=len(self.steps))
@@ -238,7 +245,8 @@ class _Run:
         choice = choose_k(metrics, config.choose_by)
         labels = await self._array(self.steps[choice.k].artifact_ids["sweep_labels"])
         centroids = await self._array(self.steps[choice.k].artifact_ids["sweep_centroids"])
-        clusters = await self._name_clusters(prepared, labels, centroids, choice.k)
+        with self._timed("naming"):
+            clusters = await self._name_clusters(prepared, labels, centroids, choice.k)
         run_id = self.run_place.group_id
         folder = f"{self.sweep_id}/sweep"
         artifact_ids = {
@@ -248,6 +256,10 @@ class _Run:
                 f"{folder}/sweep_results.json", {"steps": metrics, "chosen_k": choice.k, "clusters": clusters}, run_id
             ),
         }
+        hashes = self.request.request_hashes
+        if hashes is not None:
+            block = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), -1)
+            artifact_ids["request_hashes"] = await self._keep_array(f"{folder}/request_hashes.npy", block, run_id)
         finished = SweepFinished(
             chosen_k=choice.k,
             chosen_by=choice.rule,
@@ -255,6 +267,10 @@ class _Run:
             clusters=tuple(clusters),
             artifact_ids=artifact_ids,
             duration_s=round(self.parts.notebook.clock.monotonic() - self.began, 6),
+            representative_hashes=()
+            if hashes is None
+            else tuple(tuple(hashes[row] for row in cluster.representative_rows) for cluster in clusters),
+            timings_s=self.timings_s,
         )
         await self._write(finished, free=True)
 
@@ -328,6 +344,12 @@ class _Run:
     async def _array(self, artifact_id: UUID) -> NDArray[Any]:
         return self.parts.files.from_npy(await self.parts.keep.content(artifact_id))
 
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = self.parts.notebook.clock.monotonic()
+        yield
+        self.timings_s[stage] = round(self.parts.notebook.clock.monotonic() - began, 6)
+
     async def _write(self, fact: Fact, *, take: bool = False, free: bool = False) -> None:
         async with self.writing:
             entry = self.parts.notebook.entry(self.context, self.sweep_id, self.version + 1, fact)
@@ -349,7 +371,7 @@ def _check(request: SweepRequest) -> None:
         )
     if config.restarts < 1 or config.max_iterations < 1:
         raise Rejected("restarts and max-iter must be at least 1", fields=("restarts", "max_iter"))
-    for name, values in (("texts", request.texts), ("labels", request.labels)):
+    for name, values in (("texts", request.texts), ("labels", request.labels), ("hashes", request.request_hashes)):
         if values is not None and len(values) != count:
             raise Rejected(f"There are {len(values)} {name} for {count} vectors; each vector needs one", fields=(name,))
 

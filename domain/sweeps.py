@@ -83,6 +83,7 @@ class SweepStarted(Fact, frozen=True, kw_only=True):
     software: dict[str, str]
     salt: str | None = None  # set when a second run of the same fingerprint was asked for
     metadata: Metadata = {}
+    gather_duration_s: float | None = None  # until the vectors were there: read, embedded or imported
 
 
 @stored_as("sweep.step_finished.v1")
@@ -108,6 +109,8 @@ class SweepFinished(Fact, frozen=True, kw_only=True):
     clusters: tuple[Cluster, ...]
     artifact_ids: dict[str, UUID]
     duration_s: float
+    representative_hashes: tuple[tuple[str, ...], ...] = ()  # a cluster's: what its representatives were embedded under
+    timings_s: dict[str, float] = {}  # of the run that finished it: preparing, steps, naming
 
 
 @stored_as("sweep.failed.v1")

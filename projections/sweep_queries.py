@@ -15,9 +15,10 @@ SWEEPS = """
         CASE WHEN s.finished_position <= %(position)s THEN s.clusters END AS clusters,
         CASE WHEN s.finished_position <= %(position)s THEN s.artifact_ids END AS artifact_ids,
         CASE WHEN s.finished_position <= %(position)s THEN s.duration_s END AS duration_s,
+        CASE WHEN s.finished_position <= %(position)s THEN s.timings_s END AS timings_s,
         CASE WHEN s.finished_position <= %(position)s THEN s.finished_at END AS finished_at,
-        s.started_at, s.fingerprint, s.config, s.source, s.run_group_id, s.software, s.metadata, s.actor,
-        last.process, last.reason, s.started_position AS position
+        s.started_at, s.gather_duration_s, s.fingerprint, s.config, s.source, s.run_group_id, s.software, s.metadata,
+        s.actor, last.process, last.reason, s.started_position AS position
     FROM projections.sweeps s
     CROSS JOIN LATERAL (
         SELECT t.status, t.process, t.reason FROM projections.sweep_turns t

@@ -38,9 +38,20 @@ SWEEPS = Table(
         "clusters": "jsonb",
         "artifact_ids": "jsonb",
         "duration_s": "float8",
+        "representative_hashes": "jsonb",
+        "timings_s": "jsonb",
+        "gather_duration_s": "float8",
     },
     key=("sweep_id",),
-    indexes=("(started_position)",),
+    indexes=(
+        "(started_position)",
+        "(run_group_id)",
+        "(dataset_id)",
+        "((source ->> 'embedding_group_id'))",
+        "((source ->> 'vectors_id'))",
+        "USING gin (clusters jsonb_path_ops)",
+        "USING gin (representative_hashes jsonb_path_ops)",
+    ),
 )
 
 TURNS = Table(
@@ -87,6 +98,7 @@ STEPS = Table(
         "position": "bigint NOT NULL",
     },
     key=("sweep_id", "k", "position"),
+    indexes=("(step_group_id)",),
 )
 
 SWEEPS_VIEW = View(
@@ -96,7 +108,8 @@ SWEEPS_VIEW = View(
             s.source AS source_json, s.clusters AS clusters_json, s.fingerprint, s.dataset_id, s.dataset_name,
             s.run_group_id,
             (SELECT count(DISTINCT t.k) FROM {schema}.sweep_steps t WHERE t.sweep_id = s.sweep_id) AS steps,
-            s.started_at, s.finished_at, s.duration_s, last.reason, s.actor, last.process,
+            s.started_at, s.finished_at, s.duration_s, s.timings_s AS timings_json, s.gather_duration_s, last.reason,
+            s.actor, last.process,
             s.software AS software_json, s.metadata AS metadata_json, s.started_position AS position
         FROM {schema}.sweeps s
         CROSS JOIN LATERAL (
@@ -124,6 +137,8 @@ _finished_columns = (
     "clusters",
     "artifact_ids",
     "duration_s",
+    "representative_hashes",
+    "timings_s",
 )
 _insert_sweeps = Insert(SWEEPS)
 _insert_turns = Insert(TURNS)
@@ -147,7 +162,8 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
                 steps.append(_step_row(event, fact))
             case SweepFinished():
                 chosen = (fact.chosen_k, fact.chosen_by, fact.explanation, fact.clusters, fact.artifact_ids)
-                finished[event.stream_id] = (event.stream_id, at, event.position, *chosen, fact.duration_s)
+                made = (fact.duration_s, fact.representative_hashes, fact.timings_s)
+                finished[event.stream_id] = (event.stream_id, at, event.position, *chosen, *made)
                 turns.append(_turn(event, "finished"))
             case SweepFailed():
                 turns.append(_turn(event, "failed", fact.reason))
@@ -180,6 +196,7 @@ def _started_row(event: RecordedEvent, fact: SweepStarted) -> tuple[Any, ...]:
         envelope.occurred_at,
         event.position,
         *(None,) * len(_finished_columns),
+        fact.gather_duration_s,
     )
 
 
@@ -205,7 +222,7 @@ def _step_row(event: RecordedEvent, fact: SweepStepFinished) -> tuple[Any, ...]:
 
 SWEEP_RUNS = ReadModel(
     name="sweeps",
-    version=2,
+    version=3,
     reads=(SweepStarted, SweepStepFinished, SweepFinished, SweepFailed, SweepResumed),
     tables=(SWEEPS, TURNS, STEPS),
     views=(SWEEPS_VIEW, STEPS_VIEW),

@@ -87,7 +87,7 @@ class Sweeping:
             ColumnarFiles(),
             SummariseTexts(ask),
             self.compute,
-            {"numpy": "2"},
+            lambda: {"numpy": "2"},
         )
 
     def count(self, *fact_types: type) -> int:

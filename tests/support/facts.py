@@ -353,4 +353,22 @@ LATER_EXAMPLES: dict[str, Fact] = {
         parent_dataset_id=OTHER_ID,
         sampling=Sampling(rows=300, seed=7, where={"intent": "translate"}),
     ),
+    "sweep.started.v1 with the time its vectors took": SweepStarted(
+        fingerprint=SHA256,
+        config=SweepConfig(method="k-means", k_values=(2,)),
+        source=SweepSource(vectors_sha256=SHA256, n_samples=10, n_features=3),
+        run_group_id=ID,
+        software={"numpy": "2.4.6"},
+        gather_duration_s=1.25,
+    ),
+    "sweep.finished.v1 with what its representatives were embedded under": SweepFinished(
+        chosen_k=2,
+        chosen_by="silhouette",
+        explanation="K = 2 has the highest silhouette, 0.5",
+        clusters=(),
+        artifact_ids={"request_hashes": ID},
+        duration_s=3.25,
+        representative_hashes=((SHA256,), ()),
+        timings_s={"preparing": 0.5, "steps": 2.25, "naming": 0.25},
+    ),
 }
