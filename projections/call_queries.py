@@ -150,6 +150,26 @@ class CallQueries:
         )
         return [OpenCall(row["call_id"], row["process"]) for row in rows]
 
+    async def unanswered(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Page[Row]:
+        """Calls that never got an answer, newest first: under way, in doubt, or cancelled before it came."""
+        parameters = {
+            "as_of": as_of,
+            "before": LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0],
+            "limit": checked_limit(limit) + 1,
+        }
+        # Two indexes know such calls, one each; a condition with OR would use neither.
+        newest = [
+            f"(SELECT c.call_id FROM {_calls(as_of)} c WHERE {condition} AND c.requested_position < %(before)s "  # noqa: S608
+            "ORDER BY c.requested_position DESC LIMIT %(limit)s)"
+            for condition in ("c.outcome IS NULL", "c.outcome = 'cancelled'")
+        ]
+        rows = await self._reader.rows(
+            f"SELECT {ITEM} FROM ({' UNION ALL '.join(newest)}) AS found JOIN {_calls(as_of)} c USING (call_id) "  # noqa: S608
+            "ORDER BY c.requested_position DESC LIMIT %(limit)s",
+            parameters,
+        )
+        return page_of(rows, limit, as_of, lambda row: (row["position"],))
+
     async def last_answered(self, request_hash: str, metadata: Metadata | None = None) -> UUID | None:
         """The call that answered a request last, of those whose metadata hold these if some are given."""
         row = await self._reader.row(

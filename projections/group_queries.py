@@ -48,6 +48,21 @@ class Dependencies(Page[Row], frozen=True, kw_only=True):
     truncated: bool
 
 
+ABOUT = """
+    SELECT DISTINCT t.position FROM (
+        SELECT unnest(ARRAY[added_position, removed_position]) AS position FROM projections.group_members
+        WHERE group_id = %(entity_id)s
+        UNION ALL
+        SELECT unnest(ARRAY[added_position, removed_position]) FROM projections.group_members
+        WHERE call_id = %(entity_id)s
+        UNION ALL
+        SELECT unnest(ARRAY[added_position, removed_position]) FROM projections.group_links
+        WHERE parent_group_id = %(entity_id)s OR child_group_id = %(entity_id)s
+    ) AS t
+    WHERE t.position > %(after)s AND t.position <= %(until)s ORDER BY t.position LIMIT %(limit)s
+"""
+
+
 class GroupQueries:
     """Asks the tables of groups, members and links."""
 
@@ -262,6 +277,11 @@ class GroupQueries:
             parameters,
         )
         return page_of(rows, limit, as_of, _place_key)
+
+    async def positions_about(self, entity_id: UUID, *, after: int, until: int, limit: int) -> list[int]:
+        """Where the log tells of a group's members and links, or of a call's groups; see the port EventsAbout."""
+        rows = await self._reader.rows(ABOUT, {"entity_id": entity_id, "after": after, "until": until, "limit": limit})
+        return [row["position"] for row in rows]
 
 
 def _dependencies_sql(direction: Direction) -> str:

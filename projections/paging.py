@@ -50,8 +50,12 @@ def page_of(rows: list[T], limit: int, as_of: int | None, key: Callable[[T], tup
     items = rows[:limit]
     if len(rows) <= limit:
         return Page(items)
-    packed = msgspec.msgpack.encode((as_of, key(items[-1])))
-    return Page(items, base64.urlsafe_b64encode(packed).decode().rstrip("="))
+    return Page(items, cursor_at(key(items[-1]), as_of))
+
+
+def cursor_at(key: tuple[Any, ...], as_of: int | None) -> str:
+    """The cursor of the page behind a key."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode((as_of, key))).decode().rstrip("=")
 
 
 def key_of(cursor: str, kind: type[K], as_of: int | None) -> K:

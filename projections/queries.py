@@ -15,6 +15,7 @@ from projections.conversation_queries import ConversationQueries
 from projections.embedded_texts import EmbeddedTexts
 from projections.group_queries import DEFAULT_DEPTH, Direction, GroupQueries
 from projections.paging import Page
+from projections.provenance import ProvenanceQueries
 from projections.reading import Reader, Row
 from projections.similar_texts import SimilarTexts
 from projections.sweep_queries import SweepQueries
@@ -37,6 +38,7 @@ class Queries:
         self.talks = ConversationQueries(reader)
         self.vectors_in_bulk = VectorBlocks(pool)
         self.similar_texts = SimilarTexts(pool, self.vectors_in_bulk, indexed=indexed)
+        self.provenance = ProvenanceQueries(pool)
 
     async def list_calls(
         self,
@@ -69,6 +71,10 @@ class Queries:
     async def call(self, call_id: UUID, *, as_of: int | None = None) -> Json:
         """One call with its request, answer and attempts. Raises NotFound."""
         return _plain(await self.calls.call(call_id, as_of=as_of))
+
+    async def unanswered(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Json:
+        """Calls that never got an answer, newest first."""
+        return _list(await self.calls.unanswered(as_of=as_of, limit=limit, cursor=cursor))
 
     async def attempts(self, call_id: UUID, *, as_of: int | None = None) -> Json:
         """The attempts of one call, in order. Raises NotFound."""

@@ -61,6 +61,7 @@ CALLS = Table(
         "(provider, model, created_at, requested_position)",
         "(request_hash)",
         "(requested_position) WHERE outcome IS NULL",
+        "(requested_position) WHERE outcome = 'cancelled'",
         "(created_at, requested_position) WHERE outcome = 'failed'",
     ),
 )

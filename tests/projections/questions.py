@@ -14,10 +14,13 @@ from application.stored_vectors import VectorFilter
 from domain.errors import NotFound
 from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Page
+from projections.provenance import WAYS, Bounds
 from projections.queries import Queries
 from tests.projections.log import NOON
 
 EVERYTHING = 1000  # a page that holds it all
+TURNS = 4
+PAGED = ("calls", "embeddings", "steps", "groups", "artifacts")  # ways that may lead to many
 
 Arguments = dict[str, Any]
 T = TypeVar("T")
@@ -33,6 +36,8 @@ class Known(Struct):
     vectors: list[UUID] = []
     artifacts: list[UUID | str] = []
     conversations: list[UUID] = []
+    datasets: list[UUID] = []
+    turn: int = 0  # whose turn it is among the things that are asked about one after the other
 
     def some(self, chance: random.Random, count: int = 3) -> "Known":
         """A few of each kind; lists show the others."""
@@ -49,6 +54,7 @@ class Known(Struct):
             few(self.vectors),
             few(self.artifacts),
             few(self.conversations),
+            few(self.datasets),
         )
 
 
@@ -106,6 +112,29 @@ def _member_lists(known: Known) -> list[Arguments]:
     return [*_groups(known), *({**group, "role": "input"} for group in _groups(known))]
 
 
+def _things(known: Known) -> list[tuple[str, str]]:
+    """What may have a provenance: one or two of each kind, so that one step from them takes every way.
+
+    They take turns, a quarter of them at each position, since a walk asks a dozen questions.
+    """
+    things = [
+        *(("call", f"{call_id}") for call_id in known.calls[:2]),
+        *(("embedding", f"{call_id}/0") for call_id in known.calls[:2]),
+        *(("attempt", f"{call_id}/2") for call_id in known.calls[:1]),
+        *(("bytes", f"{call_id}/{part}") for call_id in known.calls[:1] for part in ("1/request", "2/response")),
+        *(("text", request_hash) for request_hash in [*known.hashes[:1], "ab" * 32]),
+        *(("group", f"{group_id}") for group_id in list(known.groups)[:2]),
+        *(("sweep", f"{sweep_id}") for sweep_id in known.sweeps[:2]),
+        *(("cluster", f"{sweep_id}/{cluster}") for sweep_id in known.sweeps[:1] for cluster in ("0", "2/1")),
+        *(("vectors", f"{vectors_id}") for vectors_id in known.vectors[:1]),
+        *(("artifact", f"{artifact_id}") for artifact_id in known.artifacts[:2] if isinstance(artifact_id, UUID)),
+        *(("dataset", f"{dataset_id}") for dataset_id in known.datasets[:1]),
+        *(("conversation", f"{conversation_id}") for conversation_id in known.conversations[:2]),
+        ("model", "openai/gpt-4o-mini"),
+    ]
+    return things[known.turn % TURNS :: TURNS]
+
+
 def _walks(known: Known) -> list[Arguments]:
     return [
         {**group, "direction": direction, "link_type": link_type, "depth": depth}
@@ -114,11 +143,25 @@ def _walks(known: Known) -> list[Arguments]:
     ]
 
 
+def _provenance_walks(known: Known) -> list[Arguments]:
+    return [
+        {"kind": kind, "written": written, "direction": "both", "bounds": Bounds(few=2, depth=1)}
+        for kind, written in _things(known)
+    ]
+
+
+def _ways(known: Known) -> list[Arguments]:
+    some = dict(_things(known))
+    ways = [way for way in WAYS if way.name in PAGED and way.kind in some]
+    return [{"kind": way.kind, "written": some[way.kind], "name": way.name} for way in ways]
+
+
 # By where the question is found in Queries. A new one that takes as_of joins here, or a test fails.
 QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "list_calls": _filters,
     "call": _calls,
     "attempts": _calls,
+    "unanswered": _once,
     "dataset": _names,
     "datasets": _once,
     "vectors": _vectors,
@@ -135,6 +178,7 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "calls.calls": lambda known: [{"wanted": CallFilter(**each)} for each in _filters(known)],
     "calls.call": _calls,
     "calls.attempts": _calls,
+    "calls.unanswered": _once,
     "groups.groups": _group_lists,
     "groups.group": _groups,
     "groups.group_named": lambda known: [
@@ -163,6 +207,8 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "spaces": _once,
     "vectors_in_bulk.spaces": _once,
     "vectors_in_bulk.space": lambda _known: [{"wanted": VectorFilter()}],
+    "provenance.graph": _provenance_walks,
+    "provenance.linked": _ways,
     "embeddings.lookup": lambda known: [{"request_hashes": known.hashes}],
 }
 

@@ -260,3 +260,24 @@ async def test_who_was_answered_by_anothers_call_paid_nothing_and_saved_its_cost
     own, joined = await queries.call(paid_for), await queries.call(UUID(int=2))
     assert (own["cost"], own["saved"]) == ("0.0000045", None)
     assert (joined["cost"], joined["saved"]) == ("0", "0.0000045")
+
+
+async def test_calls_that_were_never_answered_are_listed_newest_first_as_of_any_position(log, follower, queries):
+    chat(log, 1, answered())
+    chat(log, 2)
+    chat(log, 3, left())
+    chat(log, 4, failed())
+    chat(log, 5, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON))
+    chat(log, 6, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON), answered())
+    follower.catch_up()
+
+    async def unanswered(**options):
+        page = await queries.unanswered(**options)
+        return [(UUID(call["call_id"]).int, call["status"]) for call in page["items"]], page["next_cursor"]
+
+    assert await unanswered() == ([(5, "in_doubt"), (3, "cancelled"), (2, "requested")], None)
+    assert await unanswered(as_of=1) == ([(1, "requested")], None)
+    assert (await unanswered(as_of=log.written - 1))[0][0] == (6, "in_doubt")
+    first, cursor = await unanswered(limit=2)
+    assert first == [(5, "in_doubt"), (3, "cancelled")]
+    assert await unanswered(limit=2, cursor=cursor) == ([(2, "requested")], None)

@@ -108,6 +108,7 @@ class Past:
         with replaying(self.connection, self.log, READ_MODELS, self.redirect, batch_size=batch_size) as replay_up_to:
             for position in sorted(positions):
                 replay_up_to(position)
+                known = replace(known, turn=position)
                 expected = self._loop.run(answers(self.replay, known, as_of=None))
                 found = self._loop.run(answers(self.live, known, as_of=position, limit=limit))
                 for question, answer in found.items():
@@ -340,6 +341,7 @@ class Histories(RuleBasedStateMachine):
     @rule(named_first=st.booleans(), names=st.integers(min_value=1, max_value=2))
     def a_dataset_is_imported(self, named_first: bool, names: int) -> None:
         dataset_id = self.new_id()
+        self.known.datasets.append(dataset_id)
         if not named_first:
             self.happens(dataset_id, BY_TYPE[DatasetImported])
         for _ in range(names):
@@ -371,7 +373,11 @@ class Histories(RuleBasedStateMachine):
         sweep_id = self.new_id()
         self.known.sweeps.append(sweep_id)
         self.sweeps[sweep_id] = True
-        self.happens(sweep_id, BY_TYPE[SweepStarted])
+        started, groups = BY_TYPE[SweepStarted], list(self.known.groups)
+        if groups:
+            source = replace(started.source, embedding_group_id=groups[0], vectors_id=self.known.vectors[0])
+            started = replace(started, source=source, run_group_id=groups[-1])
+        self.happens(sweep_id, started)
 
     @precondition(lambda self: self.sweeps)
     @rule(number=which, k=st.sampled_from([2, 3]), duration_s=st.sampled_from([0.5, 2.0]))
@@ -394,7 +400,10 @@ class Histories(RuleBasedStateMachine):
     def a_sweep_is_finished(self, number: int) -> None:
         sweep_id = self.a_sweep(number)
         del self.sweeps[sweep_id]
-        self.happens(sweep_id, BY_TYPE[SweepFinished])
+        finished, call_id = BY_TYPE[SweepFinished], self.known.calls[number % len(self.known.calls)]
+        clusters = (replace(finished.clusters[0], named_by_call_id=call_id),)
+        hashes = ((HASHES[number % len(HASHES)].hex(),), ())
+        self.happens(sweep_id, replace(finished, clusters=clusters, representative_hashes=hashes))
 
     @rule(titled=st.booleans())
     def a_conversation_begins(self, titled: bool) -> None:
