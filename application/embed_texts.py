@@ -90,17 +90,8 @@ class EmbedTexts:
             raise Rejected(f"dimensions must be at least 1, not {wanted.dimensions}", fields=("dimensions",))
         provider = self._providers.create(wanted.provider)
         texts = normalised_texts(wanted.texts)
-        sample = provider.prepare_embeddings(
-            EmbeddingsRequest(model=wanted.model, texts=(texts[0],), dimensions=wanted.dimensions)
-        )
-        hashes = embedding_request_hashes(
-            texts,
-            provider=sample.provider,
-            endpoint=sample.endpoint,
-            model=sample.model,
-            dimensions=wanted.dimensions,
-        )
-        vectors = CollectVectors(texts, hashes)
+        sample = _sample(provider, wanted, texts)
+        vectors = CollectVectors(texts, _hashes(sample, wanted, texts))
         if wanted.group is not None:
             made_with = {**wanted.metadata, "software": self._software}
             await self._groups.ensure(wanted.group, context, metadata=made_with)
@@ -118,6 +109,11 @@ class EmbedTexts:
             model=sample.model,
             position=position,
         )
+
+    def request_hashes(self, wanted: TextsToEmbed) -> tuple[str, ...]:
+        """What the texts are, or would be, embedded under; nothing is asked. Raises Rejected."""
+        texts = normalised_texts(wanted.texts)
+        return tuple(_hashes(_sample(self._providers.create(wanted.provider), wanted, texts), wanted, texts))
 
     async def _bring_missing(
         self,
@@ -190,4 +186,17 @@ def _failed(sent: Sent, vectors: CollectVectors, sample: PreparedRequest) -> Pro
         kind=first.kind,
         http_status=first.http_status,
         fields=tuple(f"texts[{place}]" for place in places[:MOST_NAMED]),
+    )
+
+
+def _sample(provider: Provider, wanted: TextsToEmbed, texts: list[str]) -> PreparedRequest:
+    """What a request looks like: the provider, endpoint and model that it would go to."""
+    return provider.prepare_embeddings(
+        EmbeddingsRequest(model=wanted.model, texts=(texts[0],), dimensions=wanted.dimensions)
+    )
+
+
+def _hashes(sample: PreparedRequest, wanted: TextsToEmbed, texts: list[str]) -> list[str]:
+    return embedding_request_hashes(
+        texts, provider=sample.provider, endpoint=sample.endpoint, model=sample.model, dimensions=wanted.dimensions
     )

@@ -8,8 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
@@ -19,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from application.adopt_answer import AdoptAnswer
 from application.ask_batch import AskBatch
 from application.ask_model import AskModel
+from application.audit_log import AuditLog
 from application.call_provider import AttemptPolicy, CallProvider, Stopping
 from application.continue_conversation import ContinueConversation
 from application.embed_texts import EmbedTexts
@@ -35,6 +35,7 @@ from application.notebook import Notebook
 from application.ports import ArtifactFiles
 from application.providers import Provider
 from application.read_artifact import ReadArtifact
+from application.read_bytes import ReadBytes
 from application.read_vectors import ReadVectors
 from application.recover_calls import RecoverCalls
 from application.replay_journal import ReplayJournal
@@ -62,12 +63,15 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.price_file import read_price_table
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
+from infrastructure.software import software_versions
 from infrastructure.table_files import ColumnarFiles
 from infrastructure.token_counting import PublishedEncodings
 from infrastructure.vector_files import StreamedVectorFiles
 from interfaces.study import Study
 from interfaces.study.artifacts import Artifacts
 from interfaces.study.asking import Asking
+from interfaces.study.audit import Audit
+from interfaces.study.bodies import Bodies
 from interfaces.study.calls import Calls
 from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
@@ -76,6 +80,7 @@ from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
 from interfaces.study.moments import Moments
+from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
 from interfaces.study.sweeps import Sweeps
 from interfaces.study.vectors import Vectors
@@ -98,7 +103,6 @@ RECOVERY_SECONDS = 15.0
 PROBE_ATTEMPTS = 2
 HAVE_DEPLOYMENTS = {"azure"}  # whose models are what somebody deployed, or has deleted since
 REPLAY_SECONDS = 1.0
-SOFTWARE = ("study-query-llm", "numpy", "scipy", "numba")
 
 log = structlog.get_logger(__name__)
 
@@ -218,10 +222,12 @@ def _wired(
         validate.check_before_embedding,
         software_versions(),
     )
-    gather = GatherSweep(embed, import_dataset)
-    run_sweep = RunSweep(notebook, groups, keep, files, summarise, compute, software_versions())
+    gather = GatherSweep(embed, import_dataset, groups)
+    run_sweep = RunSweep(notebook, groups, keep, files, summarise, compute, software_versions)
     recover = RecoverCalls(notebook, queries.calls, store, after_seconds=settings.study_in_doubt_after_s)
     moments = Moments(store, follower)
+    read_bytes = ReadBytes(store)
+    audit_log = AuditLog(store, queries.groups)
     return Study(
         settings=settings,
         actor=actor or operating_system_user(),
@@ -237,7 +243,7 @@ def _wired(
         datasets=Datasets(import_dataset, SampleDataset(import_dataset, groups), queries, moments),
         sweeps=Sweeps(gather, run_sweep, keep, files, queries, moments),
         providers=Providers(registry, validate),
-        history=History(store),
+        history=History(store, audit_log),
         house=House(store, follower, optional, ReplayJournal(store, journal), recover),
         conversations=Conversations(keep_conversation, converse, stream, queries, moments),
         groups=Groups(groups, queries, moments),
@@ -258,6 +264,9 @@ def _wired(
             store,
             pgvector,
         ),
+        provenance=Provenance(queries, read_bytes, moments),
+        audit=Audit(audit_log, store, queries, moments, notebook.clock),
+        bodies=Bodies(read_bytes, moments),
     )
 
 
@@ -382,14 +391,3 @@ def operating_system_user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return f"uid {os.getuid()}" if sys.platform != "win32" else "unknown"
-
-
-def software_versions() -> dict[str, str]:
-    """What a sweep's numbers were made with."""
-    found: dict[str, Any] = {"python": sys.version.split()[0]}
-    for name in SOFTWARE:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found

@@ -1,10 +1,11 @@
 """A study for code that runs in an event loop."""
 
+import builtins
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 from uuid import UUID
 
 import numpy as np
@@ -38,7 +39,7 @@ from study_query_llm.artifacts import AsyncArtifact, file_of
 from study_query_llm.conversation import AsyncConversation, ConversationOptions, conversation_of
 from study_query_llm.groups import AsyncGroup
 from study_query_llm.questions import AskOptions, question_of, question_of_mapping
-from study_query_llm.results import Batch, Rows, Sweep
+from study_query_llm.results import Batch, Rows, Sweep, thing_asked_about
 
 if TYPE_CHECKING:
     pass
@@ -392,6 +393,51 @@ class AsyncStudy:
     async def history(self, kind: str, entity_id: UUID | str) -> Rows:
         """Every event of one thing, in order. Raises NotFound."""
         return Rows((await self._wired.history.of(kind, entity_id))["items"])
+
+    async def provenance(self, thing: Any, *, direction: Literal["up", "down", "both"] = "up", **bounds: Any) -> Json:
+        """What a thing came from, down to the provider's bytes; or what was made of it; or both.
+
+        thing: a sweep, an answer, a dataset, or its kind and id as "cluster/SWEEP_ID/0" or ("model", "openai/gpt-4o")
+        bounds: depth, few, verify, as_of; see `study provenance --help`
+        Returns {root, nodes: [{kind, id, label, facts, links …}], edges: [{relation, first, second}], complete}.
+        """
+        bounds.setdefault("at_least", thing.position if isinstance(thing, Answer) else None)
+        return await self._wired.provenance.of(*thing_asked_about(thing), direction=direction, **bounds)
+
+    async def prov_json(self, thing: Any, *, direction: Literal["up", "down", "both"] = "up", **bounds: Any) -> Json:
+        """The same walk as W3C PROV-JSON."""
+        bounds.setdefault("at_least", thing.position if isinstance(thing, Answer) else None)
+        return await self._wired.provenance.prov_json(*thing_asked_about(thing), direction=direction, **bounds)
+
+    async def request_hash(
+        self, text: str, *, provider: str | None = None, model: str | None = None, dimensions: int | None = None
+    ) -> str:
+        """What a text is embedded under: ask for the provenance of ("text", this). Nothing is asked of the provider."""
+        wanted = TextsToEmbed(texts=(text,), provider=provider, model=model, dimensions=dimensions)
+        return self._wired.embeddings.request_hashes(wanted)[0]
+
+    async def bytes(self, call_id: UUID | str, part: str = "response", *, version: int | None = None) -> builtins.bytes:
+        """The exact bytes of a `request`, `response` or `completion`, their hash checked. Raises NotFound."""
+        return (await self._wired.bodies.get(call_id, part, version=version))[1]
+
+    async def compare(self, first: "Sweep | UUID | str", second: "Sweep | UUID | str") -> Json:
+        """What differed between two sweeps, what was equal, and how far their labels agree."""
+        one, other = (each.sweep_id if isinstance(each, Sweep) else each for each in (first, second))
+        return await self._wired.sweeps.compare(one, other)
+
+    async def events(self, *, limit: int = 1000, **filters: Any) -> Rows:
+        """Events in order; filters are those of `study events` (after, kind, event, entity, actor, since, as_of …)."""
+        found = Rows()
+        while True:
+            page = await self._wired.audit.events(limit=min(limit - len(found), 1000), **filters)
+            found += page["items"]
+            if page["next_cursor"] is None or len(found) >= limit:
+                return found
+            filters["cursor"] = page["next_cursor"]
+
+    async def unanswered(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
+        """Calls that were never answered: under way, in doubt, or cancelled, newest first."""
+        return Rows((await self._wired.audit.unanswered(as_of=as_of, limit=limit))["items"])
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """What comes back: lists that become data frames, and sweeps."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 from uuid import UUID
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from application.ask_model import Answer
 from application.batches import AnsweredBatch, Outcome, Unanswered
+from application.import_dataset import Dataset
 from domain.errors import Rejected
 from interfaces.answer_document import item_document
 from interfaces.study import Json
@@ -100,6 +101,26 @@ class Rows(list[Json]):
     def to_frame(self) -> "DataFrame":
         """The rows as a pandas data frame."""
         return _frame(self)
+
+
+def thing_asked_about(thing: Any) -> tuple[str, str]:
+    """The kind and the id of what provenance is asked of. Raises Rejected for what says neither."""
+    match thing:
+        case Sweep():
+            return "sweep", thing.sweep_id
+        case Answer():
+            return "call", str(thing.call_id)
+        case Dataset():
+            return "dataset", str(thing.dataset_id)
+        case str() if "/" in thing:
+            kind, _, thing_id = thing.partition("/")
+            return kind, thing_id
+        case (str() as kind, thing_id):
+            return kind, str(thing_id)
+    raise Rejected(
+        f"{str(thing)[:60]!r} has no provenance by itself; give a sweep, an answer, a dataset, or (kind, id)",
+        fields=("thing",),
+    )
 
 
 def _frame(rows: Sequence[Json]) -> "DataFrame":

@@ -1,5 +1,6 @@
 """A study for ordinary code: each method is the asynchronous one, run in a background loop."""
 
+import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -148,6 +149,34 @@ class Study:
     def history(self, kind: str, entity_id: UUID | str) -> Rows:
         """See AsyncStudy.history."""
         return self._portal.call(self._study.history, kind, entity_id)
+
+    def provenance(self, thing: Any, **options: Any) -> Json:
+        """See AsyncStudy.provenance."""
+        return self._portal.call(partial(self._study.provenance, thing, **options))
+
+    def prov_json(self, thing: Any, **options: Any) -> Json:
+        """See AsyncStudy.prov_json."""
+        return self._portal.call(partial(self._study.prov_json, thing, **options))
+
+    def request_hash(self, text: str, **options: Any) -> str:
+        """See AsyncStudy.request_hash."""
+        return self._portal.call(partial(self._study.request_hash, text, **options))
+
+    def bytes(self, call_id: UUID | str, part: str = "response", **options: Any) -> builtins.bytes:
+        """See AsyncStudy.bytes."""
+        return self._portal.call(partial(self._study.bytes, call_id, part, **options))
+
+    def compare(self, first: Sweep | UUID | str, second: Sweep | UUID | str) -> Json:
+        """See AsyncStudy.compare."""
+        return self._portal.call(self._study.compare, first, second)
+
+    def events(self, **options: Any) -> Rows:
+        """See AsyncStudy.events."""
+        return self._portal.call(partial(self._study.events, **options))
+
+    def unanswered(self, **options: Any) -> Rows:
+        """See AsyncStudy.unanswered."""
+        return self._portal.call(partial(self._study.unanswered, **options))
 
 
 @contextmanager

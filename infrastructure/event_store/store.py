@@ -57,6 +57,24 @@ class PostgresEventStore:
         """The bodies of one name beside all events of a stream, by version, in one round trip."""
         return await asyncio.to_thread(self._read_payloads, stream_id, part)
 
+    async def look(
+        self, *, after: int, until: int, limit: int, names: Sequence[str] | None = None
+    ) -> list[RecordedEvent]:
+        """See the port LogToLookThrough."""
+        named = "" if names is None else "AND topic = ANY (%(names)s)"
+        wanted: dict[str, object] = {"after": after, "until": until, "limit": limit, "names": list(names or ())}
+        return await asyncio.to_thread(self._look, named, wanted)
+
+    async def look_at(
+        self, stream_id: UUID, positions: Sequence[int], *, after: int, until: int, limit: int
+    ) -> list[RecordedEvent]:
+        """See the port LogToLookThrough."""
+        about = "AND (originator_id = %(stream_id)s OR notification_id = ANY (%(positions)s::bigint[]))"
+        wanted = {"after": after, "until": until, "limit": limit}
+        return await asyncio.to_thread(
+            self._look, about, {**wanted, "stream_id": stream_id, "positions": list(positions)}
+        )
+
     async def identity(self) -> UUID:
         """Which store this is, wherever it is moved to."""
         return await asyncio.to_thread(self._identity)
@@ -94,7 +112,7 @@ class PostgresEventStore:
         self._writer.close()
         self.recorder.datastore.close()
 
-    def _query(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+    def _query(self, sql: str, parameters: tuple[object, ...] | dict[str, object]) -> list[tuple[object, ...]]:
         try:
             try:
                 return self._fetch(sql, parameters)
@@ -106,7 +124,7 @@ class PostgresEventStore:
         except psycopg.Error as error:
             raise unavailable(READING, error) from error
 
-    def _fetch(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+    def _fetch(self, sql: str, parameters: tuple[object, ...] | dict[str, object]) -> list[tuple[object, ...]]:
         with (
             self.recorder.datastore.pool.connection() as connection,
             connection.cursor(binary=True, row_factory=tuple_row) as cursor,
@@ -128,6 +146,15 @@ class PostgresEventStore:
             (stream_ids, list(self.recorder.mapper.stored_names(fact_type))),
         )
         return {found for (found,) in rows}  # type: ignore[misc]
+
+    def _look(self, condition: str, parameters: dict[str, object]) -> list[RecordedEvent]:
+        rows = self._query(
+            "SELECT originator_id, originator_version, topic, state, notification_id, recorded_at FROM events.events "  # noqa: S608
+            f"WHERE notification_id > %(after)s AND notification_id <= %(until)s {condition} "
+            "ORDER BY notification_id LIMIT %(limit)s",
+            parameters,
+        )
+        return [self.recorder.mapper.to_recorded_event(*row) for row in rows]  # type: ignore[arg-type]
 
     def _read_payload(self, stream_id: UUID, version: int, part: str) -> Payload | None:
         rows = self._query(

@@ -1,11 +1,13 @@
 """Looking at what was asked."""
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from interfaces.cli.command import Invocation, as_of_option, moment, study_command
-from interfaces.cli.terminal import for_stdout
+from interfaces.cli.terminal import echo_text, for_stdout
 
 if TYPE_CHECKING:
     from interfaces.study import Study
@@ -19,7 +21,13 @@ def add_to(study: click.Group) -> None:
         examples="study calls --status failed --since 2026-03-01\n"
         "study calls --search primes --as-of 2026-03-01T12:00:00Z",
     )(calls)
-    study_command(study, "call", examples="study call 0195512a-7c00-7000-8000-000000000001")(call)
+    study_command(
+        study,
+        "call",
+        examples="study call 0195512a-7c00-7000-8000-000000000001\n"
+        "study call 0195512a-7c00-7000-8000-000000000001 --verify\n"
+        "study call 0195512a-7c00-7000-8000-000000000001 --bytes response --out answer.json",
+    )(call)
     study_command(
         study,
         "history",
@@ -68,9 +76,33 @@ def calls(invocation: Invocation, **filters: Any) -> None:
 
 @click.argument("call_id")
 @as_of_option
-def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
-    """Show one call: request, attempts, answer."""
+@click.option("--verify", is_flag=True, help="Hash the bytes that were sent and received, and compare with the events.")
+@click.option(
+    "--bytes",
+    "part",
+    type=click.Choice(["request", "response", "completion", "original"]),
+    help="Write these exact bytes instead, once their hash is right.",
+)
+@click.option("--version", type=int, help="With --bytes: of this event; else of the last one that has them.")
+@click.option("--out", default="-", metavar="FILE|-", help="With --bytes: where to; - is stdout, the default.")
+def call(
+    invocation: Invocation,
+    call_id: str,
+    as_of: str | None,
+    verify: bool,
+    part: str | None,
+    version: int | None,
+    out: str,
+) -> None:
+    """Show one call: request, attempts, answer; or its exact bytes."""
     from interfaces.cli.tables import table
+
+    if part is not None:
+        _write_bytes(invocation, call_id, part, version, as_of, out)
+        return
+    if verify:
+        _verify(invocation, call_id, as_of)
+        return
 
     async def work(study: "Study") -> dict[str, Any]:
         return await study.calls.get(call_id, as_of=as_of)
@@ -111,6 +143,49 @@ def call(invocation: Invocation, call_id: str, as_of: str | None) -> None:
                 console.print(for_stdout(found[name]), markup=False, highlight=False)
 
     invocation.answer(found, show)
+
+
+def _write_bytes(
+    invocation: Invocation, call_id: str, part: str, version: int | None, as_of: str | None, out: str
+) -> None:
+    import msgspec
+
+    from interfaces.cli.files import written_whole
+
+    async def work(study: "Study") -> Any:
+        return await study.bodies.get(call_id, part, version=version, as_of=as_of)
+
+    kept, body = invocation.run(work)
+    if out == "-":
+        if sys.stdout.isatty():  # what a provider sent must not be obeyed
+            echo_text(body.decode("utf-8", "backslashreplace"))
+        else:
+            sys.stdout.buffer.write(body)
+        return
+    with written_whole(Path(out)) as file:
+        file.write(body)
+    document = {**msgspec.to_builtins(kept), "out": out}
+    invocation.answer(
+        document, lambda _console: click.echo(f"Wrote {kept.size:,} bytes to {out}; SHA-256 {kept.sha256}")
+    )
+
+
+def _verify(invocation: Invocation, call_id: str, as_of: str | None) -> None:
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> dict[str, Any]:
+        return await study.bodies.list(call_id, verify=True, as_of=as_of)
+
+    found = invocation.run(work)
+    rows = [
+        [each["version"], each["part"], each["size"], each["media_type"], each["sha256"], each["sha256_ok"]]
+        for each in found["items"]
+    ]
+    columns = ["event", "part", "bytes", "media type", "SHA-256", "right"]
+    invocation.answer(found, lambda console: console.print(table(columns, rows)))
+    if not all(each["sha256_ok"] for each in found["items"]):
+        click.echo("Some bytes are not what was recorded.", err=True)
+        raise SystemExit(1)
 
 
 @click.argument("kind", type=click.Choice(["call", "group", "dataset", "vectors", "sweep", "artifact", "conversation"]))

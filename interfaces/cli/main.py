@@ -8,9 +8,12 @@ from interfaces.cli import (
     artifacts,
     asking,
     calls,
+    comparing,
     conversations,
     datasets,
+    events,
     groups,
+    provenance,
     providers,
     quickstart,
     sweeps,
@@ -45,7 +48,22 @@ def study() -> None:
     """
 
 
-for part in (quickstart, asking, calls, providers, datasets, sweeps, upkeep, conversations, groups, artifacts, vectors):
+for part in (
+    quickstart,
+    asking,
+    calls,
+    providers,
+    datasets,
+    sweeps,
+    comparing,
+    provenance,
+    events,
+    upkeep,
+    conversations,
+    groups,
+    artifacts,
+    vectors,
+):
     part.add_to(study)
 
 

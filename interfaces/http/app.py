@@ -14,6 +14,7 @@ from infrastructure.settings import Settings, read_settings
 from interfaces.composition import open_study
 from interfaces.http import (
     artifacts,
+    audit,
     batches,
     calls,
     conversations,
@@ -23,6 +24,7 @@ from interfaces.http import (
     groups,
     health,
     projections,
+    provenance,
     providers,
     sweeps,
 )
@@ -64,6 +66,8 @@ def create_app(settings: Settings, study: Study | None = None) -> Litestar:
             projections.ROUTES,
             providers.ROUTES,
             conversations.ROUTES,
+            provenance.ROUTES,
+            audit.ROUTES,
         ],
         guards=[only_known_parameters],
     )

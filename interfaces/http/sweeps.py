@@ -21,4 +21,20 @@ async def get_sweep(study: OpenStudy, sweep_id: FromPath[str], as_of: AsOf = Non
     return await study.sweeps.get(sweep_id, as_of=as_of, at_least=at_least)
 
 
-ROUTES = Router("/", route_handlers=[list_sweeps, get_sweep], tags=["sweeps"])
+@get(
+    "/sweeps/{sweep_id:str}/compare/{other_id:str}",
+    summary="Compare two sweeps",
+    responses=problem_responses(400, 404, 503),
+)
+async def compare_sweeps(
+    study: OpenStudy,
+    sweep_id: FromPath[str],
+    other_id: FromPath[str],
+    as_of: AsOf = None,
+    at_least: AtLeast = None,
+) -> Json:
+    """What differed in configuration, data, software, time and results; what was equal; how far the labels agree."""
+    return await study.sweeps.compare(sweep_id, other_id, as_of=as_of, at_least=at_least)
+
+
+ROUTES = Router("/", route_handlers=[list_sweeps, get_sweep, compare_sweeps], tags=["sweeps"])

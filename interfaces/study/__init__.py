@@ -10,6 +10,8 @@ from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
 from interfaces.study.artifacts import Artifacts
 from interfaces.study.asking import Asking
+from interfaces.study.audit import Audit
+from interfaces.study.bodies import Bodies
 from interfaces.study.calls import Calls
 from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
@@ -18,6 +20,7 @@ from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
 from interfaces.study.moments import Moments
+from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
 from interfaces.study.sweeps import Sweeps
 from interfaces.study.vectors import Vectors
@@ -54,6 +57,9 @@ class Study:
     groups: Groups
     artifacts: Artifacts
     vectors: Vectors
+    provenance: Provenance
+    audit: Audit
+    bodies: Bodies
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
         """A command's context: on whose behalf it runs, and an id that all its events share."""

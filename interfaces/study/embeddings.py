@@ -26,6 +26,10 @@ class Embeddings:
         embedded = await self._embed_texts(wanted, context, progress=progress)
         return await self._shown(embedded)
 
+    def request_hashes(self, wanted: TextsToEmbed) -> tuple[str, ...]:
+        """What texts are embedded under, which is how their provenance is asked for. Raises Rejected."""
+        return self._embed_texts.request_hashes(wanted)
+
     async def of_dataset(
         self,
         name: str,

@@ -1,45 +1,40 @@
 """What happened to one thing, event by event."""
 
+import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
-
+from application.audit_log import AuditLog, EventFilter
 from domain.errors import NotFound, Rejected
 from domain.events import RecordedEvent
 from infrastructure.event_store.store import PostgresEventStore
+from interfaces.event_document import document_of_event
 from interfaces.study.words import Json, id_of
 
 KINDS = ("call", "group", "dataset", "vectors", "sweep", "artifact", "conversation")
+MOST_EVENTS = 10_000
 
 
 class History:
     """Reads streams of the log."""
 
-    def __init__(self, store: PostgresEventStore) -> None:
+    def __init__(self, store: PostgresEventStore, audit_log: AuditLog) -> None:
         self._store = store
+        self._audit_log = audit_log
 
     async def of(self, kind: str, entity_id: UUID | str) -> Json:
-        """Every event of one thing, in order, with its decoded fact. Raises NotFound."""
+        """Every event of one thing, in order, with its decoded fact. Raises NotFound.
+
+        Of a group the first 10,000; `study events --entity` pages through more.
+        """
         if kind not in KINDS:
             raise Rejected(f"{kind!r} has no history; use one of {', '.join(KINDS)}", fields=("kind",))
-        events = await self._store.read_stream(id_of(entity_id))
+        events: Sequence[RecordedEvent] = await self._store.read_stream(id_of(entity_id))
         expected = {"vectors": "vectors."}.get(kind, f"{kind}.")
         if not events or not events[0].fact.stored_name.startswith(expected):
             raise NotFound(f"There is no {kind} {entity_id}")
-        return {"items": [_event_json(event) for event in events], "next_cursor": None}
-
-
-def _event_json(event: RecordedEvent) -> Json:
-    envelope = event.envelope
-    return {
-        "position": event.position,
-        "version": event.version,
-        "event": event.fact.stored_name,
-        "occurred_at": envelope.occurred_at.isoformat(),
-        "recorded_at": event.recorded_at.isoformat(),
-        "actor": envelope.actor,
-        "process": envelope.process,
-        "correlation_id": str(envelope.correlation_id),
-        "causation_id": None if envelope.causation_id is None else str(envelope.causation_id),
-        "facts": msgspec.to_builtins(event.fact),
-    }
+        if kind == "group":  # whose members and links lie in streams of their own
+            last = await asyncio.to_thread(self._store.last_position)
+            wanted = EventFilter(entity=id_of(entity_id))
+            events = (await self._audit_log.page(wanted, after=0, until=last, limit=MOST_EVENTS)).events
+        return {"items": [document_of_event(event) for event in events], "next_cursor": None}

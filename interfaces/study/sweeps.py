@@ -1,5 +1,6 @@
 """Sweeping the number of clusters, and looking at what came of it."""
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,9 @@ from application.gather_sweep import GatherSweep
 from application.keep_artifact import KeepArtifact
 from application.notebook import Context
 from application.run_sweep import Progress, RunSweep, SweepRequest
+from domain.clustering.stability import adjusted_rand_index
 from domain.errors import NotFound, Rejected
+from domain.sweep_comparison import compare_sweeps, same_rows
 from domain.sweeps import SweepConfig
 from infrastructure.table_files import ColumnarFiles
 from interfaces.as_of import AsOf
@@ -130,6 +133,16 @@ class Sweeps:
         position = await self._moments.shown(as_of, at_least, cursor, reads=SWEEPS)
         return await self._queries.sweeps(as_of=position, limit=limit, cursor=cursor)
 
+    async def compare(
+        self, first: UUID | str, second: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None
+    ) -> Json:
+        """What differed between two sweeps, and how far their labels agree if they are of the same rows."""
+        position = await self._moments.shown(as_of, at_least, reads=SWEEPS)
+        one = await self._queries.sweep(id_of(first), as_of=position)
+        other = await self._queries.sweep(id_of(second), as_of=position)
+        agreement = await self._agreement(one, other) if same_rows(one, other) else None
+        return compare_sweeps(one, other, agreement)
+
     async def report(self, sweep_id: UUID | str) -> "ReportData":
         """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
         from interfaces.report import ReportData, command_of
@@ -154,6 +167,19 @@ class Sweeps:
         sweep_id, _ = await self._run_sweep(request, context, progress=progress)
         await self._moments.all_shown()
         return sweep_id
+
+    async def _agreement(self, one: Json, other: Json) -> dict[tuple[int, int], float]:
+        """The adjusted Rand index of the labels of every K that both have, and of the two that were chosen."""
+        left, right = [
+            {step["k"]: await self._array(UUID(step["artifact_ids"]["sweep_labels"])) for step in sweep["steps"]}
+            for sweep in (one, other)
+        ]
+        pairs = {(k, k) for k in left if k in right}
+        if one["chosen_k"] in left and other["chosen_k"] in right:
+            pairs.add((one["chosen_k"], other["chosen_k"]))
+        return await asyncio.to_thread(
+            lambda: {(a, b): adjusted_rand_index(left[a], right[b]) for a, b in sorted(pairs)}
+        )
 
     async def _array(self, artifact_id: UUID) -> NDArray[Any]:
         return self._files.from_npy(await self._keep_artifact.content(artifact_id))

@@ -169,3 +169,32 @@ def test_a_script_learns_which_deployments_there_are_and_says_what_it_embeds_for
     made_with = history[0]["facts"]["metadata"]
     assert made_with["seed"] == 7
     assert {"numpy", "study-query-llm"} <= set(made_with["software"])
+
+
+def test_what_was_swept_leads_back_to_its_calls_and_forward_from_its_texts(database: Database, tmp_path: Path) -> None:
+    with sq.open(database_url=database.application_uri, home=tmp_path) as study:
+        embedded = study.embed(["a train to Rome", "a bus to Rome", "bake a cake", "bake bread"], provider="local")
+        sweep = study.sweep(embedded, k=[2], restarts=1, pca_dim=None)
+        again = study.sweep(embedded, k=[2], restarts=1, pca_dim=None, seed=1)
+        up = study.provenance(sweep, few=10)
+        ids = {(node["kind"], node["id"]) for node in up["nodes"]}
+        assert {("call", str(call_id)) for call_id in embedded.call_ids} <= ids
+        assert {("text", request_hash) for request_hash in embedded.request_hashes} <= ids
+        text = ("text", study.request_hash("bake bread", provider="local"))
+        down = study.provenance(text, direction="down")
+        assert {node["id"] for node in down["nodes"] if node["kind"] == "sweep"} == {sweep.sweep_id, again.sweep_id}
+        assert study.prov_json(sweep)["activity"]
+        assert study.bytes(embedded.call_ids[0], "request").startswith(b"{")
+        assert "config.seed" in {each["field"] for each in study.compare(sweep, again)["differences"]}
+        batches = [
+            event for event in study.events(kind="group") if event["facts"].get("group_type") == "embedding_batch"
+        ]
+        assert len(batches) == 1  # both sweeps are of the same calls
+        assert study.unanswered() == []
+        answer = study.ask("The cat sat.", provider="local")
+        assert study.provenance(answer)["root"]["kind"] == "call"
+        assert study.provenance(f"call/{answer.call_id}", depth=1) == study.provenance(
+            ("call", answer.call_id), depth=1
+        )
+        with pytest.raises(sq.Rejected, match="by itself"):
+            study.provenance(3)

@@ -1,0 +1,166 @@
+"""The log itself: events in order, as they come, or into a file; and calls that were never answered."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from interfaces.cli.command import Invocation, Stopped, as_of_option, moment, study_command
+from interfaces.cli.terminal import echo_text
+
+if TYPE_CHECKING:
+    from interfaces.study import Study
+
+Json = dict[str, Any]
+AT_ONCE = 1000
+
+
+def add_to(study: click.Group) -> None:
+    """Add the commands."""
+    study_command(
+        study,
+        "events",
+        examples="study events --kind call --since 2026-03-01\n"
+        "study events --entity 0195512a-7c00-7000-8000-000000000001\n"
+        "study events --actor ada --event call.failed\n"
+        "study events --follow --json | jq .event\n"
+        "study events --out events.jsonl",
+    )(events)
+    study_command(study, "unanswered", examples="study unanswered\nstudy unanswered --as-of 2026-03-01 --json")(
+        unanswered
+    )
+
+
+@click.option("--after", type=int, metavar="POSITION", help="Events behind this position of the log.")
+@click.option("--kind", help="What they are about: call, group, dataset, vectors, sweep, artifact …")
+@click.option("--event", help="Their name: call.answered, or call.answered.v1.")
+@click.option("--entity", metavar="ID", help="The one thing they are about, members and links included.")
+@click.option("--actor", help="On whose behalf they happened.")
+@click.option("--process", help="Who wrote them.")
+@click.option("--correlation", "correlation_id", type=click.UUID, metavar="ID", help="The command they belong to.")
+@click.option("--since", callback=moment, metavar="WHEN", help="Recorded not before this time (UTC unless it says).")
+@click.option("--until", callback=moment, metavar="WHEN", help="Recorded before this time.")
+@as_of_option
+@click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
+@click.option("--cursor", help="Go on after a page: its next_cursor.")
+@click.option("--follow", is_flag=True, help="Go on with what is recorded from now on, or behind --after.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all of them there, one a line.")
+def events(
+    invocation: Invocation,
+    follow: bool,
+    out: Path | None,
+    limit: int,
+    cursor: str | None,
+    after: int | None,
+    **filters: Any,
+) -> None:
+    """Show what was recorded, in order: who, when, what.
+
+    With --follow and with --out, --json is one JSON document a line.
+    """
+    from domain.errors import Rejected
+
+    if follow and (out or cursor or filters["as_of"]):
+        raise Rejected(
+            "--follow goes on with what is still to come: leave away --out, --cursor and --as-of", fields=("follow",)
+        )
+    if follow:
+        _follow(invocation, after, {name: value for name, value in filters.items() if name != "as_of"})
+        return
+    if out is not None:
+        _write(invocation, out, {**filters, "after": after or 0})
+        return
+
+    async def work(study: "Study") -> Json:
+        return await _page(study, limit, {**filters, "after": after or 0, "cursor": cursor})
+
+    page = invocation.run(work)
+    invocation.answer(page, lambda console: console.print(_table(page["items"]) if page["items"] else "No events."))
+
+
+async def _page(study: "Study", limit: int, wanted: Json) -> Json:
+    """As many events as are wanted, however many looks at the log that takes."""
+    items: list[Json] = []
+    while True:
+        page = await study.audit.events(limit=limit - len(items), **wanted)
+        items += page["items"]
+        if len(items) >= limit or page["next_cursor"] is None:
+            return {**page, "items": items}
+        wanted = {**wanted, "cursor": page["next_cursor"]}
+
+
+def _follow(invocation: Invocation, after: int | None, filters: Json) -> None:
+    async def work(study: "Study") -> None:
+        start = await study.audit.end() if after is None else after
+        async for event in study.audit.follow(after=start, **filters):
+            echo_text(json.dumps(event, ensure_ascii=False) if invocation.as_json else _line(event))
+
+    try:
+        invocation.run(work)
+    except Stopped:
+        return  # there is no other way to end it
+
+
+def _write(invocation: Invocation, out: Path, filters: Json) -> None:
+    from interfaces.cli.files import written_whole
+
+    with written_whole(out) as file, invocation.progress() as progress:
+
+        async def work(study: "Study") -> Json:
+            last, count = await study.audit.end(), 0
+            # As of now, or a log that grows meanwhile would never come to its end.
+            wanted = {**filters, "as_of": filters["as_of"] or str(last)}
+            while True:
+                page = await study.audit.events(limit=AT_ONCE, **wanted)
+                for event in page["items"]:
+                    file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+                count += len(page["items"])
+                progress("events", page["looked_to"], last)
+                if page["next_cursor"] is None:
+                    return {"out": str(out), "events": count, "position": page["looked_to"]}
+                wanted["cursor"] = page["next_cursor"]
+
+        done = invocation.run(work)
+    invocation.answer(done, lambda _console: click.echo(f"Wrote {done['events']:,} events to {out}"))
+
+
+@as_of_option
+@click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
+@click.option("--cursor", help="Go on after a page: its next_cursor.")
+def unanswered(invocation: Invocation, **options: Any) -> None:
+    """List calls that were never answered: under way, in doubt, or cancelled before an answer came."""
+    from interfaces.cli.tables import table
+
+    async def work(study: "Study") -> Json:
+        return await study.audit.unanswered(**options)
+
+    page = invocation.run(work)
+    rows = [
+        [
+            call["call_id"],
+            call["created_at"][:19],
+            call["status"],
+            f"{call['provider']}/{call['model']}",
+            round(call["age_s"]),
+            call["process"],
+        ]
+        for call in page["items"]
+    ]
+    columns = ["call", "asked (UTC)", "status", "model", "age, s", "process"]
+    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "Every call was answered."))
+
+
+def _table(items: list[Json]) -> Any:
+    from interfaces.cli.tables import table
+
+    rows = [
+        [event["position"], event["recorded_at"][:23], event["event"], event["entity_id"], event["actor"]]
+        for event in items
+    ]
+    return table(["position", "recorded (UTC)", "event", "about", "actor"], rows)
+
+
+def _line(event: Json) -> str:
+    name, about = event["event"], event["entity_id"]
+    return f"{event['position']:>10}  {event['recorded_at'][:23]}  {name:<26}  {about}  {event['actor']}"

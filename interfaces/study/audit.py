@@ -1,0 +1,103 @@
+"""The log itself, event by event."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from uuid import UUID
+
+from application.audit_log import AuditLog, EventFilter
+from application.ports import Clock
+from infrastructure.event_store.store import PostgresEventStore
+from interfaces.as_of import AsOf
+from interfaces.event_document import document_of_event
+from interfaces.study.moments import Moments
+from interfaces.study.words import Json, id_of
+from projections.group_links import GROUP_LINKS
+from projections.paging import checked_limit, cursor_at, key_of
+from projections.queries import Queries
+from projections.raw_calls import RAW_CALLS
+
+LOOK_SECONDS = 0.25  # between two looks for new events
+AT_ONCE = 500
+
+
+class Audit:
+    """Every event in order; calls that were never answered."""
+
+    def __init__(
+        self, log: AuditLog, store: PostgresEventStore, queries: Queries, moments: Moments, clock: Clock
+    ) -> None:
+        self._log = log
+        self._store = store
+        self._queries = queries
+        self._moments = moments
+        self._clock = clock
+
+    async def events(
+        self,
+        *,
+        after: int = 0,
+        kind: str | None = None,
+        event: str | None = None,
+        entity: UUID | str | None = None,
+        actor: str | None = None,
+        process: str | None = None,
+        correlation_id: UUID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: AsOf | None = None,
+        at_least: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Json:
+        """Events in order that pass every filter. A page may be short, or empty, while next_cursor still leads on.
+
+        after: a position; events behind it are shown. Raises Rejected, NotFound for what is no id.
+        """
+        wanted = EventFilter(
+            kind=kind,
+            event=event,
+            entity=None if entity is None else id_of(entity),
+            actor=actor,
+            process=process,
+            correlation_id=correlation_id,
+            since=since,
+            until=until,
+        )
+        position = await self._moments.shown(
+            as_of, at_least, cursor, reads=() if entity is None else (GROUP_LINKS.name,)
+        )
+        if cursor is not None:
+            after = key_of(cursor, tuple[int], position)[0]
+        last = await self.end() if position is None else position
+        page = await self._log.page(wanted, after=after, until=last, limit=checked_limit(limit))
+        return {
+            "items": [document_of_event(each) for each in page.events],
+            "next_cursor": None if page.at_end else cursor_at((page.looked_to,), position),
+            "looked_to": page.looked_to,
+        }
+
+    async def end(self) -> int:
+        """The log's last position now."""
+        return await asyncio.to_thread(self._store.last_position)
+
+    async def follow(self, *, after: int, **filters: object) -> AsyncIterator[Json]:
+        """Events behind a position as they come, without end."""
+        while True:
+            page = await self.events(after=after, limit=AT_ONCE, **filters)  # type: ignore[arg-type]
+            for event in page["items"]:
+                yield event
+            if page["looked_to"] <= after and page["next_cursor"] is None:
+                await self._clock.sleep(LOOK_SECONDS)
+            after = max(after, page["looked_to"])
+
+    async def unanswered(
+        self, *, as_of: AsOf | None = None, at_least: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Json:
+        """Calls that never got an answer, newest first: under way, in doubt, or cancelled; `age_s` is until now."""
+        position = await self._moments.shown(as_of, at_least, cursor, reads=(RAW_CALLS.name,))
+        page = await self._queries.unanswered(as_of=position, limit=limit, cursor=cursor)
+        now = self._clock.now()
+        for call in page["items"]:
+            call["age_s"] = round((now - datetime.fromisoformat(call["created_at"])).total_seconds(), 3)
+        return page
