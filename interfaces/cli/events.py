@@ -27,6 +27,11 @@ def add_to(study: click.Group) -> None:
         "study events --follow --json | jq .event\n"
         "study events --out events.jsonl",
     )(events)
+    study_command(
+        _exports(study),
+        "events",
+        examples="study export events --format jsonl --out events.jsonl --since 2026-03-01",
+    )(export_events)
     study_command(study, "unanswered", examples="study unanswered\nstudy unanswered --as-of 2026-03-01 --json")(
         unanswered
     )
@@ -123,6 +128,33 @@ def _write(invocation: Invocation, out: Path, filters: Json) -> None:
 
         done = invocation.run(work)
     invocation.answer(done, lambda _console: click.echo(f"Wrote {done['events']:,} events to {out}"))
+
+
+def _exports(study: click.Group) -> click.Group:
+    """The group `study export`, which other kinds of things may have made."""
+    standing = study.commands.get("export")
+    if isinstance(standing, click.Group):
+        return standing
+
+    @study.group("export", help="Write what is recorded to files.")
+    def made() -> None:
+        pass
+
+    return made
+
+
+@click.option("--format", "form", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="One a line.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write.")
+@click.option("--kind", help="What they are about: call, group, sweep …")
+@click.option("--event", help="Their name: call.answered, or call.answered.v1.")
+@click.option("--entity", metavar="ID", help="The one thing they are about.")
+@click.option("--actor", help="On whose behalf they happened.")
+@click.option("--since", callback=moment, metavar="WHEN", help="Recorded not before this time (UTC unless it says).")
+@click.option("--until", callback=moment, metavar="WHEN", help="Recorded before this time.")
+@as_of_option
+def export_events(invocation: Invocation, form: str, out: Path, **filters: Any) -> None:  # noqa: ARG001 - the only one
+    """Write events in order to a file, one JSON document a line."""
+    _write(invocation, out, {**filters, "after": 0})
 
 
 @as_of_option

@@ -76,6 +76,8 @@ def test_the_log_is_listed_and_written_to_a_file_one_event_a_line(
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".events")] == []
     assert study_here("events", "--out", str(tmp_path / "none" / "x")).code == 2
     assert study_here("events", "--follow", "--out", str(out)).code == 2
+    exported = study_here("export", "events", "--kind", "call", "--out", str(out), "--json")
+    assert exported.document == calls
     assert study_here("unanswered").out.strip() == "Every call was answered."
 
 
