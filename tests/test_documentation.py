@@ -13,14 +13,14 @@ import pytest
 
 from domain.events import FACTS, Fact, FactRegistry, RetiredFact
 from tests.conftest import Database
-from tests.interfaces.cli.conftest import Study, environment, storeless, study
+from tests.interfaces.cli.conftest import Study, environment, own_log, storeless, study_here
 from tests.support import facts, thermometers
 
 ROOT = Path(__file__).parents[1]
 EVENTS = ROOT / "docs" / "events.md"
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
-__all__ = ["environment", "storeless", "study"]
+__all__ = ["environment", "own_log", "storeless", "study_here"]
 
 
 def events_document(registry: FactRegistry = FACTS) -> str:
@@ -77,7 +77,7 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-def test_the_guides_commands_work(study: Study, tmp_path: Path) -> None:
+def test_the_guides_commands_work(study_here: Study, tmp_path: Path) -> None:
     rows = [
         f"{kind} {thing},{stars}" for kind, stars in (("good", 5), ("bad", 1)) for thing in ("a", "b", "c", "d", "e")
     ]
@@ -90,7 +90,7 @@ def test_the_guides_commands_work(study: Study, tmp_path: Path) -> None:
             subprocess.run(line, shell=True, cwd=tmp_path, check=True)
             continue
         command = shlex.split(line)
-        done = study(*command[1:])
+        done = study_here(*command[1:])
         # `db stop` has nothing to stop here: these tests bring their own server.
         assert done.code == (2 if command[1:3] == ["db", "stop"] else 0), (command, done)
 

@@ -213,7 +213,9 @@ async def ask(study: Study, name: str, row: Row) -> str | None:
     """What the caller is told: the text, or the failure."""
     try:
         if row.embeds:
-            await study.embeddings.of_texts(TextsToEmbed(texts=(name, f"{name}, too")), study.context())
+            # Two texts that are refused together would be asked for once more, each alone.
+            texts = (name,) if row.kind == "bad_request" else (name, f"{name}, too")
+            await study.embeddings.of_texts(TextsToEmbed(texts=texts), study.context())
             return None
         question = Question(
             prompt=name, attempt_timeout_seconds=row.timeout_seconds, call_timeout_seconds=row.call_timeout_seconds
