@@ -118,10 +118,11 @@ class AskBatch:
         first: dict[str, _Request] = {}
         last: Intended | None = None
         for request in requests:
-            like = last if last is not None and last.question is request.question else None
+            # Samples of a question have the same words, which need not be prepared once more.
+            words = last.words if last is not None and last.question is request.question else None
             try:
                 request.intended = last = await self._ask_model.intended(
-                    request.question, sample_index=request.sample, like=like
+                    request.question, sample_index=request.sample, words=words
                 )
             except Rejected as error:
                 request.outcome = Unanswered(status="rejected", error=str(error))

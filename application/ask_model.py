@@ -120,17 +120,18 @@ class AskModel:
         *,
         sample_index: int = 0,
         tell: Callable[[str], None] | None = None,
-        like: Intended | None = None,
+        words: PreparedMessages | None = None,
     ) -> Intended:
         """What would be asked, with its hash; nothing is recorded yet. Raises Rejected.
 
-        like: another sample of the same question, so that its words need not be prepared once more
+        words: the question's, where they have been prepared already
         """
         _check(question)
         provider = self._providers.create(question.provider)
         if tell is not None and not hasattr(provider, "stream"):
             raise Rejected(f"{provider.name} can't stream: ask it without stream", fields=("provider", "stream"))
-        words = await self._words(question, provider) if like is None else like.words
+        if words is None:
+            words = await self._words(question, provider)
         parameters = {
             name: value
             for name in ("temperature", "max_tokens", "seed")
@@ -160,9 +161,12 @@ class AskModel:
         )
         return Intended(provider, call, question, words)
 
+    async def words(self, question: Question) -> PreparedMessages:
+        """A question's messages as they would be sent, and what is kept of how they came about. Raises Rejected."""
+        return await self._words(question, self._providers.create(question.provider))
+
     async def _words(self, question: Question, provider: Provider) -> PreparedMessages:
-        """The messages as they will be sent."""
-        messages, wanted = _messages(question), question.preprocessing
+        messages, wanted = messages_of(question), question.preprocessing
         if wanted is None:
             return PreparedMessages(messages=messages)
         tokenizer = None
@@ -261,7 +265,8 @@ def _check(question: Question) -> None:
             )
 
 
-def _messages(question: Question) -> tuple[dict[str, Any], ...]:
+def messages_of(question: Question) -> tuple[dict[str, Any], ...]:
+    """A question's messages, its system prompt first, before any preprocessing."""
     messages = question.messages or ({"role": "user", "content": question.prompt},)
     return ({"role": "system", "content": question.system}, *messages) if question.system else tuple(messages)
 

@@ -13,11 +13,12 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from application.adopt_answer import AdoptAnswer
-from application.ask_model import Answer, AskModel, Question
+from application.ask_model import Answer, AskModel, Question, messages_of
 from application.group_calls import GroupPlace
 from application.keep_conversation import KeepConversation, Said, messages_payload
 from application.notebook import Context, Notebook
 from application.ports import Claim, ClaimHeld, Tokenizers
+from application.preprocess_messages import PreparedMessages
 from domain.conversations import (
     BY_CHARACTERS,
     Conversation,
@@ -33,6 +34,7 @@ from domain.conversations import (
 )
 from domain.errors import Conflict, Rejected, Unavailable
 from domain.events import Metadata
+from domain.preprocessing import Preprocessing
 
 LET_GO_SECONDS = 1.0  # how often giving up a claim is tried while the store is away
 TOKENIZER_SECONDS = 5.0  # how long a tokenizer may take to be there; some are fetched from the network
@@ -44,6 +46,7 @@ class Message(Struct, frozen=True, kw_only=True):
     """Something to say. What is not set is as the conversation has it.
 
     A provider without a model is asked for its default model, since the conversation's may be another provider's.
+    preprocessing: of this message alone; the conversation keeps, and sends again, what comes of it
     """
 
     content: str
@@ -55,6 +58,7 @@ class Message(Struct, frozen=True, kw_only=True):
     token_budget: int | None = None
     group: GroupPlace | None = None
     metadata: Metadata = {}
+    preprocessing: Preprocessing | None = None
 
 
 class TakenTurn(Struct, frozen=True, kw_only=True):
@@ -148,15 +152,26 @@ class ContinueConversation:
     async def _asking(self, conversation_id: UUID, conversation: Conversation, message: Message) -> "_Asking":
         """What is to be sent, within the budget if there is one. Raises Rejected."""
         settings = _settings_for(conversation.settings, message)
+        sent = await self._sent(message, settings)
         history = await self._conversations.history(conversation_id, conversation)
         if settings.token_budget is None:
-            return _Asking(conversation_id, conversation, history, message, settings)
+            return _Asking(conversation_id, conversation, history, message, sent, settings)
         counter = await self._counter(settings.model or "")
         system = [{"role": "system", "content": settings.system}] if settings.system else []
-        kept = [*system, {"role": "user", "content": message.content}]
+        kept = [*system, *sent.messages]
         # Counting millions of characters takes seconds, in which others may be answered.
         fits = await asyncio.to_thread(fitted, settings.token_budget, history, kept, counter)
-        return _Asking(conversation_id, conversation, history, message, settings, fits, counter.name)
+        return _Asking(conversation_id, conversation, history, message, sent, settings, fits, counter.name)
+
+    async def _sent(self, message: Message, settings: ConversationSettings) -> PreparedMessages:
+        """The message as it is sent, after the steps that are wanted of it. Raises Rejected."""
+        alone = Question(
+            messages=({"role": "user", "content": message.content},),
+            provider=settings.provider,
+            model=settings.model,
+            preprocessing=message.preprocessing,
+        )
+        return await self._ask_model.words(alone)
 
     async def _counter(self, model: str) -> TokenCounter:
         """What counts as the model does, or by characters where that can't be had; of a model, always the same."""
@@ -171,7 +186,7 @@ class ContinueConversation:
 
     async def _answer(self, asking: "_Asking", context: Context, tell: Tell | None, *, at_least: int) -> Answer:
         """What was paid for already by a process that died before it recorded the turn, or else a new answer."""
-        intended = await self._ask_model.intended(asking.question, tell=tell)
+        intended = await self._ask_model.intended(asking.question, tell=tell, words=asking.words)
         request_hash = intended.call.request_hash
         paid = await self._adopt_answer(request_hash, asking.conversation_id, asking.turn, at_least=at_least)
         if paid is None:
@@ -182,13 +197,13 @@ class ContinueConversation:
 
     async def _record(self, asking: "_Asking", answer: Answer, context: Context, claim: Claim) -> int | None:
         """Make the turn durable and give up the claim, together; None if it waits in the journal."""
-        messages = messages_payload(asking.message.content, answer.text)
+        messages = messages_payload(asking.content, answer.text)
         fact = ConversationTurnTaken(
             turn=asking.turn,
             call_id=answer.call_id,
             after=asking.after,
             messages=messages.ref(),
-            opening=opening_of(asking.message.content),
+            opening=opening_of(asking.content),
             provider=answer.provider,
             model=answer.model,
             finish_reason=answer.finish_reason,
@@ -230,22 +245,24 @@ class _Asking:
         conversation: Conversation,
         history: list[Said],
         message: Message,
+        sent: PreparedMessages,
         settings: ConversationSettings,
         fits: Fitted | None = None,
         counted_by: str | None = None,
     ) -> None:
         self.conversation_id = conversation_id
-        self.message = message
+        # What the history keeps: personal data that was taken out of a message is not sent with the next one either.
+        self.content: str = sent.messages[0]["content"]
         self.turn = conversation.last_turn + 1
         self.after = conversation.version
         self.budget_tokens = settings.token_budget
         self.dropped_turns = 0 if fits is None else fits.dropped_turns
         self.tokens = None if fits is None else fits.tokens
         self.counted_by = counted_by
-        sent: list[dict[str, Any]] = [each for said in history[self.dropped_turns :] for each in said]
+        before: list[dict[str, Any]] = [each for said in history[self.dropped_turns :] for each in said]
         # Each turn is a call of its own: forks that say the same at once want an answer each.
         self.question = Question(
-            messages=(*sent, {"role": "user", "content": message.content}),
+            messages=(*before, *sent.messages),
             system=settings.system,
             provider=settings.provider,
             model=settings.model,
@@ -256,6 +273,7 @@ class _Asking:
             metadata={**message.metadata, "conversation_id": str(conversation_id), "turn": self.turn},
             share=False,
         )
+        self.words = structs.replace(sent, messages=messages_of(self.question))
 
     def taken(self, answer: Answer, position: int | None) -> TakenTurn:
         """The turn, once it is durable."""

@@ -1,6 +1,6 @@
 """A conversation as it is held from Python, in an event loop or outside of one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
@@ -13,6 +13,7 @@ from application.keep_conversation import NewConversation
 from application.stream_answer import AnswerStream
 from domain.conversations import ConversationSettings
 from domain.errors import Rejected
+from domain.preprocessing import parse_steps
 from interfaces.as_of import AsOf
 from interfaces.study import Json
 from interfaces.study import Study as Wired
@@ -43,6 +44,9 @@ class SayOptions(TypedDict, total=False):
     token_budget: int | None
     group: str | None
     metadata: Mapping[str, Any] | None
+    template: str | None
+    fields: Mapping[str, str] | None
+    preprocess: Sequence[str]
 
 
 class AsyncConversation:
@@ -55,6 +59,7 @@ class AsyncConversation:
     async def say(self, content: str, **options: Unpack[SayOptions]) -> TakenTurn:
         """Say something and get the turn, with its `text` and `answer`, once it is durable.
 
+        template, fields, preprocess: as for AsyncStudy.ask, of this message; the history keeps what comes of it
         Raises Rejected, ProviderFailed, Unavailable, and Conflict while another message is being answered.
         """
         return await self._wired.conversations.say(
@@ -158,4 +163,6 @@ def _message(content: str, options: SayOptions) -> Message:
             f"There is no option {', '.join(sorted(unknown))}; there are {', '.join(SayOptions.__annotations__)}"
         )
     place, metadata = group_place(given.pop("group", None)), dict(given.pop("metadata", None) or {})
-    return Message(content=content, group=place, metadata=metadata, **given)
+    steps, template, fields = (given.pop(name, None) for name in ("preprocess", "template", "fields"))
+    preprocessing = parse_steps(steps or (), template=template, fields=dict(fields or {}))
+    return Message(content=content, group=place, metadata=metadata, preprocessing=preprocessing, **given)

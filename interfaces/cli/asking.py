@@ -12,13 +12,13 @@ import click
 
 from interfaces.cli.answers import dimmed, document_of, print_stream, show_answers
 from interfaces.cli.command import Invocation, study_command
+from interfaces.cli.preprocessing import PREPROCESSING_KEYS, preprocessing_of, preprocessing_options
 from interfaces.cli.terminal import echo_text, visible
 from interfaces.duration import seconds_of
 
 if TYPE_CHECKING:
     from application.ask_model import Question
     from application.batches import AnsweredBatch, BatchToAsk, Outcome
-    from domain.preprocessing import Preprocessing
     from interfaces.study import Study
 
 # What a line of a file may say, and what the question calls it.
@@ -40,9 +40,6 @@ PROMPT_KEYS = {
     "share": "share",
     "cache": "cache_seconds",
 }
-
-
-PREPROCESSING_KEYS = ("template", "fields", "preprocess")
 
 
 def add_to(study: click.Group) -> None:
@@ -68,20 +65,6 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str |
         raise click.BadParameter(str(error)) from None
 
 
-def _fields(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not equals or name in fields:
-            raise click.BadParameter(f"{each!r} is given twice" if equals else f"{each!r} is not NAME=VALUE")
-        fields[name] = value
-    return fields
-
-
-def _steps(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str]:
-    return [] if value is None else value.split(",")
-
-
 @click.argument("prompt", required=False)
 @click.option("--file", type=click.Path(path_type=Path), help='One {"prompt": …} or {"messages": […]} a line.')
 @click.option("--provider", help="azure, openai, hyperbolic or local; without it, the first that is configured.")
@@ -105,14 +88,7 @@ def _steps(_context: click.Context, _parameter: click.Parameter, value: str | No
     callback=_duration,
     help="Take an answer that the same request got within 90 (seconds), 10m, 1h, 7d; needs temperature 0 or a seed.",
 )
-@click.option("--template", help="What to put the prompt into: {user_input}, and {name} for each --field.")
-@click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", callback=_fields, help="For the template.")
-@click.option(
-    "--preprocess",
-    metavar="A,B",
-    callback=_steps,
-    help="control, whitespace, pii or pii:US, truncate:2000 (characters) or truncate:500t (tokens), in a fixed order.",
-)
+@preprocessing_options
 @click.option("--stream", is_flag=True, help="Print the answer while it comes.")
 @click.option("--in-flight", type=int, default=16, show_default=True, help="Of a file, how many to ask at a time.")
 @click.option("--again", is_flag=True, help="Of a file, ask also what it was answered before.")
@@ -144,7 +120,7 @@ def ask(
         how = {"source_name": file.name, "in_flight": in_flight, "again": again}
         _ask_file(invocation, batch_of(tuple(questions.values()), group_place(group), **how), list(questions))
         return
-    options["preprocessing"] = _preprocessing(options, {})
+    options["preprocessing"] = preprocessing_of(options)
     question = Question(prompt=prompt, group=group_place(group), **options)
 
     async def work(study: "Study") -> "Sequence[Outcome]":
@@ -185,28 +161,20 @@ def _read_prompts(file: Path, options: dict[str, Any]) -> "dict[int, Question]":
             if "cache_seconds" in named:
                 named["cache_seconds"] = seconds_of(msgspec.convert(named["cache_seconds"], str | float), "cache")
             common = dict(options)
-            named["preprocessing"] = _preprocessing(common, preprocessing)
+            named["preprocessing"] = preprocessing_of(common, preprocessing)
             questions[number] = msgspec.convert({**common, **named}, Question)
         except (msgspec.DecodeError, Rejected) as error:
-            raise Rejected(f"{file}, line {number}: {error}", fields=("file",)) from None
+            raise Rejected(f"{file}, line {number}: {_by_its_key(str(error))}", fields=("file",)) from None
     if not questions:
         raise Rejected(f"{file} holds no prompt", fields=("file",))
     return questions
 
 
-def _preprocessing(options: dict[str, Any], own: dict[str, Any]) -> "Preprocessing | None":
-    """Take the steps out of the options; a line's own template, fields and steps override them."""
-    import msgspec
-
-    from domain.preprocessing import parse_steps
-
-    common = {name: options.pop(name) for name in PREPROCESSING_KEYS}
-    given = {**common, **own}
-    return parse_steps(
-        msgspec.convert(given["preprocess"], list[str]),
-        template=msgspec.convert(given["template"], str | None),
-        fields=msgspec.convert(given["fields"], dict[str, str]),
-    )
+def _by_its_key(said: str) -> str:
+    """What is wrong with a question, named as the line does."""
+    for key, name in PROMPT_KEYS.items():
+        said = said.replace(f"`$.{name}`", f"`{key}`")
+    return said
 
 
 def _ask_file(invocation: Invocation, batch: "BatchToAsk", lines: list[int]) -> None:

@@ -12,11 +12,13 @@ import click
 
 from interfaces.cli.answers import dimmed, print_stream, show_answers
 from interfaces.cli.command import Invocation, as_of_option, study_command
+from interfaces.cli.preprocessing import preprocessing_of, preprocessing_options
 from interfaces.cli.terminal import echo_text, for_stdout, visible
 
 if TYPE_CHECKING:
     from application.continue_conversation import TakenTurn
     from application.keep_conversation import Begun
+    from domain.preprocessing import Preprocessing
     from interfaces.study import Study
 
 PROMPT = "› "
@@ -53,6 +55,7 @@ def add_to(study: click.Group) -> None:
         examples='study chat --system "Be brief."\n'
         'study chat "Name three primes" --provider local\n'
         'study chat "And three more" --conversation 0195512a-7c00-7000-8000-000000000001\n'
+        "study chat --preprocess pii,whitespace\n"
         "study chat --token-budget 4000 < messages.txt",
     )(chat)
 
@@ -80,6 +83,7 @@ def add_to(study: click.Group) -> None:
 @click.option("--max-tokens", type=int, help="Bound on each answer; not sent unless given.")
 @click.option("--seed", type=int, help="Seed, for providers that take one.")
 @click.option("--token-budget", type=int, help="Most tokens to send; the oldest turns are left out, and it says which.")
+@preprocessing_options
 @click.option("--no-stream", "stream", flag_value=False, default=True, help="Print answers when they are complete.")
 def chat(
     invocation: Invocation,
@@ -92,7 +96,7 @@ def chat(
     """Talk with a model: one MESSAGE, or as many as you type, or one a line from a pipe.
 
     Every message is a recorded call. Options hold for the conversation that begins, or for these messages of one that
-    is there.
+    is there; what --preprocess and --template do is done to each message of this command.
     """
     from domain.errors import Rejected
 
@@ -100,12 +104,14 @@ def chat(
         raise Rejected("A conversation keeps its system prompt: leave away --system, or begin one", fields=("system",))
     if invocation.as_json and message is None:
         raise Rejected("With --json, give one MESSAGE: a turn is one document", fields=("message",))
+    preprocessing = preprocessing_of(options)
     lines = [] if message is None else [message]
     if message is None and not sys.stdin.isatty():
         lines = _piped_lines()
 
     async def work(study: "Study") -> "list[TakenTurn]":
         talk = await _Talk.opened(study, conversation_id, system, options, stream=stream, quietly=invocation.as_json)
+        talk.preprocessing = preprocessing
         if not lines:
             await talk.go_on()
             return []
@@ -129,6 +135,7 @@ class _Talk:
         self.study = study
         self.conversation_id = conversation_id
         self.options = options  # of each message
+        self.preprocessing: Preprocessing | None = None  # of each message, as it is given
         self.stream = stream
         self.quietly = quietly
         self.closed = False
@@ -175,7 +182,7 @@ class _Talk:
     async def _answered(self, content: str) -> "TakenTurn":
         from application.continue_conversation import Message
 
-        message: Message = Message(content=content, **self.options)
+        message: Message = Message(content=content, preprocessing=self.preprocessing, **self.options)
         if self.stream:
             pieces = self.study.conversations.stream(self.conversation_id, message, self.study.context())
             return await print_stream(pieces, quietly=self.quietly)

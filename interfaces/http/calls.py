@@ -17,6 +17,19 @@ from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
 from interfaces.http.problems import problem_responses
 
+Template = Annotated[
+    str | None, Meta(description="What the prompt is put into: {user_input}, and {name} for each of the fields.")
+]
+Steps = Annotated[
+    list[str],
+    Meta(
+        description=(
+            "control, whitespace, pii or pii:US, truncate:2000 (characters) or truncate:500t (tokens); "
+            "they run in this order. What they change is recorded."
+        )
+    ),
+]
+
 
 class GroupBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The group that a call joins; it is created if it isn't there."""
@@ -65,19 +78,9 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         ),
     ] = None
-    template: Annotated[
-        str | None, Meta(description="What the prompt is put into: {user_input}, and {name} for each of the fields.")
-    ] = None
+    template: Template = None
     fields: dict[str, str] = {}
-    preprocess: Annotated[
-        list[str],
-        Meta(
-            description=(
-                "control, whitespace, pii or pii:US, truncate:2000 (characters) or truncate:500t (tokens); "
-                "they run in this order. What they change is recorded."
-            )
-        ),
-    ] = []
+    preprocess: Steps = []
     stream: Annotated[bool, Meta(description="Send the answer while it comes, as server-sent events; n must be 1.")] = (
         False
     )

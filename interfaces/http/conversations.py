@@ -11,8 +11,9 @@ from msgspec import Meta, Struct
 from application.continue_conversation import Message
 from application.keep_conversation import Begun, NewConversation
 from domain.conversations import LONGEST_TITLE_CHARACTERS, MOST_MESSAGE_CHARACTERS, MOST_TOKENS, ConversationSettings
+from domain.preprocessing import parse_steps
 from interfaces.http.call_stream import OperationThatStreams, streamed
-from interfaces.http.calls import GroupBody
+from interfaces.http.calls import GroupBody, Steps, Template
 from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, OpenStudy, RequestContext
 from interfaces.http.problems import problem_responses
 from interfaces.turn_document import TurnAnswer, turn_document
@@ -73,6 +74,9 @@ class MessageBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     token_budget: Budget | None = None
     group: GroupBody | None = None
     metadata: dict[str, Any] = {}
+    template: Template = None
+    fields: dict[str, str] = {}
+    preprocess: Steps = []
     stream: Annotated[bool, Meta(description="Send the answer while it comes, as server-sent events.")] = False
 
     def message(self) -> Message:
@@ -87,6 +91,7 @@ class MessageBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             token_budget=self.token_budget,
             group=None if self.group is None else self.group.place(),
             metadata=self.metadata,
+            preprocessing=parse_steps(self.preprocess, template=self.template, fields=self.fields),
         )
 
 

@@ -17,6 +17,7 @@ from domain.calls import CallAnswered, CallCancelled, CallFailed, CallRequested
 from domain.conversations import ConversationClosed, ConversationTurnTaken
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, Unavailable
 from domain.groups import GroupMembersAdded
+from domain.preprocessing import Preprocessing
 from tests.support.conversing import Conversing
 from tests.support.fours_of_letters import FoursOfLetters
 from tests.support.given_when_then import CONTEXT
@@ -42,6 +43,54 @@ async def test_each_message_is_sent_with_all_that_was_said_before() -> None:
         ("user", "two"),
     ]
     assert await conversing.said(talk) == ["one", "echo: one", "two", "echo: two"]
+
+
+async def test_what_a_step_takes_out_of_a_message_is_kept_nowhere_and_sent_with_no_later_one() -> None:
+    conversing = Conversing()
+    talk = await conversing.begin(system="Be brief.")
+    template = "{user_input} ({name})"
+    wanted = Preprocessing(pii=True, template=template, fields={"name": "bo@example.org"})
+    await conversing.say(talk, "I am ada@example.org", preprocessing=wanted)
+    await conversing.say(talk, "two")
+    said = "I am [EMAIL] ([EMAIL])"
+    assert sent(conversing)[:3] == [("system", "Be brief."), ("user", said), ("assistant", f"echo: {said}")]
+    assert (await conversing.said(talk))[0] == said
+    assert (await conversing.keep.load(talk)).title == said
+    first, second = conversing.store.facts(CallRequested)
+    assert isinstance(first, CallRequested)
+    assert isinstance(second, CallRequested)
+    assert first.preprocessing is not None
+    assert [(step.step, step.replaced) for step in first.preprocessing.steps] == [
+        ("pii", {"[EMAIL]": 2}),
+        ("template", {}),
+    ]
+    assert second.preprocessing is None
+    assert "@example.org" not in repr(conversing.store.events)
+    assert not any(b"@example.org" in (payload.body or b"") for payload in conversing.store.payloads.values())
+
+
+async def test_a_message_is_kept_as_it_was_before_its_steps_and_the_history_has_what_was_sent() -> None:
+    conversing = Conversing()
+    talk = await conversing.begin(token_budget=100)
+    turn = await conversing.say(talk, "much   space", preprocessing=Preprocessing(whitespace=True))
+    assert (await conversing.said(talk))[0] == "much space"
+    (requested,) = conversing.store.facts(CallRequested)
+    assert isinstance(requested, CallRequested)
+    assert requested.preprocessing is not None
+    assert requested.preprocessing.original is not None
+    payload = await conversing.store.read_payload(turn.answer.call_id, 1, "original")
+    assert payload is not None
+    assert msgspec.json.decode(payload.body or b"")["messages"] == [{"role": "user", "content": "much   space"}]
+    assert turn.prompt_tokens_estimated == 4 + 3  # ten characters, four a token
+
+
+async def test_a_message_whose_steps_are_refused_takes_no_turn_and_holds_nobody_up() -> None:
+    conversing = Conversing()
+    talk = await conversing.begin()
+    with pytest.raises(Rejected, match="leaves nothing"):
+        await conversing.say(talk, "\u200b", preprocessing=Preprocessing(control=True))
+    assert (await conversing.say(talk, "one")).turn == 1
+    assert len(conversing.provider.sent) == 1
 
 
 async def test_a_turn_is_recorded_with_its_call_which_says_where_it_belongs() -> None:

@@ -101,7 +101,7 @@ async def test_a_stream_and_samples_are_preprocessed_alike():
     asking = Asking()
     answer = await asking.ask.streamed(question(), CONTEXT, [].append)
     one = await asking.ask.intended(question())
-    other = await asking.ask.intended(question(), sample_index=1, like=one)
+    other = await asking.ask.intended(question(), sample_index=1, words=one.words)
     await asyncio.gather(asking.ask.ask(one, CONTEXT), asking.ask.ask(other, CONTEXT))
     first, *others = asking.store.facts(CallRequested)
     assert [requested.sample_index for requested in others] == [0, 1]

@@ -49,5 +49,7 @@ async def test_inside_an_event_loop(database: Database, tmp_path: Path) -> None:
         fork = await talk.fork()
         assert [message["turn"] for message in await fork.messages()] == [1, 1, 2, 2]
         assert len(await talk.messages(as_of=first.position)) == 2
+        await fork.say("I am ada@example.org", preprocess=["pii"], template="{user_input} {a}", fields={"a": "b"})
+        assert (await fork.messages())[4]["content"] == "I am [EMAIL] b"
         await talk.close("done")
         assert (await talk.document())["closed_reason"] == "done"

@@ -28,6 +28,18 @@ def provider(environment: dict[str, str]) -> Iterator[MisbehavingServer]:
         yield provider
 
 
+def test_personal_data_is_taken_out_of_each_message_of_a_pipe_and_of_the_history(
+    study_here: Study, provider: MisbehavingServer, environment: dict[str, str]
+) -> None:
+    lines = "I am ada@example.org\nand I  bo@example.org\n"
+    steps = ("--preprocess", "whitespace,pii", "--template", "{user_input} ({tone})", "--field", "tone=kind")
+    done = CliRunner().invoke(main.study, args=("chat", *steps), input=lines, env=environment)
+    assert (done.exit_code, done.stdout) == (0, "echo: I am [EMAIL] (kind)\necho: and I [EMAIL] (kind)\n")
+    assert not any(b"@example.org" in request.body for request in provider.requests)
+    refused = study_here("chat", "one", "--preprocess", "clean")
+    assert (refused.code, "'clean' is no step" in refused.err) == (2, True)
+
+
 def test_one_message_begins_a_conversation_and_the_footer_says_how_to_go_on(
     study_here: Study, provider: MisbehavingServer
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,25 @@ def test_a_line_of_a_file_may_have_steps_of_its_own(study_here: Study, tmp_path:
     file.write_text('{"prompt": "?", "template": "{user_input} {tone}"}')
     refused = study_here("ask", "--file", str(file))
     assert (refused.code, "line 1: The template names {tone}" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"fields": {"a": 3}, "template": "{user_input} {a}"}, "fields must be texts by their names"),
+        ({"preprocess": "pii"}, "preprocess must be a list of steps"),
+        ({"template": 1}, "template must be a text"),
+        ({"n": "3"}, "Expected `int`, got `str` - at `n`"),
+        ({"attempt_timeout_s": "3"}, "Expected `float | null`, got `str` - at `attempt_timeout_s`"),
+    ],
+)
+def test_a_line_that_is_wrong_is_told_by_its_keys(
+    study_here_without_store: Study, tmp_path: Path, line: dict[str, Any], said: str
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(json.dumps({"prompt": "?", **line}))
+    refused = study_here_without_store("ask", "--file", str(file))
+    assert (refused.code, f"line 1: {said}" in refused.err) == (2, True), refused.err
 
 
 @pytest.mark.parametrize(

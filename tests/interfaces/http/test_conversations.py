@@ -35,6 +35,21 @@ def said(http: httpx.Client, talk: str, content: str, **options: Any) -> httpx.R
     return http.post(f"/api/conversations/{talk}/messages", json={"content": content, **options})
 
 
+def test_the_history_has_a_message_as_it_was_sent_and_its_call_as_it_was_said(
+    http: httpx.Client, provider: MisbehavingServer
+) -> None:
+    talk = begun(http)
+    options = {"preprocess": ["whitespace"], "template": "{user_input} ({tone})", "fields": {"tone": "kind"}}
+    turn = said(http, talk, "much   space", **options).json()
+    assert turn["text"] == "echo: much space (kind)"
+    call = http.get(f"/api/calls/{turn['call_id']}", params={"at_least": turn["position"]}).json()
+    assert call["original"]["messages"] == [{"role": "user", "content": "much   space"}]
+    shown = http.get(f"/api/conversations/{talk}", params={"at_least": turn["position"]}).json()
+    assert shown["messages"][0]["content"] == "much space (kind)"
+    refused = said(http, talk, "two", preprocess=["clean"])
+    assert (refused.status_code, refused.json()["fields"]) == (400, ["preprocess"])
+
+
 def test_a_conversation_is_begun_goes_on_is_forked_shown_and_closed(
     http: httpx.Client, provider: MisbehavingServer
 ) -> None:
