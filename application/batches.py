@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 from application.ask_model import MOST_SAMPLES, Answer, Question
 from application.group_calls import GroupPlace
 from domain.errors import Rejected
+from domain.pricing import Total, total_of
 
 GROUP_TYPE = "batch"
 MOST_ANSWERS = 100_000
@@ -73,6 +74,21 @@ class AnsweredBatch(Struct, frozen=True, kw_only=True):
     def unanswered(self) -> list[Unanswered]:
         """What has no answer, in order."""
         return [item.outcome for item in self.items if isinstance(item.outcome, Unanswered)]
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The answers there are, in order."""
+        return [item.outcome for item in self.items if isinstance(item.outcome, Answer)]
+
+    @property
+    def cost(self) -> Total:
+        """What the answers cost: nothing, where they were given before."""
+        return total_of(answer.cost for answer in self.answers)
+
+    @property
+    def saved(self) -> Total:
+        """What the answers had cost that another call paid for."""
+        return total_of(answer.saved for answer in self.answers if answer.cached or answer.shared_with is not None)
 
 
 def checked(batch: BatchToAsk) -> None:

@@ -1,4 +1,4 @@
-"""Ask a model and hand out its answer while it comes."""
+"""Ask and hand out what comes of it while it comes: the pieces of an answer's text, the items of a batch."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,19 +8,20 @@ from typing import Any, Generic, TypeVar
 from application.ask_model import Answer, AskModel, Question
 from application.notebook import Context
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
-class AnswerStream(Generic[T]):
-    """The pieces of an answer's text as they come. At their end the answer is durable, and `answer` is there.
+class AnswerStream(Generic[P, T]):
+    """The pieces of an answer as they come. At their end the answer is durable, and `answer` is there.
 
     The call goes on at its own pace, however slowly the pieces are taken, so that its times are the provider's. Read it
     within `async with`, or have the loop left by nothing but `break`: whoever leaves it cancels the call.
     """
 
-    def __init__(self, run: Callable[[Callable[[str], None]], Awaitable[T]]) -> None:
+    def __init__(self, run: Callable[[Callable[[P], None]], Awaitable[T]]) -> None:
         """run: asks, tells each piece to what it is given, and returns what the answer is to be."""
-        self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        self._pieces: asyncio.Queue[P | None] = asyncio.Queue()
         self.asking: asyncio.Task[T] = asyncio.create_task(_awaited(run(self._pieces.put_nowait)))
         self.asking.add_done_callback(self._ended)
 
@@ -31,7 +32,7 @@ class AnswerStream(Generic[T]):
             raise RuntimeError("The answer is there when the stream has been read to its end")
         return self.asking.result()
 
-    async def __aiter__(self) -> AsyncIterator[str]:
+    async def __aiter__(self) -> AsyncIterator[P]:
         """The pieces; whoever stops before their end cancels the call. Raises Rejected, ProviderFailed, Unavailable."""
         try:
             while (piece := await self._pieces.get()) is not None:
@@ -40,7 +41,7 @@ class AnswerStream(Generic[T]):
         finally:
             await self.aclose()
 
-    async def __aenter__(self) -> "AnswerStream[T]":
+    async def __aenter__(self) -> "AnswerStream[P, T]":
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -63,11 +64,11 @@ class StreamAnswer:
         self._ask = ask
         self._open: set[asyncio.Task[Any]] = set()
 
-    def __call__(self, question: Question, context: Context) -> AnswerStream[Answer]:
+    def __call__(self, question: Question, context: Context) -> AnswerStream[str, Answer]:
         """Ask, at once."""
         return self.begin(partial(self._ask.streamed, question, context))
 
-    def begin(self, run: Callable[[Callable[[str], None]], Awaitable[T]]) -> AnswerStream[T]:
+    def begin(self, run: Callable[[Callable[[P], None]], Awaitable[T]]) -> AnswerStream[P, T]:
         """Begin whatever tells an answer's pieces; see AnswerStream."""
         stream = AnswerStream(run)
         self._open.add(stream.asking)

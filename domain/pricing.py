@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -110,6 +110,21 @@ def cost_of(usage: Usage, price: Price) -> Decimal | None:
         total = EXACT.add(total, EXACT.multiply(Decimal(count), each))
     cost = EXACT.divide(total, Decimal(MILLION))
     return None if cost >= TOO_MUCH else cost.quantize(PLACES, context=EXACT)
+
+
+class Total(NamedTuple):
+    """Several amounts together. usd: of those that are known, None where none is; unknown: how many are not."""
+
+    usd: Decimal | None
+    unknown: int
+
+
+def total_of(amounts: Iterable[Decimal | None]) -> Total:
+    """The amounts together; of none at all, zero."""
+    given = list(amounts)
+    known = [amount for amount in given if amount is not None]
+    usd = None if given and not known else sum(known, Decimal(0))
+    return Total(usd, unknown=len(given) - len(known))
 
 
 def plain(cost: Decimal | None) -> str | None:

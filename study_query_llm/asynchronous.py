@@ -94,7 +94,7 @@ class AsyncStudy:
         batch = batch_of(asked, group, in_flight=in_flight, again=again)
         return Batch(await self._wired.asking.batch(batch, self._wired.context(), progress=progress))
 
-    def stream(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> AnswerStream[Answer]:
+    def stream(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> AnswerStream[str, Answer]:
         """Ask a model, and get the answer's text while it comes: `async for text in study.stream(…)`.
 
         At the end of the pieces the answer is durable and is the stream's `answer`. Whoever leaves before that cancels

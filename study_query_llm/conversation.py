@@ -66,7 +66,7 @@ class AsyncConversation:
             self.conversation_id, _message(content, options), self._wired.context()
         )
 
-    def stream(self, content: str, **options: Unpack[SayOptions]) -> AnswerStream[TakenTurn]:
+    def stream(self, content: str, **options: Unpack[SayOptions]) -> AnswerStream[str, TakenTurn]:
         """The same, with the answer's text as it comes; at the end of the pieces the stream's `answer` is the turn."""
         return self._wired.conversations.stream(self.conversation_id, _message(content, options), self._wired.context())
 

@@ -11,6 +11,7 @@ from application.ask_model import Answer
 from application.batches import AnsweredBatch, Outcome, Unanswered
 from application.import_dataset import Dataset
 from domain.errors import Rejected
+from domain.pricing import Total
 from interfaces.answer_document import item_document
 from interfaces.study import Json
 
@@ -76,6 +77,16 @@ class Batch(Sequence[Outcome]):
     def unanswered(self) -> list[Unanswered]:
         """What has no answer, and why."""
         return self._answered.unanswered
+
+    @property
+    def cost(self) -> Total:
+        """USD for all answers: `usd` of those whose cost is known, and of how many it is `unknown`."""
+        return self._answered.cost
+
+    @property
+    def saved(self) -> Total:
+        """USD that answers had cost which were not paid for again, likewise."""
+        return self._answered.saved
 
     def to_frame(self) -> "DataFrame":
         """One row an item: its question's index, its sample, and the answer or the error."""

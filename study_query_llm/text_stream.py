@@ -14,7 +14,7 @@ T = TypeVar("T")
 class TextStream(Generic[T]):
     """The pieces of an answer's text as they come; see AsyncStudy.stream."""
 
-    def __init__(self, portal: BlockingPortal, stream: AnswerStream[T]) -> None:
+    def __init__(self, portal: BlockingPortal, stream: AnswerStream[str, T]) -> None:
         self._portal = portal
         self._stream = stream
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def print_stream(stream: "AnswerStream[T]", *, quietly: bool) -> T:
+async def print_stream(stream: "AnswerStream[str, T]", *, quietly: bool) -> T:
     """Print each piece at once, and end its line also if the rest doesn't come."""
     last = "\n"
     async with stream:

@@ -19,6 +19,7 @@ from interfaces.duration import seconds_of
 if TYPE_CHECKING:
     from application.ask_model import Question
     from application.batches import AnsweredBatch, BatchToAsk, Outcome
+    from domain.pricing import Total
     from interfaces.study import Study
 
 # What a line of a file may say, and what the question calls it.
@@ -179,7 +180,10 @@ def _by_its_key(said: str) -> str:
 
 def _ask_file(invocation: Invocation, batch: "BatchToAsk", lines: list[int]) -> None:
     """Ask everything; the order is kept, and a failure stays with its line."""
+    import msgspec
+
     from interfaces.answer_document import item_document
+    from interfaces.batch_document import batch_summary
 
     with invocation.progress() as progress:
 
@@ -188,19 +192,28 @@ def _ask_file(invocation: Invocation, batch: "BatchToAsk", lines: list[int]) -> 
 
         answered = invocation.run(work)
     items = [{"line": lines[item.index], **item_document(item)} for item in answered.items]
-    document = {
-        "items": items,
-        "next_cursor": None,
-        "group_id": str(answered.group_id),
-        "name": answered.name,
-        "position": answered.position,
-    }
+    document = {"items": items, "next_cursor": None, **msgspec.to_builtins(batch_summary(answered))}
     invocation.answer(document, lambda _console: _show_lines(items))
-    given = sum(item.get("cached", False) for item in items)
-    about = f"{len(items)} asked, {given} of them without a call of their own" if given else f"{len(items)} asked"
+    given = sum(answer.cached or answer.shared_with is not None for answer in answered.answers)
+    about = f"{len(items)} asked"
+    if given:
+        about += f", {given} of them without a call of their own"
+    if answered.answers:
+        about += f"; cost {_amount(answered.cost)}"
+    if given:
+        about += f", saved {_amount(answered.saved)}"
     told = f"— {about}; study calls --group {shlex.quote(f'batch/{answered.name}')}"
     click.echo(dimmed(told), err=True)
     _exit_if_unanswered(items)
+
+
+def _amount(total: "Total") -> str:
+    """A sum for people; what isn't known is said, and is no zero."""
+    from domain.pricing import plain
+
+    if total.usd is None:
+        return "unknown"
+    return f"${plain(total.usd)}" + (f" ({total.unknown} unknown)" if total.unknown else "")
 
 
 def _exit_if_unanswered(items: list[dict[str, Any]]) -> None:

@@ -1,9 +1,9 @@
-"""An answer as server-sent events: its text while it comes, then the answer, then [DONE]."""
+"""What is asked as server-sent events: an answer's text or a batch's items while they come, the whole, then [DONE]."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -15,7 +15,9 @@ from application.stream_answer import AnswerStream
 from domain.errors import StudyError
 from interfaces.http.problems import problem_of
 
+P = TypeVar("P")
 T = TypeVar("T")
+Named = tuple[str, Any]  # an event: its name, and what it holds
 
 MEDIA_TYPE = "text/event-stream"
 CLIENT_LEFT = 499  # nobody reads it but the log
@@ -42,21 +44,41 @@ data: [DONE]
 class OperationThatStreams(Operation):
     """The documentation of a route that answers with events when it is asked to."""
 
+    status: ClassVar[str] = "201"
+    description_of_events: ClassVar[str] = DESCRIPTION
+    example_of_events: ClassVar[str] = EXAMPLE
+
     def __post_init__(self) -> None:
         """Add the events to the answer in one piece."""
-        answered = (self.responses or {})["201"]
-        schema = Schema(type=OpenAPIType.STRING, description=DESCRIPTION)
-        events = OpenAPIMediaType(schema=schema, examples={"stream": Example(value=EXAMPLE)})
+        answered = (self.responses or {})[self.status]
+        schema = Schema(type=OpenAPIType.STRING, description=self.description_of_events)
+        events = OpenAPIMediaType(schema=schema, examples={"stream": Example(value=self.example_of_events)})
         answered.content = {**(answered.content or {}), MEDIA_TYPE: events}  # type: ignore[union-attr]
 
 
 async def streamed(
-    stream: AnswerStream[T], request: Request[Any, Any, Any], shape: Callable[[T], Any]
+    stream: AnswerStream[str, T], request: Request[Any, Any, Any], shape: Callable[[T], Any]
 ) -> Response[Any]:
-    """The response, once there is text to send. Raises what ends the call before that.
+    """The response of an answer, once there is text to send. Raises what ends the call before that.
 
     shape: the answer as an answer without streaming has it
     """
+    return await in_events(
+        stream,
+        request,
+        of_piece=lambda piece: ("delta", {"text": piece}),
+        of_whole=lambda answer: ("answer", shape(answer)),
+    )
+
+
+async def in_events(
+    stream: AnswerStream[P, T],
+    request: Request[Any, Any, Any],
+    *,
+    of_piece: Callable[[P], Named],
+    of_whole: Callable[[T], Named],
+) -> Response[Any]:
+    """The response, once there is a piece to send. Raises what ends the asking before that."""
     pieces = aiter(stream)
     waiting = asyncio.create_task(_first(pieces))
     leaving = asyncio.create_task(_left(request))
@@ -69,26 +91,30 @@ async def streamed(
         leaving.cancel()
         if not waiting.done():
             await stream.aclose()
-    return Stream(_events(stream, pieces, first, shape), media_type=MEDIA_TYPE, headers=HEADERS)
+    return Stream(_events(stream, pieces, first, of_piece, of_whole), media_type=MEDIA_TYPE, headers=HEADERS)
 
 
 async def _events(
-    stream: AnswerStream[T], pieces: AsyncIterator[str], first: str | None, shape: Callable[[T], Any]
+    stream: AnswerStream[P, T],
+    pieces: AsyncIterator[P],
+    first: P | None,
+    of_piece: Callable[[P], Named],
+    of_whole: Callable[[T], Named],
 ) -> AsyncIterator[bytes]:
     async with stream:
         try:
             if first is not None:
-                yield _event("delta", {"text": first})
+                yield _event(*of_piece(first))
             async for piece in pieces:
-                yield _event("delta", {"text": piece})
+                yield _event(*of_piece(piece))
         except StudyError as error:
             yield _event("error", problem_of(error))
             return
-        yield _event("answer", shape(stream.answer))
+        yield _event(*of_whole(stream.answer))
         yield b"data: [DONE]\n\n"
 
 
-async def _first(pieces: AsyncIterator[str]) -> str | None:
+async def _first(pieces: AsyncIterator[P]) -> P | None:
     return await anext(pieces, None)
 
 

@@ -2,7 +2,7 @@
 
 from application.ask_batch import AskBatch, Progress, Tell
 from application.ask_model import Answer, AskModel, Question
-from application.batches import AnsweredBatch, BatchToAsk, Outcome
+from application.batches import AnsweredBatch, BatchItem, BatchToAsk, Outcome
 from application.notebook import Context
 from application.stream_answer import AnswerStream, StreamAnswer
 
@@ -34,7 +34,15 @@ class Asking:
         """Ask many questions; what this batch was answered before is given again. Raises Rejected, Unavailable."""
         return await self._ask_batch(batch, context, progress=progress, tell=tell)
 
-    def stream(self, question: Question, context: Context) -> AnswerStream[Answer]:
+    def stream_batch(self, batch: BatchToAsk, context: Context) -> AnswerStream[BatchItem, AnsweredBatch]:
+        """Ask many questions, and get each item as it is done. Whoever leaves cancels the calls under way."""
+
+        async def run(tell: Tell) -> AnsweredBatch:
+            return await self._ask_batch(batch, context, tell=tell)
+
+        return self._stream_answer.begin(run)
+
+    def stream(self, question: Question, context: Context) -> AnswerStream[str, Answer]:
         """Ask, and get the answer's text as it comes. Whoever leaves the stream cancels the call."""
         return self._stream_answer(question, context)
 

@@ -41,7 +41,7 @@ class Conversations:
         """Say something, and get the answer. Raises Rejected, NotFound, Conflict, ProviderFailed, Unavailable."""
         return await self._continue(id_of(conversation_id), message, context)
 
-    def stream(self, conversation_id: UUID | str, message: Message, context: Context) -> AnswerStream[TakenTurn]:
+    def stream(self, conversation_id: UUID | str, message: Message, context: Context) -> AnswerStream[str, TakenTurn]:
         """The same, with the answer's text as it comes. Whoever leaves the stream cancels the call."""
         return self._stream_answer.begin(partial(self._continue, id_of(conversation_id), message, context))
 

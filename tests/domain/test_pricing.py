@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.pricing import Price, PriceTable, Usage, cost_of, plain
+from domain.pricing import Price, PriceTable, Usage, cost_of, plain, total_of
 
 AMOUNTS = st.decimals(0, 1000, places=4)
 COUNTS = st.integers(0, 10**9)
@@ -30,6 +30,16 @@ def test_the_cost_is_the_exact_fraction_to_ten_decimals(prompt, completion, shar
     assert abs(Fraction(cost) - exact) <= Fraction(1, 2 * 10**10)
     assert cost >= 0
     assert cost.as_tuple().exponent == -10
+
+
+@given(known=st.lists(AMOUNTS), unknown=st.integers(0, 5))
+def test_a_total_is_exact_and_takes_nothing_unknown_for_zero(known, unknown):
+    total = total_of([*known, *[None] * unknown])
+    assert total.unknown == unknown
+    if not known and unknown:
+        assert total.usd is None
+    else:
+        assert Fraction(total.usd) == sum(map(Fraction, known))
 
 
 @given(prompt=COUNTS, completion=COUNTS, more=COUNTS, amounts=st.tuples(AMOUNTS, AMOUNTS))

@@ -55,6 +55,7 @@ def test_a_script_asks_many_questions_at_once(database: Database, tmp_path: Path
     with sq.open(database_url=database.application_uri, home=tmp_path) as study:
         batch = study.ask_batch(questions, provider="local", progress=lambda *step: done.append(step))
         again = study.ask_batch(questions, provider="local")
+        assert (batch.cost, batch.saved, again.saved) == ((0, 0), (0, 0), (0, 0))
         mine = study.ask_batch(["a cat"], provider="local", group="batch/mine")
         samples = study.samples("a cow", 3, provider="local")
         metadata = [call["metadata"] for call in study.calls(group=f"batch/{batch.name}")]

@@ -1,5 +1,7 @@
 """Costs as a user sees them, from the price file to the tables."""
 
+import json
+from decimal import Decimal
 from pathlib import Path
 
 from tests.interfaces.cli.conftest import Study
@@ -35,6 +37,31 @@ def test_the_local_provider_costs_nothing_and_a_model_without_a_price_is_unknown
         settings = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-test"}
         asked = study_here("ask", "?", "--provider", "openai", "--model", "gpt-4o-mini", "--json", **settings)
     assert asked.document["cost"] is None  # it is not OpenAI's endpoint
+
+
+def test_a_batch_says_what_it_cost_and_saved_together_and_of_how_much_that_is_unknown(
+    study_here: Study, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    models = ("gpt-4o-mini", "gpt-4o-mini", "tiny")
+    file.write_text("".join(json.dumps({"prompt": f"{at}", "model": model}) + "\n" for at, model in enumerate(models)))
+    words = ("ask", "--file", str(file), "--provider", "openai")
+    with MisbehavingServer() as server:
+        server.behave("ok", "ok", "ok")
+        settings = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-test", **prices(tmp_path / "p.csv", "1000")}
+        asked = study_here(*words, **settings)
+        again = study_here(*words, "--json", **settings)
+        only = tmp_path / "only.jsonl"
+        only.write_text(json.dumps({"prompt": "2", "model": "tiny"}))
+        unknown = study_here("ask", "--file", str(only), "--provider", "openai", **settings)
+        document = again.document
+    paid = [Decimal(json.loads(line)["cost"]) for line in asked.out.splitlines()[:2]]
+    total = f"{sum(paid).normalize():f}"
+    assert f"3 asked; cost ${total} (1 unknown); study calls" in asked.err
+    assert f"3 of them without a call of their own; cost $0, saved ${total} (1 unknown)" in again.err
+    assert (document["cost"], document["cost_unknown"]) == ("0", 0)
+    assert (document["saved"], document["saved_unknown"]) == (total, 1)
+    assert "1 asked; cost unknown; study calls" in unknown.err
 
 
 def test_a_price_file_that_cannot_be_read_ends_the_start(study_here: Study, tmp_path: Path) -> None:
