@@ -1,5 +1,6 @@
 """Settings: flags over environment over ./.env over defaults, checked at start; secrets never printed."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +17,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 def default_home() -> Path:
     """The platform's user data folder; for root /var/lib/study-query-llm."""
-    if sys.platform != "win32":
-        import os
-
-        if os.geteuid() == 0:
-            return Path("/var/lib/study-query-llm")
+    if sys.platform != "win32" and os.geteuid() == 0:
+        return Path("/var/lib/study-query-llm")
     return Path(platformdirs.user_data_dir("study-query-llm", appauthor=False))
 
 
@@ -32,6 +30,8 @@ class Settings(ProviderSettings, BaseSettings):
         env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", populate_by_name=True
     )
     _flags: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _outside: int = PrivateAttr(default=0)  # what they were read from, as a hash, since it holds keys
+    _latest: "Settings | None" = PrivateAttr(default=None)
 
     study_home: Path = Field(default_factory=default_home)
     database_url: SecretStr | None = None
@@ -54,8 +54,14 @@ class Settings(ProviderSettings, BaseSettings):
         return given or str(self.study_home / "artifacts")
 
     def afresh(self) -> "Settings":
-        """The settings as the environment has them now, under the same flags. Raises Rejected."""
-        return read_settings(**self._flags)
+        """The settings as the environment has them now, under the same flags. Raises Rejected.
+
+        They are read anew only when something has changed, since that takes a millisecond, and each call asks.
+        """
+        latest = self._latest or self
+        if latest._outside != _outside():
+            latest = self._latest = read_settings(**self._flags)
+        return latest
 
     @field_validator("database_url", mode="before")
     @classmethod
@@ -90,9 +96,19 @@ def _check_url(url: str) -> None:
         )
 
 
+def _outside() -> int:
+    """What all settings but the flags are read from, hashed."""
+    try:
+        file = Path(str(Settings.model_config["env_file"])).read_bytes()
+    except OSError:
+        file = None
+    return hash((tuple(os.environ.items()), file))
+
+
 def read_settings(**flags: Any) -> Settings:
     """Settings as they are now; flags that are None count as not given. Raises Rejected naming each wrong setting."""
     given = {name: value for name, value in flags.items() if value is not None}
+    outside = _outside()
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -101,4 +117,5 @@ def read_settings(**flags: Any) -> Settings:
             "; ".join(f"{name}: {message}" for name, message in wrong), fields=tuple(name for name, _ in wrong)
         ) from None
     settings._flags = given
+    settings._outside = outside
     return settings

@@ -26,6 +26,24 @@ def test_settings_read_afresh_see_the_environment_as_it_is_now(monkeypatch: pyte
     assert settings.afresh().study_chat_attempts == 7
 
 
+def test_settings_are_read_again_only_when_something_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings()
+    assert settings.afresh() is settings
+    (tmp_path / ".env").write_text("OPENAI_MODEL=one\n")
+    changed = settings.afresh()
+    assert (changed.openai_model, settings.afresh() is changed) == ("one", True)
+    (tmp_path / ".env").write_text("OPENAI_MODEL=two\n")
+    assert settings.afresh().openai_model == "two"
+    monkeypatch.setenv("OPENAI_MODEL", "three")
+    assert settings.afresh().openai_model == "three"
+    monkeypatch.setenv("STUDY_CHAT_ATTEMPTS", "none")
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            settings.afresh()
+
+
 def test_an_empty_variable_does_not_hide_the_older_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "")
     monkeypatch.setenv("AZURE_API_KEY", "older")
