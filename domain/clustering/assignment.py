@@ -6,8 +6,6 @@ exact differences in float64. So no label hangs on rounding.
 """
 
 import numpy as np
-from scipy.sparse import csc_array
-from scipy.spatial.distance import cdist
 
 from domain.clustering.vectors import Doubles, Labels, Vectors, row_slices, squared_lengths
 
@@ -31,6 +29,8 @@ class NearestCentroid:
         centroids: (n_clusters, n_features) float32
         Returns (n_samples,) int32.
         """
+        from scipy.spatial.distance import cdist
+
         labels = np.empty(len(self.rows), dtype=np.int32)
         halves = squared_lengths(centroids) / 2
         longest = float(np.sqrt(2 * halves.max()))
@@ -65,6 +65,8 @@ def squared_distances_to_own(rows: Vectors, labels: Labels, centroids: Vectors) 
 
 def cluster_sums(rows: Vectors, labels: Labels, n_clusters: int) -> Doubles:
     """Add up each cluster's rows in their order: (n_clusters, n_features) float64, zeros for an empty cluster."""
+    from scipy.sparse import csc_array
+
     sums = np.zeros((n_clusters, rows.shape[1]))
     for part in row_slices(len(rows)):
         count = part.stop - part.start

@@ -1,7 +1,6 @@
 """The directions in which rows reach farthest, by covariance and a symmetric eigenproblem."""
 
 import numpy as np
-from scipy import linalg
 
 from domain.clustering.vectors import Doubles, Vectors, row_slices
 
@@ -38,10 +37,12 @@ def complete(directions: Doubles, kept: int) -> Doubles:
 
     directions: (rank, n_features) with rank at most n_features
     """
+    from scipy.linalg import qr
+
     if kept == len(directions):
         return directions
     candidates = np.vstack([directions[:kept], np.eye(directions.shape[1])])
-    orthonormal = linalg.qr(candidates.T, mode="economic")[0].T[: len(directions)]
+    orthonormal = qr(candidates.T, mode="economic")[0].T[: len(directions)]
     return np.vstack([directions[:kept], _with_fixed_signs(orthonormal[kept:])])
 
 
@@ -54,16 +55,20 @@ def _scatter(rows: Vectors, mean: Doubles) -> Doubles:
 
 
 def _largest(symmetric: Doubles, count: int) -> tuple[Doubles, Doubles]:
+    from scipy.linalg import eigh
+
     size = len(symmetric)
-    values, vectors = linalg.eigh(symmetric, subset_by_index=(size - count, size - 1), check_finite=False)
+    values, vectors = eigh(symmetric, subset_by_index=(size - count, size - 1), check_finite=False)
     return values[::-1], vectors[:, ::-1]
 
 
 def _orthonormal(vectors: Doubles) -> Doubles:
     """Mend what the smaller eigenproblem lost of orthogonality, without turning any direction."""
+    from scipy.linalg import qr
+
     if not len(vectors):
         return vectors
-    orthonormal: Doubles = linalg.qr(vectors.T, mode="economic", check_finite=False)[0].T
+    orthonormal: Doubles = qr(vectors.T, mode="economic", check_finite=False)[0].T
     return orthonormal
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 
 from domain.clustering.assignment import (
     NearestCentroid,
@@ -84,6 +83,8 @@ def greedy_seeds(rows: Vectors, n_clusters: int, generator: np.random.Generator)
 
 
 def _squared_distances(rows: Vectors, points: Vectors) -> Doubles:
+    from scipy.spatial.distance import cdist
+
     return np.concatenate([cdist(rows[part], points, "sqeuclidean") for part in row_slices(len(rows))])
 
 

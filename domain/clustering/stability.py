@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.special import xlogy
 
 from domain.clustering.clusterings import Clustering
 from domain.clustering.vectors import check_labels
@@ -79,6 +77,8 @@ def clustering_accuracy(labels: ArrayLike, classes: ArrayLike) -> float:
     labels, classes: (n_samples,) of any sortable type; unmatched clusters count as wrong
     Raises Rejected if the lengths differ or are 0. Source: Kuhn 1955, by scipy's linear_sum_assignment.
     """
+    from scipy.optimize import linear_sum_assignment
+
     table = contingency_table(labels, classes)
     clusters, matched = linear_sum_assignment(table, maximize=True)
     return float(table[clusters, matched].sum() / table.sum())
@@ -101,5 +101,7 @@ def _pairs(counts: NDArray[np.int64]) -> int:
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
+    from scipy.special import xlogy
+
     fractions = counts / counts.sum()
     return float(-xlogy(fractions, fractions).sum())
