@@ -75,12 +75,12 @@ class AskBatch:
             for sample in range(question.samples if 1 <= question.samples <= MOST_SAMPLES else 1)
         ]
         requests = [_Request(position, *each) for position, each in enumerate(samples)]
+        told = _Told(len(requests), progress, tell)
         await self._intend(requests)
         name = batch.name or _name(batch.source_name, requests)
         place = GroupPlace(group_type=GROUP_TYPE, name=name, role="output")
         metadata = {"questions": len(batch.questions), "source_name": batch.source_name[:LONGEST_SOURCE_NAME]}
         await self._groups.ensure(place, context, metadata=metadata)
-        told = _Told(len(requests), progress, tell)
         if not batch.again:
             await self._find_answers(requests, place.group_id)
         for request in requests:
@@ -244,6 +244,8 @@ class _Told:
         self._progress = progress
         self._tell = tell
         self._done = 0
+        if progress is not None:
+            progress(0, total)
 
     def all_of(self, request: _Request) -> None:
         """A request is done, and so are its followers, unless they are told of by themselves."""

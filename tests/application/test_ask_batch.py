@@ -200,7 +200,7 @@ async def test_who_waits_is_told_of_each_item_once_and_how_far_it_is() -> None:
         tell=told.append,
     )
     assert sorted(told, key=lambda item: item.index) == list(answered.items)
-    assert steps[-1] == (5, 5)
+    assert (steps[0], steps[-1]) == ((0, 5), (5, 5))
     assert [done for done, _ in steps] == sorted({done for done, _ in steps})
 
 
