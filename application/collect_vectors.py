@@ -1,13 +1,16 @@
 """Bring together the vectors of a set of texts: those that the cache has, and those that calls bring, each once."""
 
+from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from application.find_vectors import EmbeddingCache, Found, Vector, one_dimension
+from application.find_vectors import AnsweredCall, EmbeddingCache, Found, Vector, one_dimension
 from application.text_batches import Text
+from domain.pricing import saved_by
 
 
 class CollectVectors:
@@ -76,12 +79,14 @@ class CollectVectors:
 
     def hits(self) -> tuple[int, tuple[UUID, ...]]:
         """How many of the texts the cache had, and the calls that had paid for them."""
-        served, calls = self._known(), [] if self._found is None else [call.call_id for call in self._found.calls]
-        for place, vector in self._brought.items():
-            if vector.how == "cached":
-                served[place] = True
-                calls.append(vector.call_id)
-        return int((served if self._place_of is None else served[self._place_of]).sum()), tuple(dict.fromkeys(calls))
+        served = self._known()
+        served[[place for place, vector in self._brought.items() if vector.found_in is not None]] = True
+        count = int((served if self._place_of is None else served[self._place_of]).sum())
+        return count, tuple(call.call_id for call in self._given_again())
+
+    def saved(self) -> Decimal | None:
+        """USD that the texts which the cache had would have cost again, equal ones once; None where it is unknown."""
+        return saved_by((call.cost, call.texts, count) for call, count in self._given_again().items())
 
     def positions(self) -> list[int | None]:
         """Where what calls brought is stored; None for what waits in the journal."""
@@ -90,6 +95,15 @@ class CollectVectors:
     def places_of(self, keys: set[str]) -> list[int]:
         """Where these stand among the texts, in order, equal ones too."""
         return [place for place, key in enumerate(self.request_hashes) if key in keys]
+
+    def _given_again(self) -> Counter[AnsweredCall]:
+        """The calls that the cache had vectors of, and how many different texts each."""
+        given: Counter[AnsweredCall] = Counter()
+        if self._found is not None:
+            counts = np.bincount(self._found.call_numbers, minlength=len(self._found.calls))
+            given.update(dict(zip(self._found.calls, counts.tolist(), strict=True)))
+        given.update(vector.found_in for vector in self._brought.values() if vector.found_in is not None)
+        return given
 
     def _known(self) -> NDArray[np.bool_]:
         """(n_different,): whether the cache had it when it was looked up."""

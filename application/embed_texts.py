@@ -156,7 +156,13 @@ class EmbedTexts:
         hits, sources = vectors.hits()
         if hits:
             served = CallServedFromCache(
-                modality="embedding", provider=sample.provider, model=sample.model, hits=hits, call_ids=sources
+                modality="embedding",
+                provider=sample.provider,
+                model=sample.model,
+                hits=hits,
+                call_ids=sources,
+                saved=vectors.saved(),
+                metadata=wanted.metadata,
             )
             entry = self._notebook.entry(context, self._notebook.ids.new(), 1, served)
             positions.append(await self._notebook.write_or_keep(entry))

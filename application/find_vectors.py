@@ -1,6 +1,7 @@
 """Where vectors come from: from the cache of what was paid for before, or from a call."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Literal, Protocol
 from uuid import UUID
 
@@ -12,11 +13,17 @@ from domain.errors import Conflict
 
 
 class AnsweredCall(Struct, frozen=True, gc=False):
-    """A call whose vectors lie beside its answer, the event with this version."""
+    """A call whose vectors lie beside its answer, the event with this version.
+
+    texts: how many it has vectors of
+    cost: USD that they cost together, None where that is unknown
+    """
 
     call_id: UUID
     version: int
     dimension: int
+    texts: int
+    cost: Decimal | None = None
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -45,12 +52,14 @@ class Vector(Struct, frozen=True, kw_only=True, gc=False):
 
     row: (d,) float32
     position: where the answer is stored, None while it waits in the journal
+    found_in: the call as the cache knows it, where the vector was found there
     """
 
     call_id: UUID
     row: NDArray[np.float32]
     position: int | None
     how: Literal["paid", "shared", "cached"]
+    found_in: AnsweredCall | None = None
 
 
 class EmbeddingCache(Protocol):

@@ -49,6 +49,7 @@ class ReuseAnswers:
             call_ids=(call_id,),
             preprocessing=intent.preprocessing,
             saved=source.cost,
+            metadata=intent.metadata,
         )
         served_id = self._notebook.ids.new()
         entry = self._notebook.entry(context, served_id, 1, served, *intent.originals, because_of=call_id)

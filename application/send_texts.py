@@ -193,9 +193,10 @@ class _Run:
         rows = np.empty((len(texts), found.dimension()), dtype=np.float32)
         await self.by.cache.read_into(found, rows)
         for place, number in zip(found.places.tolist(), found.call_numbers.tolist(), strict=True):
-            call_id = found.calls[number].call_id
-            vector = Vector(call_id=call_id, row=rows[place], position=found.position, how="cached")
-            self.sent.vectors[texts[place].key] = vector
+            call = found.calls[number]
+            self.sent.vectors[texts[place].key] = Vector(
+                call_id=call.call_id, row=rows[place], position=found.position, how="cached", found_in=call
+            )
         return [each for each in texts if each.key not in self.sent.vectors], found.position
 
     async def _part(self, texts: list[Text], theirs: OthersCall, joiner: Joiner | None) -> list[list[Text]]:

@@ -192,6 +192,7 @@ class CallServedFromCache(Fact, frozen=True, kw_only=True):
     call_ids: tuple[UUID, ...]
     preprocessing: Preprocessed | None = None
     saved: Decimal | None = None  # USD that the answers given again had cost; None where it is unknown
+    metadata: Metadata = {}
 
 
 CALL_FACTS = (

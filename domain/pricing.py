@@ -127,6 +127,19 @@ def total_of(amounts: Iterable[Decimal | None]) -> Total:
     return Total(usd, unknown=len(given) - len(known))
 
 
+def saved_by(parts: Iterable[tuple[Decimal | None, int, int]]) -> Decimal | None:
+    """USD to ten decimals that texts' vectors had cost; None where that of a call is unknown.
+
+    parts: what a call cost, for how many texts, and how many of them are given again
+    """
+    total = Decimal(0)
+    for cost, texts, given_again in parts:
+        if cost is None:
+            return None
+        total = EXACT.add(total, EXACT.divide(EXACT.multiply(cost, Decimal(given_again)), Decimal(texts)))
+    return total.quantize(PLACES, context=EXACT)
+
+
 def plain(cost: Decimal | None) -> str | None:
     """An amount as people and programs read it: no exponent, and no zeros at its end."""
     if cost is None:

@@ -120,9 +120,10 @@ class CallQueries:
             found = await self._shared_call(call_id, as_of)
             if found is not None:
                 row, shared = await self._own_call(found["source_call_id"], as_of), found
-                # What a set of texts' vectors had cost is not known: their calls paid for other texts as well.
-                paid = None if row is None or row["modality"] == "embedding" else row["cost"]
-                shared |= {"saved": paid, "cost": "0"}
+                # A call paid for other texts as well: what some of its vectors had cost is told by who got them.
+                if row is not None and row["modality"] != "embedding":
+                    shared["saved"] = row["cost"]
+                shared["cost"] = "0"
         if row is None:
             raise NotFound(f"There is no call {call_id}{at_position(as_of)}")
         paid_for = row["call_id"]
@@ -215,6 +216,7 @@ class CallQueries:
     async def _shared_call(self, call_id: UUID, as_of: int | None) -> Row | None:
         return await self._reader.row(
             "SELECT call_id, source_call_id, how, created_at, actor, process, correlation_id, metadata, position, "
+            "trim_scale(saved)::text AS saved, "
             # A joiner who joins once more says nothing of what it asked again.
             "(SELECT s.preprocessing FROM projections.shared_calls s WHERE s.call_id = %(call_id)s AND s.version = 1 "
             "LIMIT 1) AS preprocessing FROM projections.shared_calls "

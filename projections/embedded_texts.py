@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +21,11 @@ WIDEST_GAP = 8  # rows between two wanted ones that are read with them, since a 
 # One row a call, and one without a call that says up to where the read model had read: all in one snapshot. The planner
 # knows the length of the array, and looks each hash up or reads the whole index once.
 LOOKUP = """
-    SELECT NULL::uuid, NULL::bigint, NULL::int, position, NULL::bigint[], NULL::int[]
+    SELECT NULL::uuid, NULL::bigint, NULL::int, NULL::int, NULL::numeric, position, NULL::bigint[], NULL::int[]
     FROM projections.generations WHERE name = 'embedding_cache' AND state = 'live'
     UNION ALL
-    SELECT c.call_id, c.answered_version, c.dimension, found.position, found.places, found.input_indexes
+    SELECT c.call_id, c.answered_version, c.dimension, c.texts, c.cost, found.position, found.places,
+        found.input_indexes
     FROM (
         SELECT v.call_id, v.position, array_agg(asked.place - 1) AS places, array_agg(v.input_index) AS input_indexes
         FROM unnest(%b::text[]) WITH ORDINALITY AS asked (request_hash, place)
@@ -73,7 +73,7 @@ class EmbeddedTexts:
         ):
             await cursor.execute(LOOKUP, (list(request_hashes), last_counted(as_of)))
             rows = await cursor.fetchall()
-        position = next((row[3] for row in rows if row[0] is None), 0)
+        position = next((row[5] for row in rows if row[0] is None), 0)
         return _found(position, [row for row in rows if row[0] is not None], len(request_hashes))
 
     async def read_into(self, found: Found, rows: NDArray[np.float32]) -> None:
@@ -115,12 +115,12 @@ class CachedVectors:
         await self._embedded.read_into(found, rows)
 
 
-def _found(position: int, calls: list[tuple[UUID, int, int, int, list[int], list[int]]], asked: int) -> Found:
+def _found(position: int, calls: list[tuple[Any, ...]], asked: int) -> Found:
     """Of several vectors under a hash the first one stands: one that was paid for twice is the same anyway."""
     number_of = np.full(asked, -1, dtype=np.int64)
     index_of = np.empty(asked, dtype=np.int64)
     for number in reversed(range(len(calls))):
-        places, indexes = (np.array(column, dtype=np.int64) for column in calls[number][4:])
+        places, indexes = (np.array(column, dtype=np.int64) for column in calls[number][6:])
         order = np.argsort(-indexes, kind="stable")  # within a call, too: the lowest index is written last
         number_of[places[order]] = number
         index_of[places[order]] = indexes[order]
@@ -128,7 +128,7 @@ def _found(position: int, calls: list[tuple[UUID, int, int, int, list[int], list
     needed, call_numbers = np.unique(number_of[found], return_inverse=True)
     return Found(
         position=position,
-        calls=tuple(AnsweredCall(*calls[number][:3]) for number in needed.tolist()),
+        calls=tuple(AnsweredCall(*calls[number][:5]) for number in needed.tolist()),
         places=found,
         call_numbers=call_numbers.astype(np.int64),
         input_indexes=index_of[found],

@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 
 from application.stored_vectors import FOR_SEARCH
-from domain.calls import CallAnswered, CallRequested
+from domain.calls import CallAnswered, CallJoined, CallRequested, CallServedFromCache
 from domain.events import RecordedEvent
 from domain.identity import canonical_json, sha256_hex
 from projections.read_model import Change, Insert, ReadModel, Table, Update, View
@@ -31,6 +31,7 @@ CALLS = Table(
         "created_at": "timestamptz NOT NULL",
         "dimensions": "int",  # as asked for
         "for_search": "boolean NOT NULL",
+        "wanted_position": "bigint",  # of what first asked for its texts otherwise, and was answered from it
         "metadata": "jsonb NOT NULL",
         "input_hashes": "bytea NOT NULL",
         "requested_position": "bigint NOT NULL",
@@ -38,6 +39,7 @@ CALLS = Table(
         "answered_version": "int",
         "dimension": "int",
         "texts": "int",
+        "cost": "numeric(20,10)",
     },
     key=("call_id",),
     indexes=("(embedder, dimension, answered_position) WHERE answered_position IS NOT NULL",),
@@ -105,7 +107,8 @@ COUNT_SPACES = """
 """
 
 _insert_calls = Insert(CALLS)
-_answer_calls = Update(CALLS, "answered_position", "answered_version", "dimension", "texts")
+_answer_calls = Update(CALLS, "answered_position", "answered_version", "dimension", "texts", "cost")
+_want_calls = Update(CALLS, "wanted_position", where="kept.for_search AND kept.wanted_position IS NULL")
 
 
 @lru_cache(maxsize=256)
@@ -114,42 +117,47 @@ def embedder_of(provider: str, endpoint: str, model: str) -> int:
     return int.from_bytes(bytes.fromhex(sha256_hex(canonical_json([provider, endpoint, model])))[:8], signed=True)
 
 
-def is_for_search(fact: CallRequested) -> bool:
-    """Whether a text was embedded only to search with it."""
+def is_for_search(fact: CallRequested | CallJoined | CallServedFromCache) -> bool:
+    """Whether a text's vector was asked for only to search with it."""
     return fact.metadata.get("purpose") == FOR_SEARCH["purpose"]
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[Change]:
-    """Requests first, then what marks them answered, then a row for each vector of an answer, then the spaces."""
+    """Requests first, then what marks them answered or wanted, then a row for each vector, then the spaces."""
     requested: list[tuple[Any, ...]] = []
     answered: list[tuple[Any, ...]] = []
     call_ids: list[UUID] = []
     indexes: list[int] = []
     norms: list[float] = []
     positions: list[int] = []
+    wanted: dict[UUID, int] = {}
     for event in events:
         fact = event.fact
         if isinstance(fact, CallRequested) and fact.operation == "embeddings":
             maker = (fact.provider, fact.endpoint, fact.model)
             row = (event.stream_id, embedder_of(*maker), *maker, event.envelope.occurred_at, fact.dimensions)
-            said = (is_for_search(fact), fact.metadata, fact.input_hashes)
-            requested.append((*row, *said, event.position, None, None, None, None))
+            said = (is_for_search(fact), None, fact.metadata, fact.input_hashes)
+            requested.append((*row, *said, event.position, None, None, None, None, None))
         elif isinstance(fact, CallAnswered) and fact.vectors is not None:
             block = fact.vectors
-            answered.append((event.stream_id, event.position, event.version, block.dimension, block.count))
+            answered.append((event.stream_id, event.position, event.version, block.dimension, block.count, fact.cost))
             call_ids += [event.stream_id] * block.count
             indexes += range(block.count)
             norms += np.frombuffer(block.norms, dtype="<f4").tolist()
             positions += [event.position] * block.count
+        elif isinstance(fact, CallJoined | CallServedFromCache) and not is_for_search(fact):
+            for call_id in (fact.call_id,) if isinstance(fact, CallJoined) else fact.call_ids:
+                wanted.setdefault(call_id, event.position)
     vectors = [Change(INSERT_VECTORS, [call_ids, indexes, norms, positions])] if call_ids else []
     spaces = [Change(COUNT_SPACES, [[row[0] for row in answered]])] if answered else []
-    return [*_insert_calls(requested), *_answer_calls(answered), *vectors, *spaces]
+    marked = [*_answer_calls(answered), *_want_calls([*wanted.items()])]
+    return [*_insert_calls(requested), *marked, *vectors, *spaces]
 
 
 EMBEDDING_CACHE = ReadModel(
     name="embedding_cache",
-    version=2,
-    reads=(CallRequested, CallAnswered),
+    version=3,
+    reads=(CallRequested, CallAnswered, CallJoined, CallServedFromCache),
     tables=(CALLS, VECTORS, SPACES),
     views=(VECTORS_VIEW,),
     changes=changes,

@@ -29,6 +29,7 @@ SHARED = Table(
         "metadata": "jsonb NOT NULL",
         "position": "bigint NOT NULL",
         "preprocessing": "jsonb",
+        "saved": "numeric(20,10)",
     },
     key=("call_id", "version", "place"),
     indexes=("(source_call_id)",),
@@ -38,7 +39,7 @@ SHARED_VIEW = View(
     name="shared_calls",
     select="""
         SELECT call_id, source_call_id, how, modality, provider, model, created_at, actor, metadata AS metadata_json,
-            position
+            position, saved
         FROM {schema}.shared_calls
     """,
 )
@@ -73,15 +74,16 @@ def _row(event: RecordedEvent, fact: CallJoined | CallServedFromCache, place: in
         envelope.actor,
         envelope.process,
         envelope.correlation_id,
-        fact.metadata if isinstance(fact, CallJoined) else {},
+        fact.metadata,
         event.position,
         fact.preprocessing,
+        None if isinstance(fact, CallJoined) else fact.saved,
     )
 
 
 SHARED_CALLS = ReadModel(
     name="shared_calls",
-    version=2,
+    version=3,
     reads=(CallJoined, CallServedFromCache),
     tables=(SHARED,),
     views=(SHARED_VIEW,),

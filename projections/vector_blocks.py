@@ -49,9 +49,12 @@ FITTING = """
     c.embedder = %(embedder)s AND c.dimension = %(dimension)s
     AND c.answered_position > %(after)s AND c.answered_position <= %(position)s
 """
-# A text that was only searched with is found where it was put into a group, as it is when a dataset has it too.
+# A text that was only searched with is found once it is asked for otherwise, which the cache answers, or in a group.
 NOT_ONLY_SEARCHED_WITH = """
-    (NOT c.for_search OR EXISTS (SELECT FROM projections.group_members m WHERE m.call_id = c.call_id
+    (NOT c.for_search
+        OR EXISTS (SELECT FROM projections.embedding_calls e WHERE e.call_id = c.call_id
+            AND e.wanted_position <= %(position)s)
+        OR EXISTS (SELECT FROM projections.group_members m WHERE m.call_id = c.call_id
         AND m.added_position <= %(position)s AND coalesce(m.removed_position > %(position)s, true)))
 """
 IN_GROUP = """

@@ -121,7 +121,10 @@ def export(invocation: Invocation, kind: str, out: Path, as_of: str | None, **fi
 @click.option("--texts", metavar="FILE[:COLUMN]", help="Their texts, in the same order; the first column.")
 @click.option("--labels", metavar="FILE[:COLUMN]", help="Their labels, in the same order; the last column.")
 def import_vectors(invocation: Invocation, file: Path, texts: str | None, labels: str | None) -> None:
-    """Record vectors made elsewhere: an NPY matrix, one row a vector. The event says who brought it, and from where."""
+    """Record vectors made elsewhere: an NPY matrix, one row a vector. The event says who brought it, and from where.
+
+    `study sweep run --vectors` clusters such vectors; `study similar` doesn't search in them.
+    """
     from infrastructure.table_files import read_vectors
     from interfaces.cli.sweeps import column_of
 
@@ -139,6 +142,7 @@ def import_vectors(invocation: Invocation, file: Path, texts: str | None, labels
         kept,
         lambda _console: click.echo(
             f"{kept['row_count']} vectors of {kept['dimension']} dimensions, recorded as {kept['vectors_id']}.\n"
+            "`study similar` doesn't search in them; `study sweep run --vectors` clusters them.\n"
             f"Next: study history vectors {kept['vectors_id']}"
         ),
     )

@@ -67,3 +67,24 @@ async def test_embeddings_are_charged_for_what_they_read():
     await embedding.embed(TextsToEmbed(texts=("a", "b")), CONTEXT)
     (answered,) = embedding.store.facts(CallAnswered)
     assert answered.charge == Charge(price=EMBEDDING, cost=Decimal("0.0000005000"))
+
+
+async def test_cached_vectors_say_what_their_texts_would_have_cost_again():
+    embedding = Embedding(prices=PRICES)
+    await embedding.embed(TextsToEmbed(texts=("a", "b", "c")), CONTEXT)
+    await embedding.embed(TextsToEmbed(texts=("d", "e")), CONTEXT)
+    await embedding.embed(TextsToEmbed(texts=("d", "a", "b", "a", "f"), metadata={"why": "again"}), CONTEXT)
+    (served,) = embedding.store.facts(CallServedFromCache)
+    # Two thirds of one call and half of another, each of which cost 0.0000005; equal texts are paid for once.
+    assert (served.hits, served.saved) == (4, Decimal("0.0000005833"))
+    assert served.metadata == {"why": "again"}
+
+
+async def test_a_saving_is_unknown_where_a_cost_is():
+    embedding = Embedding(prices=PRICES)
+    await embedding.embed(TextsToEmbed(texts=("a",)), CONTEXT)
+    other = Embedding(store=embedding.store, ids=embedding.book.ids)
+    await other.embed(TextsToEmbed(texts=("b",)), CONTEXT)
+    for texts in (("a",), ("a", "b")):
+        await embedding.embed(TextsToEmbed(texts=texts), CONTEXT)
+    assert [served.saved for served in embedding.store.facts(CallServedFromCache)] == [Decimal("0.0000005000"), None]

@@ -52,7 +52,8 @@ class ReadBackCache:
         first: dict[int, tuple[int, int]] = {}
         for event in self.store.events[:position]:
             if isinstance(event.fact, CallAnswered) and event.fact.vectors is not None:
-                call = AnsweredCall(event.stream_id, event.version, event.fact.vectors.dimension)
+                block = event.fact.vectors
+                call = AnsweredCall(event.stream_id, event.version, block.dimension, block.count, event.fact.cost)
                 hashes = requested[event.stream_id].input_hashes
                 for index in range(len(hashes) // 32):
                     key = hashes[32 * index : 32 * index + 32].hex()

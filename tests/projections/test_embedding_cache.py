@@ -1,5 +1,6 @@
 """Given embedding calls, then their vectors are found by hash and read bit for bit."""
 
+from decimal import Decimal
 from uuid import UUID
 
 import numpy as np
@@ -47,7 +48,7 @@ async def test_vectors_are_found_by_hash_and_read_bit_for_bit(log, follower, que
     rows = [4, 0, 5, 2, 3]
     found = await queries.embeddings.lookup([HASHES[row].hex() for row in rows])
     assert found.places.tolist() == [0, 1, 3, 4]
-    assert found.calls[found.call_numbers[0]] == AnsweredCall(UUID(int=2), 3, 5)
+    assert found.calls[found.call_numbers[0]] == AnsweredCall(UUID(int=2), 3, 5, 2, Decimal("0.0000045000"))
     assert found.input_indexes.tolist() == [1, 0, 2, 0]
     assert found.position == log.last_position()
     read = np.zeros((5, 5), dtype=np.float32)

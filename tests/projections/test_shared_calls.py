@@ -1,5 +1,6 @@
 """Given who joined a call or was answered from the cache, then these rows and these answers."""
 
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from domain.calls import CallCancelled, CallJoined, CallServedFromCache
 from domain.errors import NotFound
 from tests.projections.log import answered, attempt_failed, chat
+from tests.projections.test_embedding_cache import embedded
 
 JOINER, SERVED = UUID(int=50), UUID(int=60)
 
@@ -60,6 +62,24 @@ async def test_as_of_a_position_a_joiner_waits_for_what_it_had_joined_then(log, 
     ]
     with pytest.raises(NotFound):
         await queries.call(JOINER, as_of=2)
+
+
+async def test_vectors_given_again_show_what_they_saved(log, follower, queries, sql):
+    embedded(log, 1, [0, 1, 2])
+    fact = CallServedFromCache(
+        modality="embedding",
+        provider="openai",
+        model="e",
+        hits=2,
+        call_ids=(UUID(int=1),),
+        saved=Decimal("0.0000030000"),
+        metadata={"by": "me"},
+    )
+    log.write(SERVED, fact)
+    follower.catch_up()
+    shown = await queries.call(SERVED)
+    assert (shown["cost"], shown["saved"], shown["metadata"]) == ("0", "0.000003", {"by": "me"})
+    assert sql("SELECT saved FROM study.shared_calls") == [(Decimal("0.0000030000"),)]
 
 
 async def test_joins_and_hits_are_rows_of_their_own_and_none_among_the_calls(log, follower, queries, sql):

@@ -7,8 +7,8 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from application.ports import Payload
-from application.stored_vectors import VectorFilter
-from domain.calls import VectorBlock
+from application.stored_vectors import FOR_SEARCH, VectorFilter
+from domain.calls import CallJoined, CallServedFromCache, VectorBlock
 from domain.errors import NotFound, Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
 from projections import near_vectors, similar_texts
@@ -27,12 +27,14 @@ DIMENSION = 24
 TEXTS_A_CALL = 64
 
 
-def embedded(log, call_id, vectors, *, texts, model="e", endpoint="https://api.openai.com/v1", hashes=None):
+def embedded(
+    log, call_id, vectors, *, texts, model="e", endpoint="https://api.openai.com/v1", hashes=None, metadata=None
+):
     """One call that embedded texts."""
     body = b'{"model":"e","input":[' + b",".join(b'"%s"' % text.encode() for text in texts) + b"]}"
     request = Payload(part="request", body=body, media_type="application/json", is_json=True)
     input_hashes = b"".join(each.encode().rjust(32, b"#") for each in texts) if hashes is None else hashes
-    asked = requested(modality="embedding", model=model, input_hashes=input_hashes)
+    asked = requested(modality="embedding", model=model, input_hashes=input_hashes, metadata=metadata or {})
     log.write(call_id, asked, payloads=[request])
     vectors = np.asarray(vectors, dtype="<f4")
     norms = np.linalg.norm(vectors, axis=1).astype("<f4").tobytes()
@@ -179,6 +181,37 @@ async def test_times_bound_what_is_looked_at(both, log):
     assert texts_of(await by_index.similar([1, 0], VectorFilter(since=NOON))) == ["early", "late"]
 
 
+async def test_a_text_that_was_only_searched_with_is_found_once_it_is_asked_for_otherwise(both, log, pgvector):
+    by_index, by_all, hurried, unhurried = both
+    rng = np.random.default_rng(7)
+    centres = rng.standard_normal((20, DIMENSION))
+    fill(log, rng, centres, 10)
+    queries = rng.standard_normal((3, DIMENSION))
+    searched, joined, group = UUID(int=1), UUID(int=2), UUID(int=3)
+    for call_id, query, text in ((searched, queries[0], "searched"), (joined, queries[1], "joined")):
+        embedded(log, call_id, [query], texts=[text], metadata=FOR_SEARCH)
+    shared = {"modality": "embedding", "provider": "openai", "model": "e"}
+    served = {**shared, "hits": 1, "call_ids": (searched,)}
+    at_search = log.write(uuid4(), CallServedFromCache(**served, metadata=FOR_SEARCH))
+    at_hit = log.write(uuid4(), CallServedFromCache(**served))
+    at_join = log.write(uuid4(), CallJoined(**shared, call_id=joined, request_hash="ab" * 32))
+    embedded(log, group, [queries[2]], texts=["grouped"], metadata=FOR_SEARCH)
+    log.write(UUID(int=5), GroupCreated(group_type="batch", name="some"))
+    at_group = log.write(uuid4(), GroupMembersAdded(group_id=UUID(int=5), members=(Member(call_id=group),)))
+    hurried.catch_up()
+    unhurried.catch_up()
+    for query, text, since in (
+        (queries[0], "searched", at_hit),
+        (queries[1], "joined", at_join),
+        (queries[2], "grouped", at_group),
+    ):
+        for asked in (by_index, by_all):
+            assert texts_of(await asked.similar(query, VectorFilter(), limit=1)) == [text]
+            assert texts_of(await asked.similar(query, VectorFilter(), limit=1, as_of=since)) == [text]
+            assert texts_of(await asked.similar(query, VectorFilter(), limit=1, as_of=since - 1)) != [text]
+    assert at_search < at_hit
+
+
 async def test_a_result_says_where_its_vector_lies(both, log):
     by_index, _, hurried, _ = both
     position = embedded(log, UUID(int=1), [[0, 1], [3, 4]], texts=["up", "between"])
@@ -271,11 +304,6 @@ async def test_the_copied_vectors_are_what_the_events_say(both, log, connect, co
         "near_vectors": 12 * TEXTS_A_CALL - 2,  # two have no direction, and those too long are left out
         "near_counts": 1,
     }
-    (before,) = (
-        generations(connection, "live")[-1:]
-        if False
-        else [g for g in generations(connection, "live") if g.name == "near_vectors"]
-    )
     before = live(connection)
     sums = [checksum(connection, before.schema, table) for table in NEAR_VECTORS.tables]
     rebuild(whole, "near_vectors")

@@ -23,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from application.keep_conversation import messages_payload
 from application.ports import Payload
+from application.stored_vectors import FOR_SEARCH
 from domain.artifacts import ArtifactKept
 from domain.calls import CallFoundInDoubt, CallJoined, CallRequested, CallServedFromCache, VectorBlock
 from domain.conversations import ConversationClosed, ConversationForked, ConversationStarted, ConversationTurnTaken
@@ -176,7 +177,7 @@ class Histories(RuleBasedStateMachine):
     def there_is_one_of_each(self) -> None:
         """So that every rule has something to go on with from the start."""
         self.calls_are_requested(count=1, provider="openai")
-        self.an_embedding_is_requested(rows=[0, 1, 0])
+        self.an_embedding_is_requested(rows=[0, 1, 0], for_search=False)
         self.a_call_is_joined(number=0, joins=2)
         self.earlier_answers_are_given_again(number=0)
         self.a_group_is_created(group_type="run")
@@ -204,9 +205,10 @@ class Histories(RuleBasedStateMachine):
             kept = replace(PREPROCESSED, original=None) if provider == "azure" else None
             self._request(requested(provider=provider, preprocessing=kept))
 
-    @rule(rows=rows)
-    def an_embedding_is_requested(self, rows: list[int]) -> None:
-        self._request(requested(modality="embedding", input_hashes=b"".join(HASHES[row] for row in rows)))
+    @rule(rows=rows, for_search=st.booleans())
+    def an_embedding_is_requested(self, rows: list[int], for_search: bool) -> None:
+        hashes, metadata = b"".join(HASHES[row] for row in rows), FOR_SEARCH if for_search else {}
+        self._request(requested(modality="embedding", input_hashes=hashes, metadata=metadata))
 
     def _request(self, fact: Fact) -> None:
         call_id = self.new_id()

@@ -334,6 +334,14 @@ LATER_EXAMPLES: dict[str, Fact] = {
     "call.served_from_cache.v1 with what it saved": CallServedFromCache(
         modality="text", provider="openai", model="gpt-4o-mini", hits=1, call_ids=(ID,), saved=Decimal("0.0000043500")
     ),
+    "call.served_from_cache.v1 with metadata": CallServedFromCache(
+        modality="embedding",
+        provider="openai",
+        model="text-embedding-3-small",
+        hits=3,
+        call_ids=(ID, OTHER_ID),
+        metadata={"purpose": "similarity search"},
+    ),
     "call.cancelled.v1 of a stream": CallCancelled(
         attempts=1,
         reason="the caller left",
