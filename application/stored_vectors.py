@@ -51,8 +51,11 @@ class Space(Struct, frozen=True, kw_only=True):
     dimensions: int | None = None
 
 
-# What a call says that embedded a text only to search with it. Such texts are not found, but in a group.
+# What calls say that embedded a text only to search with it, or to see whether a deployment is there. Such texts are
+# embedded in passing: they are not found until somebody wants them.
 FOR_SEARCH = {"purpose": "similarity search"}
+FOR_VALIDATION = {"purpose": "deployment validation"}
+IN_PASSING = frozenset({FOR_SEARCH["purpose"], FOR_VALIDATION["purpose"]})
 
 
 class StoredRows(NamedTuple):

@@ -17,6 +17,7 @@ from application.call_provider import AttemptPolicy, CallIntent, CallProvider
 from application.notebook import Context, Notebook
 from application.ports import AppendConflict, ProviderDirectory
 from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, Provider
+from application.stored_vectors import FOR_VALIDATION
 from domain.deployments import DeploymentProbed, ProbedOperation, ProbeOutcome, deployment_id
 from domain.errors import ProviderFailed, Rejected
 from domain.events import RecordedEvent
@@ -24,7 +25,6 @@ from domain.request_identity import chat_request_hash, embedding_request_hashes
 
 PING = "ping"
 OPERATIONS: tuple[ProbedOperation, ...] = ("chat", "embeddings")
-PURPOSE = {"purpose": "deployment validation"}
 MOST_DEPLOYMENTS = 100  # at a time
 PROBES_IN_FLIGHT = 4
 
@@ -208,7 +208,7 @@ class ValidateDeployments:
             request_hash=_request_hash(prepared),
             policy=self._policy().attempts,
             input_hashes=bytes.fromhex(_request_hash(prepared)) if embeds else b"",
-            metadata=PURPOSE,
+            metadata=FOR_VALIDATION,
         )
         try:
             done = await self._call_provider(provider, intent, context, call_id=call_id)

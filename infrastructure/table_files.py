@@ -16,6 +16,7 @@ from domain.errors import NotFound, Rejected
 
 LARGEST_FILE_BYTES = 2 * 1024**3
 LINES_COLUMN = "text"
+NPY_BEGINS = b"\x93NUMPY"
 LARGEST_FIELD_CHARACTERS = 16 * 1024 * 1024
 
 # The module's own limit is 128 KiB a field, which a long document exceeds; it can be set only for all at once.
@@ -51,6 +52,8 @@ class ColumnarFiles:
 
     def from_npy(self, content: bytes) -> NDArray[Any]:
         """The array back again; a pickle is rejected."""
+        if not content.startswith(NPY_BEGINS):
+            raise Rejected("The file is not an NPY array, which `numpy.save` writes")
         try:
             array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
         except (ValueError, EOFError) as error:

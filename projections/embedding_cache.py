@@ -14,7 +14,7 @@ from uuid import UUID
 
 import numpy as np
 
-from application.stored_vectors import FOR_SEARCH
+from application.stored_vectors import IN_PASSING
 from domain.calls import CallAnswered, CallJoined, CallRequested, CallServedFromCache
 from domain.events import RecordedEvent
 from domain.identity import canonical_json, sha256_hex
@@ -30,7 +30,7 @@ CALLS = Table(
         "model": "text NOT NULL",
         "created_at": "timestamptz NOT NULL",
         "dimensions": "int",  # as asked for
-        "for_search": "boolean NOT NULL",
+        "in_passing": "boolean NOT NULL",
         "wanted_position": "bigint",  # of what first asked for its texts otherwise, and was answered from it
         "metadata": "jsonb NOT NULL",
         "input_hashes": "bytea NOT NULL",
@@ -108,7 +108,7 @@ COUNT_SPACES = """
 
 _insert_calls = Insert(CALLS)
 _answer_calls = Update(CALLS, "answered_position", "answered_version", "dimension", "texts", "cost")
-_want_calls = Update(CALLS, "wanted_position", where="kept.for_search AND kept.wanted_position IS NULL")
+_want_calls = Update(CALLS, "wanted_position", where="kept.in_passing AND kept.wanted_position IS NULL")
 
 
 @lru_cache(maxsize=256)
@@ -117,9 +117,10 @@ def embedder_of(provider: str, endpoint: str, model: str) -> int:
     return int.from_bytes(bytes.fromhex(sha256_hex(canonical_json([provider, endpoint, model])))[:8], signed=True)
 
 
-def is_for_search(fact: CallRequested | CallJoined | CallServedFromCache) -> bool:
-    """Whether a text's vector was asked for only to search with it."""
-    return fact.metadata.get("purpose") == FOR_SEARCH["purpose"]
+def is_in_passing(fact: CallRequested | CallJoined | CallServedFromCache) -> bool:
+    """Whether vectors were asked for only to search with them, or to see whether a deployment is there."""
+    purpose = fact.metadata.get("purpose")
+    return isinstance(purpose, str) and purpose in IN_PASSING
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[Change]:
@@ -136,7 +137,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
         if isinstance(fact, CallRequested) and fact.operation == "embeddings":
             maker = (fact.provider, fact.endpoint, fact.model)
             row = (event.stream_id, embedder_of(*maker), *maker, event.envelope.occurred_at, fact.dimensions)
-            said = (is_for_search(fact), None, fact.metadata, fact.input_hashes)
+            said = (is_in_passing(fact), None, fact.metadata, fact.input_hashes)
             requested.append((*row, *said, event.position, None, None, None, None, None))
         elif isinstance(fact, CallAnswered) and fact.vectors is not None:
             block = fact.vectors
@@ -145,7 +146,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
             indexes += range(block.count)
             norms += np.frombuffer(block.norms, dtype="<f4").tolist()
             positions += [event.position] * block.count
-        elif isinstance(fact, CallJoined | CallServedFromCache) and not is_for_search(fact):
+        elif isinstance(fact, CallJoined | CallServedFromCache) and not is_in_passing(fact):
             for call_id in (fact.call_id,) if isinstance(fact, CallJoined) else fact.call_ids:
                 wanted.setdefault(call_id, event.position)
     vectors = [Change(INSERT_VECTORS, [call_ids, indexes, norms, positions])] if call_ids else []

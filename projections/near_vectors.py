@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from domain.calls import CallAnswered, CallRequested
 from domain.events import RecordedEvent
-from projections.embedding_cache import embedder_of, is_for_search
+from projections.embedding_cache import embedder_of, is_in_passing
 from projections.read_model import Insert, ReadModel, Step, Table, View
 from projections.vector_blocks import BYTES_JOINED, as_rows, chunks, runs_of
 
@@ -32,7 +32,7 @@ EMBEDDERS = Table(
         "call_id": "uuid NOT NULL",
         "embedder": "bigint NOT NULL",
         "created_at": "timestamptz NOT NULL",
-        "for_search": "boolean NOT NULL",
+        "in_passing": "boolean NOT NULL",
     },
     key=("call_id",),
 )
@@ -45,7 +45,7 @@ VECTORS = Table(
         "embedder": "bigint NOT NULL",
         "dimension": "int NOT NULL",
         "created_at": "timestamptz NOT NULL",  # when the call was requested
-        "for_search": "boolean NOT NULL",
+        "in_passing": "boolean NOT NULL",
         "position": "bigint NOT NULL",  # of the answer
         "vector": "halfvec NOT NULL",
     },
@@ -65,7 +65,7 @@ VIEW = View(
     """,
 )
 
-ASKED = "SELECT call_id, embedder, created_at, for_search FROM {schema}.near_calls WHERE call_id = ANY (%b::uuid[])"
+ASKED = "SELECT call_id, embedder, created_at, in_passing FROM {schema}.near_calls WHERE call_id = ANY (%b::uuid[])"
 BLOCKS = """
     SELECT string_agg(p.vectors, ''::bytea ORDER BY wanted.place)
     FROM unnest(%b::uuid[], %b::bigint[], %b::int[]) WITH ORDINALITY AS wanted (call_id, version, run, place)
@@ -85,7 +85,7 @@ COUNT = """
 class _Asked(NamedTuple):
     embedder: int
     created_at: datetime
-    for_search: bool
+    in_passing: bool
 
 
 class AnsweredBlock(NamedTuple):
@@ -132,7 +132,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Step]:
         fact = event.fact
         if isinstance(fact, CallRequested) and fact.operation == "embeddings":
             embedder = embedder_of(fact.provider, fact.endpoint, fact.model)
-            requested.append((event.stream_id, embedder, event.envelope.occurred_at, is_for_search(fact)))
+            requested.append((event.stream_id, embedder, event.envelope.occurred_at, is_in_passing(fact)))
         elif isinstance(fact, CallAnswered) and fact.vectors is not None:
             count, dimension = fact.vectors.count, fact.vectors.dimension
             if dimension <= LARGEST_INDEXED:
@@ -182,7 +182,7 @@ def serves(version: str | None) -> bool:
 
 NEAR_VECTORS = ReadModel(
     name="near_vectors",
-    version=1,
+    version=2,
     reads=(CallRequested, CallAnswered),
     tables=(EMBEDDERS, VECTORS, COUNTS),
     views=(VIEW,),
@@ -211,14 +211,14 @@ def _rows(answers: list[AnsweredBlock], vectors: NDArray[np.float32], asked: lis
     rows["columns"] = len(VECTORS.columns)
     for name, length in (("call_id", 16), ("input_index", 4), ("embedder", 8), ("dimension", 4)):
         rows[f"{name}_bytes"] = length
-    for name, length in (("created_at", 8), ("for_search", 1), ("position", 8), ("vector", 4 + 2 * dimension)):
+    for name, length in (("created_at", 8), ("in_passing", 1), ("position", 8), ("vector", 4 + 2 * dimension)):
         rows[f"{name}_bytes"] = length
     rows["call_id"] = np.repeat(np.frombuffer(b"".join(each.call_id.bytes for each in answers), dtype="V16"), counts)
     rows["input_index"] = np.concatenate([np.arange(count) for count in counts])
     rows["embedder"] = asked[0].embedder
     rows["dimension"] = dimension
     rows["created_at"] = np.repeat([_microseconds(each.created_at) for each in asked], counts)
-    rows["for_search"] = np.repeat([each.for_search for each in asked], counts)
+    rows["in_passing"] = np.repeat([each.in_passing for each in asked], counts)
     rows["position"] = np.repeat([each.position for each in answers], counts)
     rows["vector_dimension"] = dimension
     units, directed = _directions(vectors)
@@ -232,7 +232,7 @@ def _row_type(dimension: int) -> Any:
             ("columns", ">i2"),
             *(("call_id_bytes", ">i4"), ("call_id", "V16"), ("input_index_bytes", ">i4"), ("input_index", ">i4")),
             *(("embedder_bytes", ">i4"), ("embedder", ">i8"), ("dimension_bytes", ">i4"), ("dimension", ">i4")),
-            *(("created_at_bytes", ">i4"), ("created_at", ">i8"), ("for_search_bytes", ">i4"), ("for_search", "?")),
+            *(("created_at_bytes", ">i4"), ("created_at", ">i8"), ("in_passing_bytes", ">i4"), ("in_passing", "?")),
             *(("position_bytes", ">i4"), ("position", ">i8")),
             *(("vector_bytes", ">i4"), ("vector_dimension", ">i2"), ("vector_unused", ">i2")),
             ("vector", ">f2", (dimension,)),

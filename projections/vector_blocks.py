@@ -28,14 +28,24 @@ BYTES_A_CHUNK = 8 * 1024 * 1024
 BYTES_JOINED = 256 * 1024
 HASH_BYTES = 32
 
-# How many texts there were as of a position is counted; how many there are is known.
-SPACES = """
+# A text that was embedded in passing is found once it is asked for otherwise, which the cache answers, or in a group.
+WANTED = """
+    (NOT c.in_passing
+        OR EXISTS (SELECT FROM projections.embedding_calls e WHERE e.call_id = c.call_id
+            AND e.wanted_position <= %(position)s)
+        OR EXISTS (SELECT FROM projections.group_members m WHERE m.call_id = c.call_id
+            AND m.added_position <= %(position)s AND coalesce(m.removed_position > %(position)s, true)))
+"""
+# Where all texts were embedded in passing, there is nothing to compare. How many texts there were as of a position is
+# counted; how many there are is known.
+SPACES = f"""
     SELECT s.embedder, s.dimension, s.provider, s.endpoint, s.model, first.dimensions,
         coalesce(earlier.last_position, s.last_position) AS last_position, coalesce(earlier.texts, s.texts) AS texts
     FROM projections.embedding_spaces s
     CROSS JOIN LATERAL (
         SELECT c.dimensions FROM projections.embedding_calls c WHERE c.embedder = s.embedder
-            AND c.dimension = s.dimension AND c.answered_position IS NOT NULL ORDER BY c.answered_position LIMIT 1
+            AND c.dimension = s.dimension AND c.answered_position <= %(position)s AND {WANTED}
+        ORDER BY c.answered_position LIMIT 1
     ) AS first
     CROSS JOIN LATERAL (
         SELECT max(c.answered_position) AS last_position, sum(c.texts)::bigint AS texts
@@ -43,19 +53,11 @@ SPACES = """
             AND c.answered_position <= %(as_of)s::bigint
     ) AS earlier
     WHERE s.first_position <= %(position)s ORDER BY s.first_position
-"""
+"""  # noqa: S608 - our own names
 
 FITTING = """
     c.embedder = %(embedder)s AND c.dimension = %(dimension)s
     AND c.answered_position > %(after)s AND c.answered_position <= %(position)s
-"""
-# A text that was only searched with is found once it is asked for otherwise, which the cache answers, or in a group.
-NOT_ONLY_SEARCHED_WITH = """
-    (NOT c.for_search
-        OR EXISTS (SELECT FROM projections.embedding_calls e WHERE e.call_id = c.call_id
-            AND e.wanted_position <= %(position)s)
-        OR EXISTS (SELECT FROM projections.group_members m WHERE m.call_id = c.call_id
-        AND m.added_position <= %(position)s AND coalesce(m.removed_position > %(position)s, true)))
 """
 IN_GROUP = """
     EXISTS (SELECT FROM projections.group_members m WHERE m.group_id = %(group_id)s AND m.call_id = c.call_id
@@ -77,7 +79,7 @@ CHUNK = """
 
 def narrowed(wanted: VectorFilter) -> str:
     """What SQL adds to conditions about a call `c` for a filter; `parameters_of` gives it the values."""
-    found = f"AND {NOT_ONLY_SEARCHED_WITH}"
+    found = f"AND {WANTED}"
     if wanted.group_id is not None:
         found += f" AND {IN_GROUP}"
     if wanted.since is not None:

@@ -7,7 +7,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from application.ports import Payload
-from application.stored_vectors import FOR_SEARCH, VectorFilter
+from application.stored_vectors import FOR_SEARCH, FOR_VALIDATION, VectorFilter
 from domain.calls import CallJoined, CallServedFromCache, VectorBlock
 from domain.errors import NotFound, Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
@@ -181,15 +181,15 @@ async def test_times_bound_what_is_looked_at(both, log):
     assert texts_of(await by_index.similar([1, 0], VectorFilter(since=NOON))) == ["early", "late"]
 
 
-async def test_a_text_that_was_only_searched_with_is_found_once_it_is_asked_for_otherwise(both, log, pgvector):
+async def test_a_text_that_was_embedded_in_passing_is_found_once_it_is_asked_for_otherwise(both, log, pgvector):
     by_index, by_all, hurried, unhurried = both
     rng = np.random.default_rng(7)
     centres = rng.standard_normal((20, DIMENSION))
     fill(log, rng, centres, 10)
     queries = rng.standard_normal((3, DIMENSION))
     searched, joined, group = UUID(int=1), UUID(int=2), UUID(int=3)
-    for call_id, query, text in ((searched, queries[0], "searched"), (joined, queries[1], "joined")):
-        embedded(log, call_id, [query], texts=[text], metadata=FOR_SEARCH)
+    embedded(log, searched, [queries[0]], texts=["searched"], metadata=FOR_SEARCH)
+    embedded(log, joined, [queries[1]], texts=["joined"], metadata=FOR_VALIDATION)
     shared = {"modality": "embedding", "provider": "openai", "model": "e"}
     served = {**shared, "hits": 1, "call_ids": (searched,)}
     at_search = log.write(uuid4(), CallServedFromCache(**served, metadata=FOR_SEARCH))
@@ -210,6 +210,21 @@ async def test_a_text_that_was_only_searched_with_is_found_once_it_is_asked_for_
             assert texts_of(await asked.similar(query, VectorFilter(), limit=1, as_of=since)) == [text]
             assert texts_of(await asked.similar(query, VectorFilter(), limit=1, as_of=since - 1)) != [text]
     assert at_search < at_hit
+
+
+async def test_a_model_that_was_only_asked_whether_it_is_there_has_nothing_to_compare(both, log):
+    by_index, _, hurried, _ = both
+    embedded(log, UUID(int=1), [[1, 0]], texts=["ping"], model="asked", metadata=FOR_VALIDATION)
+    hurried.catch_up()
+    with pytest.raises(NotFound, match="No text has been embedded"):
+        await by_index.similar([1, 0], VectorFilter())
+    embedded(log, UUID(int=2), [[1, 1]], texts=["a cat"], model="used")
+    hurried.catch_up()
+    assert texts_of(await by_index.similar([1, 0], VectorFilter())) == ["a cat"]
+    shared = {"modality": "embedding", "provider": "openai", "model": "asked"}
+    log.write(uuid4(), CallServedFromCache(**shared, hits=1, call_ids=(UUID(int=1),)))
+    hurried.catch_up()
+    assert texts_of(await by_index.similar([1, 0], VectorFilter(model="asked"))) == ["ping"]
 
 
 async def test_a_result_says_where_its_vector_lies(both, log):

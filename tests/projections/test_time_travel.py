@@ -177,7 +177,7 @@ class Histories(RuleBasedStateMachine):
     def there_is_one_of_each(self) -> None:
         """So that every rule has something to go on with from the start."""
         self.calls_are_requested(count=1, provider="openai")
-        self.an_embedding_is_requested(rows=[0, 1, 0], for_search=False)
+        self.an_embedding_is_requested(rows=[0, 1, 0], in_passing=False)
         self.a_call_is_joined(number=0, joins=2)
         self.earlier_answers_are_given_again(number=0)
         self.a_group_is_created(group_type="run")
@@ -205,9 +205,9 @@ class Histories(RuleBasedStateMachine):
             kept = replace(PREPROCESSED, original=None) if provider == "azure" else None
             self._request(requested(provider=provider, preprocessing=kept))
 
-    @rule(rows=rows, for_search=st.booleans())
-    def an_embedding_is_requested(self, rows: list[int], for_search: bool) -> None:
-        hashes, metadata = b"".join(HASHES[row] for row in rows), FOR_SEARCH if for_search else {}
+    @rule(rows=rows, in_passing=st.booleans())
+    def an_embedding_is_requested(self, rows: list[int], in_passing: bool) -> None:
+        hashes, metadata = b"".join(HASHES[row] for row in rows), FOR_SEARCH if in_passing else {}
         self._request(requested(modality="embedding", input_hashes=hashes, metadata=metadata))
 
     def _request(self, fact: Fact) -> None:

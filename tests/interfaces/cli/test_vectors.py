@@ -89,7 +89,7 @@ def test_vectors_made_elsewhere_are_recorded_with_who_brought_them(study_here: S
     dataset = study_here("dataset", "show", kept.document["dataset_name"], "--json").document
     assert dataset["row_count"] == 3
     again = study_here("import", "vectors", str(tmp_path / "x.npy"), "--json").document
-    assert "`study similar` doesn't search in them" in study_here("import", "vectors", str(tmp_path / "x.npy")).stdout
+    assert "`study similar` doesn't search in them" in study_here("import", "vectors", str(tmp_path / "x.npy")).out
     assert again["vectors_id"] == kept.document["vectors_id"]
     (tmp_path / "t.csv").write_text("text\nonly one\n")
     refused = study_here("import", "vectors", str(tmp_path / "x.npy"), "--texts", str(tmp_path / "t.csv"), "--json")
