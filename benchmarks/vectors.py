@@ -2,8 +2,8 @@
 
     python -m benchmarks.vectors [--texts 100000] [--dimension 384] [--no-index] [--database-url URL] [--json]
 
-The log holds embeddings of 2,048 made-up texts a call, whose vectors lie around 500 centres, as those of real texts do
-around what they are about. A given database that holds a log is taken as it is. Then:
+The log holds embeddings of 256 made-up texts a call, as the program makes them, whose vectors lie around 500 centres,
+as those of real texts do around what they are about. A given database that holds a log is taken as it is. Then:
 
 - follow: the read model of the cache, built from the log. index: the one of pgvector, its HNSW index included.
 - search: the ten most similar texts to 300 vectors, with their texts, by the index and by looking at all vectors (30),
@@ -33,6 +33,7 @@ from psycopg_pool import AsyncConnectionPool
 from application.export_embeddings import ExportEmbeddings
 from application.ports import Append, NewEvent, Payload
 from application.stored_vectors import VectorFilter
+from application.text_batches import TEXTS_PER_REQUEST
 from benchmarks.server import options, server, show
 from domain.calls import CallAnswered, CallRequested, Tokens, VectorBlock
 from domain.events import Envelope
@@ -49,7 +50,6 @@ from projections.read_models import READ_MODELS, optional_read_models
 from projections.rebuild import rebuild
 from projections.replay import WholeLog
 
-TEXTS_A_CALL = 2_048
 CENTRES = 500
 SPREAD = 0.7
 SEARCHES = 300
@@ -75,9 +75,9 @@ class MadeUp:
 
     def calls(self, texts: int) -> Iterator[Append]:
         """Requests with their answers."""
-        for first in range(0, texts, TEXTS_A_CALL):
+        for first in range(0, texts, TEXTS_PER_REQUEST):
             yield self._call(
-                [f"made-up text number {number}" for number in range(first, min(first + TEXTS_A_CALL, texts))]
+                [f"made-up text number {number}" for number in range(first, min(first + TEXTS_PER_REQUEST, texts))]
             )
 
     def _call(self, texts: list[str]) -> Append:

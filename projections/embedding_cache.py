@@ -42,7 +42,10 @@ CALLS = Table(
         "cost": "numeric(20,10)",
     },
     key=("call_id",),
-    indexes=("(embedder, dimension, answered_position) WHERE answered_position IS NOT NULL",),
+    indexes=(
+        "(embedder, dimension, answered_position) WHERE answered_position IS NOT NULL",
+        "(call_id) WHERE wanted_position IS NOT NULL",
+    ),
 )
 
 VECTORS = Table(

@@ -142,8 +142,16 @@ def changes(events: Sequence[RecordedEvent]) -> list[Step]:
 
 
 def index_name(embedder: int, dimension: int) -> str:
-    """What the HNSW index of a space is called, in the schema of its generation."""
+    """What the HNSW index of a space is called, in the schema of its generation; INDEXED_TO looks for it."""
     return f"hnsw_{embedder & 0xFFFFFFFFFFFFFFFF:016x}_{dimension}"
+
+
+# Up to which position the live generation has read, if it has the index of a space `s`.
+INDEXED_TO = """
+    SELECT g.position FROM projections.generations g WHERE g.name = 'near_vectors' AND g.state = 'live'
+        AND to_regclass(format('near_vectors_g%%s.hnsw_%%s_%%s',
+            g.generation, lpad(to_hex(s.embedder), 16, '0'), s.dimension)) IS NOT NULL
+"""
 
 
 def missing_indexes(connection: psycopg.Connection[Any], schema: str) -> list[str]:

@@ -18,11 +18,12 @@ from psycopg_pool import AsyncConnectionPool
 from application.stored_vectors import Space, VectorFilter
 from domain.errors import Rejected
 from domain.nearest import PLACE, Near, NearestTexts
-from projections.near_vectors import FEWEST_INDEXED, LARGEST_INDEXED, NEAR_VECTORS, index_name
+from projections.near_vectors import FEWEST_INDEXED, INDEXED_TO, LARGEST_INDEXED
 from projections.paging import last_counted
 from projections.reading import Row, connected
 from projections.vector_blocks import (
     HASH_BYTES,
+    SPACES,
     VectorBlocks,
     as_rows,
     count_on,
@@ -39,28 +40,26 @@ SMALLEST_EF_SEARCH = 100  # how many the index keeps in view; measured in docs/d
 LARGEST_EF_SEARCH = 1000
 HALF_PRECISION = 2.0**-10  # by how much two half-precision cosines differ from exact ones at most
 
-# Where the live generation stands, and whether it has the index of a space.
-STANDING = """
-    SELECT g.position, to_regclass(format('near_vectors_g%%s.%%s', g.generation, %(index)s::text)) IS NOT NULL
-    FROM projections.generations g WHERE g.name = %(name)s AND g.state = 'live'
-"""
+SEARCHED = f"SELECT s.*, coalesce(({INDEXED_TO}), 0) AS indexed_to FROM ({SPACES}) s"  # noqa: S608 - our own names
+# Planning a search anew takes as long as a third of it.
+PLANNING = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)"
 SEARCHING = """
     SELECT set_config('hnsw.ef_search', %(ef_search)s, true),
         set_config('hnsw.iterative_scan', 'strict_order', true), set_config('enable_seqscan', 'off', true)
 """
 # The numbers are written out, since an index that holds a part of a table is used only where that can be seen.
 CANDIDATES = """
-    SELECT c.call_id, c.input_index, (c.vector::halfvec({dimension})) <=> %(query)s::halfvec({dimension}) AS distance
-    FROM projections.near_vectors c
-    WHERE c.embedder = {embedder} AND c.dimension = {dimension} AND c.position <= %(position)s {conditions}
-    ORDER BY distance LIMIT %(candidates)s
-"""
-SLICES = """
-    SELECT substring(p.vectors FROM wanted.input_index * c.dimension * 4 + 1 FOR c.dimension * 4),
-        c.answered_position, wanted.input_index, uuid_send(c.call_id),
-        substring(c.input_hashes FROM wanted.input_index * 32 + 1 FOR 32)
-    FROM unnest(%b::uuid[], %b::int[]) AS wanted (call_id, input_index)
-    JOIN projections.embedding_calls c ON c.call_id = wanted.call_id
+    WITH near AS MATERIALIZED (
+        SELECT c.call_id, c.input_index,
+            (c.vector::halfvec({dimension})) <=> %(query)s::halfvec({dimension}) AS distance
+        FROM projections.near_vectors c
+        WHERE c.embedder = {embedder} AND c.dimension = {dimension} AND c.position <= %(position)s {conditions}
+        ORDER BY distance LIMIT {candidates}
+    )
+    SELECT near.distance, substring(p.vectors FROM near.input_index * {dimension} * 4 + 1 FOR {dimension} * 4),
+        c.answered_position, near.input_index, uuid_send(c.call_id),
+        substring(c.input_hashes FROM near.input_index * 32 + 1 FOR 32)
+    FROM near JOIN projections.embedding_calls c ON c.call_id = near.call_id
     JOIN events.payloads p ON p.originator_id = c.call_id
         AND p.originator_version = c.answered_version AND p.part = 'response'
 """
@@ -70,6 +69,12 @@ REQUESTS = """
     LEFT JOIN events.payloads p ON p.originator_id = c.call_id
         AND p.originator_version = 1 AND p.part = 'request'
 """
+
+
+class SearchedSpace(Space, frozen=True, kw_only=True):
+    """Vectors that are searched. indexed_to: up to where in the log their index names candidates; 0 without one."""
+
+    indexed_to: int
 
 
 class SimilarTexts:
@@ -93,8 +98,10 @@ class SimilarTexts:
         nearest = NearestTexts(query, limit)
         wanted = wanted or VectorFilter()
         position = last_counted(as_of)
-        async with connected(self._pool) as connection:
-            space = _space(await spaces_on(connection, as_of), wanted, len(query), as_of)
+        # What needs no answer first is sent together with what does: each round trip counts.
+        async with connected(self._pool) as connection, connection.pipeline():
+            await connection.execute(PLANNING)
+            space = await _space(connection, wanted, len(query), as_of)
             covered = 0
             if self._indexed and space.dimension <= LARGEST_INDEXED and space.texts >= FEWEST_INDEXED:
                 covered = await _search_index(connection, nearest, space, wanted, as_of)
@@ -106,7 +113,10 @@ class SimilarTexts:
             return await _rows(connection, space, nearest.found())
 
 
-def _space(every: list[Space], wanted: VectorFilter, dimension: int, as_of: int | None) -> Space:
+async def _space(
+    connection: AsyncConnection[Any], wanted: VectorFilter, dimension: int, as_of: int | None
+) -> SearchedSpace:
+    every = await spaces_on(connection, as_of, SEARCHED, SearchedSpace)
     fitting = [space for space in every if wanted.names(space)]
     if fitting and all(space.dimension != dimension for space in fitting):
         lengths = sorted({space.dimension for space in fitting})
@@ -119,24 +129,51 @@ def _space(every: list[Space], wanted: VectorFilter, dimension: int, as_of: int 
 
 
 async def _search_index(
-    connection: AsyncConnection[Any], nearest: NearestTexts, space: Space, wanted: VectorFilter, as_of: int | None
+    connection: AsyncConnection[Any],
+    nearest: NearestTexts,
+    space: SearchedSpace,
+    wanted: VectorFilter,
+    as_of: int | None,
 ) -> int:
     """Offer what the index finds; returns up to which position that is all there is, 0 where it is no help."""
     if (wanted.narrows or as_of is not None) and await count_on(
         connection, space, wanted, position=last_counted(as_of)
     ) < FEWEST_INDEXED:
         return 0
-    covered = min(await _standing(connection, space), last_counted(as_of))
+    covered = min(space.indexed_to, last_counted(as_of))
     candidates = nearest.limit + SPARE_CANDIDATES
     while covered and candidates <= MOST_CANDIDATES:
         found = await _candidates(connection, nearest, space, wanted, covered, candidates)
         if len(found) < candidates:
             return 0  # the scan gave up before it found enough that fit
-        await _offer_slices(connection, nearest, space, found)
-        if nearest.worst > 1 - found[-1][2] + HALF_PRECISION:
+        places = np.array([(*place, text or bytes(HASH_BYTES)) for _, _, *place, text in found], dtype=PLACE)
+        nearest.offer(as_rows([vector for _, vector, *_ in found], len(found), space.dimension), places)
+        if nearest.worst > 1 - max(distance for distance, *_ in found) + HALF_PRECISION:
             return covered
         candidates *= 4
     return 0
+
+
+async def _candidates(
+    connection: AsyncConnection[Any],
+    nearest: NearestTexts,
+    space: Space,
+    wanted: VectorFilter,
+    position: int,
+    count: int,
+) -> list[tuple[Any, ...]]:
+    """Roughly the nearest vectors up to a position: distance, float32 bytes, and the fields of PLACE."""
+    in_view = min(LARGEST_EF_SEARCH, max(SMALLEST_EF_SEARCH, 2 * count))
+    statement = CANDIDATES.format(
+        dimension=space.dimension, embedder=space.embedder, candidates=count, conditions=narrowed(wanted)
+    )
+    # Nine digits make any float32, and so any half of one.
+    query = f"[{','.join([f'{number:.9g}' for number in nearest.query.tolist()])}]"
+    parameters = {"query": query, "position": position, **parameters_of(wanted)}
+    async with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+        await connection.execute(SEARCHING, {"ef_search": str(in_view)})
+        await cursor.execute(statement.encode(), parameters)
+        return await cursor.fetchall()
 
 
 async def _rows(connection: AsyncConnection[Any], space: Space, found: list[Near]) -> list[Row]:
@@ -163,50 +200,3 @@ async def _rows(connection: AsyncConnection[Any], space: Space, found: list[Near
             }
         )
     return rows
-
-
-async def _standing(connection: AsyncConnection[Any], space: Space) -> int:
-    """Up to which position the index of a space names candidates; 0 where there is none."""
-    index = index_name(space.embedder, space.dimension)
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(STANDING, {"index": index, "name": NEAR_VECTORS.name})
-        row = await cursor.fetchone()
-    return int(row[0]) if row and row[1] else 0
-
-
-async def _candidates(
-    connection: AsyncConnection[Any],
-    nearest: NearestTexts,
-    space: Space,
-    wanted: VectorFilter,
-    position: int,
-    count: int,
-) -> list[tuple[UUID, int, float]]:
-    """(call, input_index, distance) of vectors up to a position, roughly the nearest, the nearest first."""
-    in_view = min(LARGEST_EF_SEARCH, max(SMALLEST_EF_SEARCH, 2 * count))
-    statement = CANDIDATES.format(dimension=space.dimension, embedder=space.embedder, conditions=narrowed(wanted))
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(SEARCHING, {"ef_search": str(in_view)})
-        await cursor.execute(
-            statement.encode(),
-            {
-                "query": str(nearest.query.tolist()),
-                "position": position,
-                "candidates": count,
-                **parameters_of(wanted),
-            },
-        )
-        return await cursor.fetchall()
-
-
-async def _offer_slices(
-    connection: AsyncConnection[Any], nearest: NearestTexts, space: Space, found: list[tuple[UUID, int, float]]
-) -> None:
-    """Offer what the provider sent for these."""
-    async with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
-        await cursor.execute(SLICES, ([call_id for call_id, _, _ in found], [index for _, index, _ in found]))
-        rows = await cursor.fetchall()
-    places = np.array(
-        [(position, index, call, text or bytes(HASH_BYTES)) for _, position, index, call, text in rows], dtype=PLACE
-    )
-    nearest.offer(as_rows([row[0] for row in rows], len(rows), space.dimension), places)

@@ -6,7 +6,7 @@ up to a size at which that costs less than it spares.
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,8 @@ from domain.errors import NotFound, Rejected, StudyError
 from domain.nearest import PLACE
 from projections.paging import at_position, last_counted
 from projections.reading import connected
+
+S = TypeVar("S", bound=Space)
 
 CALLS_A_PAGE = 4096
 BYTES_A_CHUNK = 8 * 1024 * 1024
@@ -125,14 +127,14 @@ class Block(NamedTuple):
     calls: list[EmbeddedCall]
 
 
-async def spaces_on(connection: AsyncConnection[Any], as_of: int | None) -> list[Space]:
-    """What there is to compare, in the order in which it came up."""
-    async with connection.cursor(row_factory=class_row(Space)) as cursor:
-        await cursor.execute(SPACES, {"as_of": as_of, "position": last_counted(as_of)})
+async def spaces_on(connection: AsyncConnection[Any], as_of: int | None, statement: str, kind: type[S]) -> list[S]:
+    """What there is to compare, in the order in which it came up. statement: SPACES, or one that adds to it"""
+    async with connection.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(statement.encode(), {"as_of": as_of, "position": last_counted(as_of)})
         return await cursor.fetchall()
 
 
-def one_space(every: Sequence[Space], wanted: VectorFilter, as_of: int | None) -> Space:
+def one_space(every: Sequence[S], wanted: VectorFilter, as_of: int | None) -> S:
     """The one that fits. Raises NotFound for none, Rejected naming them when there are several."""
     found = [space for space in every if wanted.names(space)]
     if len(found) == 1:
@@ -168,7 +170,7 @@ class VectorBlocks:
     async def spaces(self, *, as_of: int | None = None) -> list[Space]:
         """What there is to compare, in the order in which it came up."""
         async with connected(self._pool) as connection:
-            return await spaces_on(connection, as_of)
+            return await spaces_on(connection, as_of, SPACES, Space)
 
     async def space(self, wanted: VectorFilter, *, as_of: int | None = None) -> Space:
         """The one space that fits. Raises NotFound for none, Rejected naming them when there are several."""
