@@ -17,13 +17,18 @@ _encode = msgspec.json.Encoder().encode
 
 
 def normalised_texts(texts: Sequence[str]) -> list[str]:
-    """Drop NUL characters, compose to Unicode NFC, strip outer white space. Raises Rejected if nothing is left.
+    """Drop NUL characters, compose to Unicode NFC, strip outer white space. Raises Rejected for what is no text,
+    and if nothing is left of one.
 
     White space is what `str.strip` takes for it. The rule is part of the hash: changing it means a new
     TEXT_HASH_VERSION.
     """
     normal: list[str] = []
+    if isinstance(texts, str):
+        raise Rejected("One text is no list of texts: give [text]", fields=("texts",))
     for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise Rejected(f"Text {index} is {type(text).__name__}, not text", fields=(f"texts[{index}]",))
         plain = text.replace("\0", "")
         kept = (plain if plain.isascii() else unicodedata.normalize("NFC", plain)).strip()
         if not kept:

@@ -136,7 +136,7 @@ class AsyncStudy:
         metadata: is kept with each call and with the group, such as {"seed": 7}
         """
         wanted = TextsToEmbed(
-            texts=tuple(texts),
+            texts=texts if isinstance(texts, str) else tuple(texts),  # type: ignore[arg-type]  # which is told
             provider=provider,
             model=model,
             dimensions=dimensions,

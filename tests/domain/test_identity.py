@@ -39,6 +39,13 @@ def test_texts_are_composed_stripped_and_rid_of_nul() -> None:
     assert rejected.value.fields == ("texts[1]",)
 
 
+@pytest.mark.parametrize(("texts", "named"), [("abc", "texts"), (["a", 1], "texts[1]"), (["a", None], "texts[1]")])
+def test_what_is_no_list_of_texts_is_named(texts, named):
+    with pytest.raises(Rejected) as rejected:
+        normalised_texts(texts)
+    assert rejected.value.fields == (named,)
+
+
 def test_everything_that_a_vector_depends_on_is_in_its_hash() -> None:
     base = {"provider": "p", "endpoint": "e", "model": "m", "text": "t", "dimensions": None}
     variants = [{**base, name: "other" if name != "dimensions" else 8} for name in base]

@@ -18,6 +18,8 @@ def test_a_script_searches_exports_and_brings_vectors_in(database: Database, tmp
         study.import_dataset(tmp_path / "texts.csv", name="texts")
         with pytest.raises(sq.NotFound, match="5 of 5 texts have not been embedded"):
             study.vectors("texts", provider="local")
+        with pytest.raises(sq.Rejected, match="no list of texts"):
+            study.embed(TEXTS[0], provider="local")
         embedded = study.embed(TEXTS, provider="local", group="batch/trains")
         study.embed(["a cow"], provider="local", dimensions=64)
         vectors = study.vectors("texts", provider="local")
