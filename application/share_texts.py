@@ -106,15 +106,14 @@ class SharedTexts:
         Raises Unavailable, and ProviderFailed when it lasts longer than the joiner would wait.
         """
         local = self._under_way.get(call.call_id)
-        if local is None:
-            event = await end_of(self._notebook.store, call.call_id)
-            if event is not None:
-                # It ended while the store was away, or gave its claims up just now.
-                await self.free(texts, call)
-                return await self._told(event, prepared)
+        ended = None if local is not None else await end_of(self._notebook.store, call.call_id)
         if joiner.waits_for != call.call_id:
             await self._notebook.write(self.joining(joiner, call.call_id, texts, prepared, metadata, context))
             self.joined(joiner, call.call_id)
+        if ended is not None:
+            # It ended while the store was away, or gave its claims up just now.
+            await self.free(texts, call)
+            return await self._told(ended, prepared)
         if local is not None:
             return await self._wait_here(joiner, call, local)
         return await self._look_for_a_while(joiner, call, prepared)

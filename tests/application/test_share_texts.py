@@ -163,6 +163,7 @@ async def test_what_was_answered_a_moment_ago_is_not_paid_for_again_though_no_re
     (unmade,) = several.store.facts(CallCancelled)
     assert isinstance(unmade, CallCancelled)
     assert str(first.call_ids[0]) in unmade.reason
+    assert [join.call_id for join in several.joins()] == [first.call_ids[0]]
     assert several.store.claims == {}
 
 
@@ -176,6 +177,7 @@ async def test_claims_that_an_ended_call_left_are_cleared_and_its_answer_is_used
     assert again.call_ids == (call_id,)
     assert np.array_equal(again.vectors, expected(["bb"]))
     assert len(several.store.claims) == 1
+    assert [join.call_id for join in several.joins()] == [call_id]
     assert several.provider.paid == {"a": 1, "bb": 1}
 
 
