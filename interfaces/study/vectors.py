@@ -58,6 +58,7 @@ class Vectors:
     ) -> Json:
         """The embedded texts most similar to a text or a vector. Raises Rejected, NotFound, ProviderFailed."""
         position = await self._moments.shown(as_of, at_least, reads=GROUPED_VECTORS)
+        await self._check_group(asked.wanted, position)
         return await self._find_similar(asked, context, as_of=position)
 
     async def spaces(self, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
@@ -78,6 +79,7 @@ class Vectors:
         if position is None:
             position = await asyncio.to_thread(self._store.last_position)
             await self._moments.wait_until(position, *GROUPED_VECTORS)
+        await self._check_group(wanted, position)
         return await self._export(path, kind, wanted, position=position, progress=progress)
 
     async def of_dataset(
@@ -103,6 +105,11 @@ class Vectors:
         await self._moments.all_shown()
         kept = await self._queries.vectors(vectors_id)
         return {**kept, "dataset_name": None if dataset is None else dataset.name}
+
+    async def _check_group(self, wanted: VectorFilter, position: int | None) -> None:
+        """Raises NotFound for a group that there is not, in which nothing would be found."""
+        if wanted.group_id is not None:
+            await self._queries.group(wanted.group_id, as_of=position)
 
 
 def filter_of(

@@ -35,6 +35,7 @@ def test_similar_texts_are_found_and_the_text_they_were_asked_with_is_not_one_of
     assert "a train to Rome" in study_here("similar", "a train to Rome", "--limit", "1").out
     assert study_here("similar", "x", "--as-of", "0", "--json").code == 3
     assert study_here("similar", "x", "--model", "none").code == 3
+    assert study_here("similar", "x", "--group", "batch/none", "--json").code == 3
     assert study_here("similar", "x", "--limit", "0").code == 2
     assert study_here("similar", " ").code == 2
 
