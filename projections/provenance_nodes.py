@@ -4,6 +4,7 @@ Each query gives asked.n, label, at, ended_at, position and actor; every further
 """
 
 from domain.provenance import Kind
+from projections.group_queries import GROUP, GROUPS
 from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
 
 PREVIEW_CHARACTERS = 200
@@ -85,11 +86,13 @@ NODES: dict[Kind, str] = {
             v.content_sha256, v.metadata
         FROM asked JOIN projections.vectors_imports v ON v.vectors_id = asked.k1 AND v.position <= %(position)s
     """,
-    "group": """
+    "group": f"""
         SELECT asked.n, g.group_type || '/' || g.name AS label, g.created_at AS at, NULL::timestamptz AS ended_at,
-            g.position, g.actor, g.group_type, g.name, g.metadata
-        FROM asked JOIN projections.groups g ON g.group_id = asked.k1 AND g.position <= %(position)s
-    """,
+            g.position, g.actor, g.group_type, g.name, nullif(g.description, '') AS description, g.metadata
+        FROM asked CROSS JOIN LATERAL (
+            SELECT {GROUP} FROM {GROUPS} WHERE g.group_id = asked.k1 AND g.position <= %(position)s
+        ) AS g
+    """,  # noqa: S608 - our own names
     "embedding": """
         SELECT asked.n, c.provider || '/' || c.model || ', input ' || v.input_index AS label,
             NULL::timestamptz AS at, NULL::timestamptz AS ended_at, v.position, NULL::text AS actor, v.request_hash,

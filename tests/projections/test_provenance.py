@@ -11,7 +11,7 @@ from domain.calls import CallJoined, CallRequested, CallServedFromCache, VectorB
 from domain.conversations import ConversationForked, ConversationStarted, ConversationTurnTaken
 from domain.datasets import DatasetImported, VectorsImported
 from domain.errors import NotFound, Rejected
-from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupLinked, GroupMembersAdded, Member
+from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupDescribed, GroupLinked, GroupMembersAdded, Member
 from domain.provenance import KINDS, Thing
 from domain.sweeps import Cluster, SweepFinished, SweepStarted, SweepStepFinished
 from projections.provenance import COUNTED_TO, WAYS, Bounds
@@ -290,3 +290,22 @@ async def test_what_is_named_but_not_recorded_is_shown_as_not_found(log, followe
     graph = await queries.provenance.graph("sweep", str(SWEEP), bounds=Bounds(depth=1))
     missing = [node for node in graph.nodes.values() if not node.found]
     assert {node.thing.kind for node in missing} == {"group", "dataset", "vectors"}
+
+
+async def test_a_group_shows_what_was_said_of_it_last_and_in_the_past_what_was_said_until_then(
+    a_study, follower, queries
+):
+    before = a_study.last_position()
+    a_study.write(RUN, GroupDescribed(description="the second try", metadata={"algorithm": "k-means"}))
+    follower.catch_up()
+
+    async def facts(as_of=None):
+        graph = await queries.provenance.graph("group", str(RUN), bounds=Bounds(depth=0), as_of=as_of)
+        (node,) = graph.nodes.values()
+        return node.facts
+
+    now = await facts()
+    assert (now["description"], now["metadata"]) == ("the second try", {"algorithm": "k-means"})
+    then = await facts(as_of=before)
+    assert "description" not in then
+    assert then["metadata"] == {}
