@@ -50,7 +50,8 @@ class MendArtifacts:
             orphans += await self._orphans(page, old_before)
         missing: list[str] = []
         async for kept in self._kept.all():
-            missing += [name for sha256, name in kept if sha256 not in there]
+            # What isn't listed may still be there: kept since we looked, or where an earlier version kept it.
+            missing += [name for sha256, name in kept if sha256 not in there and not await self._files.holds(sha256)]
         return ArtifactsState(files=count, orphans=tuple(orphans), missing=tuple(missing))
 
     async def mend(self) -> int:

@@ -51,7 +51,11 @@ class Settings(ProviderSettings, BaseSettings):
     def artifacts_place(self) -> str:
         """Where artifacts lie: a folder or an fsspec URL, which must not be shown."""
         given = None if self.study_artifacts is None else self.study_artifacts.get_secret_value()
-        return given or str(self.study_home / "artifacts")
+        return given or str(self.earlier_artifacts_folder())
+
+    def earlier_artifacts_folder(self) -> Path:
+        """Where artifacts always lay before each store had a part of its own, and another place could be chosen."""
+        return self.study_home / "artifacts"
 
     def afresh(self) -> "Settings":
         """The settings as the environment has them now, under the same flags. Raises Rejected.

@@ -56,6 +56,7 @@ from infrastructure.artifact_kinds import KnownKinds
 from infrastructure.artifact_urls import artifact_files
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.compute import LocalCompute
+from infrastructure.earlier_artifacts import with_earlier
 from infrastructure.event_store.datastore import KEEPALIVES
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.migrations import migrate
@@ -153,7 +154,8 @@ async def open_study(
         await pool.open()
         stack.push_async_callback(pool.close)
         # Several stores may share a home: each has a part of its own, or one's doctor would remove another's files.
-        artifacts = await asyncio.to_thread(artifact_files, settings.artifacts_place(), identity)
+        place = await asyncio.to_thread(artifact_files, settings.artifacts_place(), identity)
+        artifacts = await asyncio.to_thread(with_earlier, place, settings.earlier_artifacts_folder())
         compute = LocalCompute()
         stack.callback(compute.close)
         registry = ProviderRegistry(settings.afresh, dict(providers or {}))

@@ -18,6 +18,7 @@ from domain.errors import NotFound, Rejected, Unavailable
 from infrastructure.artifact_files import FolderArtifacts
 from infrastructure.artifact_urls import UrlArtifacts, artifact_files
 from infrastructure.clock import SystemClock
+from infrastructure.earlier_artifacts import with_earlier
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -206,3 +207,47 @@ def test_a_place_that_can_not_be_used_is_told_without_its_login(url: str, shown:
     with pytest.raises(Rejected, match=f"STUDY_ARTIFACTS is {shown}") as refused:
         artifact_files(url, "store")
     assert "a-secret" not in str(refused.value)
+
+
+async def test_what_an_earlier_version_kept_is_read_told_as_there_and_never_mended_away(
+    place: Place, tmp_path: Path
+) -> None:
+    before = tmp_path / "home" / "artifacts"
+    assert with_earlier(place.files, before) is place.files
+    sha256 = await FolderArtifacts(before).keep(CONTENT)
+    other = await FolderArtifacts(before).keep(b"of another store")
+    for path in before.rglob("*"):
+        os.utime(path, (LONG_AGO.timestamp(), LONG_AGO.timestamp()))
+    files = with_earlier(place.files, before)
+    assert await files.holds(sha256)
+    assert await files.read(sha256) == CONTENT
+    assert await files.read_range(sha256, 7, 9) == CONTENT[7:9]
+    mend = MendArtifacts(files, Kept({sha256: "run/step/a.json", "cd" * 32: "run/step/gone.json"}), SystemClock())
+    state = await mend.look()
+    assert (state.files, state.orphans, state.missing) == (0, (), ("run/step/gone.json",))
+    assert await mend.mend() == 0
+    assert await files.read(other) == b"of another store"
+
+
+async def test_an_earlier_file_that_was_altered_or_is_nowhere_is_told(place: Place, tmp_path: Path) -> None:
+    before = FolderArtifacts(tmp_path / "home")
+    sha256 = await before.keep(CONTENT)
+    files = with_earlier(place.files, tmp_path / "home")
+    before.path_of(sha256).write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(Unavailable, match="was altered"):
+        await files.read(sha256)
+    for reading in (files.read("ab" * 32), files.read_range("ab" * 32, 0, 1)):
+        with pytest.raises(NotFound, match="is gone from"):
+            await reading
+
+
+async def test_an_earlier_file_that_is_kept_again_is_kept_anew(place: Place, tmp_path: Path) -> None:
+    before = FolderArtifacts(tmp_path / "home")
+    sha256 = await before.keep(CONTENT)
+    files = with_earlier(place.files, tmp_path / "home")
+    await files.keep(CONTENT)
+    before.path_of(sha256).unlink()
+    assert await files.read(sha256) == CONTENT
+    place.age()
+    assert await MendArtifacts(files, Kept({}), SystemClock()).mend() == 1
+    assert not await files.holds(sha256)
