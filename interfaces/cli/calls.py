@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_option, moment, study_command
+from interfaces.cli.command import Invocation, as_of_option, cursor_option, limit_option, moment, study_command
 from interfaces.cli.terminal import echo_text, for_stdout
 
 if TYPE_CHECKING:
@@ -46,18 +46,19 @@ def add_to(study: click.Group) -> None:
 @click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
 @click.option("--search", metavar="TEXT", help="Only those whose prompt or answer holds this text.")
 @as_of_option
-@click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on after a page: its next_cursor.")
+@limit_option
+@cursor_option
 def calls(invocation: Invocation, **filters: Any) -> None:
     """List calls, newest first."""
-    from interfaces.cli.tables import short, table
+    from interfaces.cli.tables import short
 
     async def work(study: "Study") -> dict[str, Any]:
         return await study.calls.list(**filters)
 
-    page = invocation.run(work)
-    rows = [
-        [
+    invocation.answer_page(
+        invocation.run(work),
+        ["call", "at (UTC)", "model", "status", "ms", "first token", "tokens/s", "USD", "error"],
+        lambda call: [
             call["call_id"],
             call["created_at"][:19].replace("T", " "),
             f"{call['provider']}/{call['model']}",
@@ -67,11 +68,9 @@ def calls(invocation: Invocation, **filters: Any) -> None:
             None if call["tokens_per_second"] is None else round(call["tokens_per_second"]),
             call["cost"],
             short((call["error"] or {}).get("message"), 40),
-        ]
-        for call in page["items"]
-    ]
-    columns = ["call", "at (UTC)", "model", "status", "ms", "first token", "tokens/s", "USD", "error"]
-    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No calls."))
+        ],
+        nothing="No calls.",
+    )
 
 
 @click.argument("call_id")

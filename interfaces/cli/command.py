@@ -110,7 +110,7 @@ class Invocation:
         rows = [row(item) for item in page["items"]]
         self.answer(page, lambda console: console.print(table(columns, rows) if rows else nothing))
         if page["next_cursor"] and not self.as_json:
-            click.echo(f"There are more: --cursor {page['next_cursor']}", err=True)
+            click.echo(f"There are more: --cursor {page['next_cursor']} goes on, --limit shows up to 1000", err=True)
 
     @contextmanager
     def progress(self) -> Iterator[Stages]:

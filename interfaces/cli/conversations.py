@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from interfaces.cli.answers import dimmed, print_stream, show_answers
-from interfaces.cli.command import Invocation, as_of_option, study_command
+from interfaces.cli.command import Invocation, as_of_option, cursor_option, limit_option, study_command
 from interfaces.cli.preprocessing import preprocessing_of, preprocessing_options
 from interfaces.cli.terminal import echo_text, for_stdout, visible
 
@@ -256,29 +256,28 @@ class _Talk:
 
 @click.option("--status", type=click.Choice(["open", "closed"]), help="Only these.")
 @as_of_option
-@click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on after a page: its next_cursor.")
+@limit_option
+@cursor_option
 def list_conversations(invocation: Invocation, **filters: Any) -> None:
     """List conversations, newest first."""
-    from interfaces.cli.tables import short, table
+    from interfaces.cli.tables import short
 
     async def work(study: "Study") -> dict[str, Any]:
         return await study.conversations.list(**filters)
 
-    page = invocation.run(work)
-    rows = [
-        [
+    invocation.answer_page(
+        invocation.run(work),
+        ["conversation", "begun (UTC)", "turns", "status", "forked at", "title"],
+        lambda each: [
             each["conversation_id"],
             each["started_at"][:19].replace("T", " "),
             each["turns"],
             each["status"],
             f"turn {each['at_turn']} of {each['parent_id']}" if each["parent_id"] else None,
             short(each["title"], 50),
-        ]
-        for each in page["items"]
-    ]
-    columns = ["conversation", "begun (UTC)", "turns", "status", "forked at", "title"]
-    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No conversations."))
+        ],
+        nothing="No conversations.",
+    )
 
 
 @click.argument("conversation_id", metavar="ID")

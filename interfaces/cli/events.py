@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, Stopped, as_of_option, moment, study_command
+from interfaces.cli.command import Invocation, Stopped, as_of_option, cursor_option, limit_option, moment, study_command
 from interfaces.cli.terminal import echo_text
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def add_to(study: click.Group) -> None:
 @click.option("--since", callback=moment, metavar="WHEN", help="Recorded not before this time (UTC unless it says).")
 @click.option("--until", callback=moment, metavar="WHEN", help="Recorded before this time.")
 @as_of_option
-@click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on after a page: its next_cursor.")
+@limit_option
+@cursor_option
 @click.option("--follow", is_flag=True, help="Go on with what is recorded from now on, or behind --after.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all of them there, one a line.")
 def events(
@@ -80,8 +80,18 @@ def events(
     async def work(study: "Study") -> Json:
         return await _page(study, limit, {**filters, "after": after or 0, "cursor": cursor})
 
-    page = invocation.run(work)
-    invocation.answer(page, lambda console: console.print(_table(page["items"]) if page["items"] else "No events."))
+    invocation.answer_page(
+        invocation.run(work),
+        ["position", "recorded (UTC)", "event", "about", "actor"],
+        lambda event: [
+            event["position"],
+            event["recorded_at"][:23],
+            event["event"],
+            event["entity_id"],
+            event["actor"],
+        ],
+        nothing="No events.",
+    )
 
 
 async def _page(study: "Study", limit: int, wanted: Json) -> Json:
@@ -158,39 +168,27 @@ def export_events(invocation: Invocation, form: str, out: Path, **filters: Any) 
 
 
 @as_of_option
-@click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on after a page: its next_cursor.")
+@limit_option
+@cursor_option
 def unanswered(invocation: Invocation, **options: Any) -> None:
     """List calls that were never answered: under way, in doubt, or cancelled before an answer came."""
-    from interfaces.cli.tables import table
 
     async def work(study: "Study") -> Json:
         return await study.audit.unanswered(**options)
 
-    page = invocation.run(work)
-    rows = [
-        [
+    invocation.answer_page(
+        invocation.run(work),
+        ["call", "asked (UTC)", "status", "model", "age, s", "process"],
+        lambda call: [
             call["call_id"],
             call["created_at"][:19],
             call["status"],
             f"{call['provider']}/{call['model']}",
             round(call["age_s"]),
             call["process"],
-        ]
-        for call in page["items"]
-    ]
-    columns = ["call", "asked (UTC)", "status", "model", "age, s", "process"]
-    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "Every call was answered."))
-
-
-def _table(items: list[Json]) -> Any:
-    from interfaces.cli.tables import table
-
-    rows = [
-        [event["position"], event["recorded_at"][:23], event["event"], event["entity_id"], event["actor"]]
-        for event in items
-    ]
-    return table(["position", "recorded (UTC)", "event", "about", "actor"], rows)
+        ],
+        nothing="Every call was answered.",
+    )
 
 
 def _line(event: Json) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from interfaces.cli.command import Invocation, Stages, as_of_option, study_command
+from interfaces.cli.command import Invocation, Stages, as_of_option, cursor_option, limit_option, study_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -207,20 +207,27 @@ def show_sweep(console: "Console", sweep: dict[str, Any]) -> None:
 
 
 @as_of_option
-def list_all(invocation: Invocation, as_of: str | None) -> None:
+@limit_option
+@cursor_option
+def list_all(invocation: Invocation, **filters: Any) -> None:
     """List the sweeps, newest first."""
-    from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.sweeps.list(as_of=as_of, limit=1000)
+        return await study.sweeps.list(**filters)
 
-    page = invocation.run(work)
-    rows = [
-        [s["sweep_id"], s["dataset_name"] or "vectors", s["method"], s["status"], s["chosen_k"], s["started_at"][:19]]
-        for s in page["items"]
-    ]
-    columns = ["sweep", "data", "method", "status", "K", "started (UTC)"]
-    invocation.answer(page, lambda console: console.print(table(columns, rows) if rows else "No sweeps."))
+    invocation.answer_page(
+        invocation.run(work),
+        ["sweep", "data", "method", "status", "K", "started (UTC)"],
+        lambda sweep: [
+            sweep["sweep_id"],
+            sweep["dataset_name"] or "vectors",
+            sweep["method"],
+            sweep["status"],
+            sweep["chosen_k"],
+            sweep["started_at"][:19],
+        ],
+        nothing="No sweeps.",
+    )
 
 
 @click.argument("sweep_id")

@@ -46,6 +46,31 @@ def test_a_cluster_a_text_and_a_model_show_where_they_came_from_and_went(study_h
     assert study_here("provenance", "call", "1").code == 3
 
 
+def test_every_list_says_that_there_is_more_and_how_to_go_on(study_here: Study, swept: str) -> None:
+    study_here("dataset", "sample", "things", "--as", "few", "--rows", "5")
+    study_here(*"sweep run things --provider local --k-max 2 --restarts 1 --pca-dim 4".split())
+    lists = (
+        "calls",
+        "events",
+        "sweep list",
+        "dataset list",
+        "group list",
+        "artifact list",
+        f"group children run/{swept}",
+    )
+    for words in lists:
+        first = study_here(*words.split(), "--limit", "1", "--json")
+        assert first.code == 0, first
+        (item,) = first.document["items"]
+        cursor = first.document["next_cursor"]
+        shown = study_here(*words.split(), "--limit", "1")
+        assert f"There are more: --cursor {cursor} goes on" in shown.err, words
+        (other,) = study_here(*words.split(), "--limit", "1", "--cursor", cursor, "--json").document["items"]
+        assert item != other, words
+    assert "There are more" not in study_here("sweep", "list").err
+    assert study_here("events", "--limit", "1001", "--json").code == 2
+
+
 def test_two_sweeps_are_compared(study_here: Study, swept: str) -> None:
     other = study_here(*"sweep run things --provider local --k-max 3 --restarts 3 --pca-dim 4 --json".split()).document
     shown = study_here("sweep", "compare", swept, other["sweep_id"])
@@ -69,8 +94,12 @@ def test_the_log_is_listed_and_written_to_a_file_one_event_a_line(
     out = tmp_path / "events.jsonl"
     written = study_here("events", "--out", str(out), "--json").document
     lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert len(lines) == written["events"] == written["position"]
-    assert [line["position"] for line in lines] == list(range(1, len(lines) + 1))
+    positions = [line["position"] for line in lines]
+    assert len(lines) == written["events"]
+    # An append that was refused leaves its positions empty.
+    assert positions == sorted({*positions})
+    assert (positions[0], positions[-1]) == (1, written["position"])
+    assert lines == study_here("events", "--limit", "1000", "--json").document["items"]
     calls = study_here("events", "--kind", "call", "--out", str(out), "--json").document
     assert 0 < calls["events"] < written["events"]
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".events")] == []
