@@ -1,4 +1,4 @@
-"""From a cluster's label to the exact bytes, over HTTP, as somebody with nothing but links would go."""
+"""Provenance, comparisons, exact bytes and the log over HTTP, as somebody with nothing but links would go."""
 
 import asyncio
 import hashlib
@@ -73,29 +73,6 @@ def bytes_at(http: httpx.Client, address: str) -> bytes:
     assert content.headers["etag"] == f'"{facts["sha256"]}"'
     assert content.headers["content-type"].startswith(facts["media_type"])
     return content.content
-
-
-def test_a_clusters_label_leads_in_eight_steps_to_the_bytes_of_its_embedding(study: Swept) -> None:
-    cluster = study.sweep["clusters"][0]["cluster"]
-    place = f"/api/provenance/cluster/{study.sweep['sweep_id']}/{cluster}"
-    way = ["labels", "step", "sweep", "embedding_batch", "embeddings", "call", "attempts", "received"]
-    assert len(way) == 8
-    for link in way[:-1]:
-        place = step(study.http, place, link)
-    answer = json.loads(bytes_at(study.http, step(study.http, place, "received")))
-    assert len(answer["data"][0]["embedding"]) > 0
-    asked = json.loads(bytes_at(study.http, step(study.http, place, "request")))
-    assert asked["input"] == TEXTS
-
-
-def test_a_clusters_label_leads_in_three_steps_to_the_bytes_of_its_summary(study: Swept) -> None:
-    cluster = study.sweep["clusters"][0]
-    place = f"/api/provenance/cluster/{study.sweep['sweep_id']}/{cluster['cluster']}"
-    attempt = step(study.http, step(study.http, place, "name"), "attempts")
-    answer = json.loads(bytes_at(study.http, step(study.http, attempt, "received")))
-    assert answer["choices"][0]["message"]["content"].strip().startswith(cluster["name"].rstrip("…")[:10])
-    asked = json.loads(bytes_at(study.http, step(study.http, attempt, "request")))
-    assert cluster["representatives"][0] in asked["messages"][-1]["content"]
 
 
 def test_a_cluster_leads_to_the_very_embeddings_of_its_representatives(study: Swept) -> None:
