@@ -172,7 +172,7 @@ def _without_nul(value: Any) -> Any:
         return text_value(value)
     if isinstance(value, dict):
         return {_without_nul(key): _without_nul(member) for key, member in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):  # to_builtins leaves tuples as they are
         return [_without_nul(member) for member in value]
     return value
 

@@ -20,7 +20,7 @@ from interfaces.http.problems import MEDIA_TYPE, problem, problem_responses
 from interfaces.http.uploads import UploadOperation, uploaded
 from interfaces.study.words import id_of
 
-ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+ONE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")  # no file is longer
 FIELDS = ("group_id", "artifact_type", "step", "call_id", "metadata")
 
 

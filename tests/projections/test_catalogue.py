@@ -89,3 +89,12 @@ def test_the_views_show_artifacts_with_type_and_shape(log, follower, sql):
     ]
     assert sql("SELECT text_column, label_column FROM study.datasets") == [("text", "intent")]
     assert sql("SELECT dimension FROM projections.vectors_imports") == [(384,)]
+
+
+async def test_a_nul_in_whatever_was_imported_or_kept_stops_nothing(log, follower, queries):
+    log.write(DATASET_ID, replace(LATER_EXAMPLES["dataset.imported.v1 of a sample"], columns=("text", "a\x00b")))
+    log.write(UUID(int=6), named("clinc"))
+    log.write(ID, replace(KEPT, metadata={"columns": ("a\x00b", {"\x00": ["\x00"]})}))
+    follower.catch_up()
+    assert (await queries.dataset("clinc"))["columns"] == ["text", "a\ufffdb"]
+    assert (await queries.artifact(ID))["metadata"] == {"columns": ["a\ufffdb", {"\ufffd": ["\ufffd"]}]}

@@ -77,3 +77,11 @@ def test_the_views_show_sweeps_and_steps(eventful_sweep, sql):
         (2, 0.25, STEP.labels_sha256),
         (3, 0.25, STEP.labels_sha256),
     ]
+
+
+async def test_a_nul_in_what_a_cluster_says_stops_nothing(log, follower, queries):
+    finished = replace(FINISHED, clusters=tuple(replace(each, name="a\x00b") for each in FINISHED.clusters))
+    log.write(UUID(int=1), STARTED, step(2), step(3), finished)
+    follower.catch_up()
+    found = await queries.sweep(UUID(int=1))
+    assert {cluster["name"] for cluster in found["clusters"]} == {"a\ufffdb"}
