@@ -93,8 +93,8 @@ def thing_of(kind: str, written: str) -> Thing:
     """
     if kind not in KINDS:
         raise Rejected(f"{kind[:60]!r} has no provenance; use one of {', '.join(KINDS)}", fields=("kind",))
-    parts = PARTS[kind]
-    words = written.strip("/").split("/", len(parts) - 1)
+    parts, written = PARTS[kind], written.strip("/")
+    words = written.split("/", len(parts) - 1)
     try:
         if kind == "cluster" and len(words) == 2:
             return Thing(kind, (UUID(words[0]), None, _part(int, words[1])))
@@ -103,7 +103,7 @@ def thing_of(kind: str, written: str) -> Thing:
         return Thing(kind, tuple(_part(part, word) for part, word in zip(parts, words, strict=True)))
     except ValueError:
         shape = WRITTEN.get(kind, "such as 0195512a-7c00-7000-8000-000000000001")
-        raise NotFound(f"{written[:100]!r} is no id of a {kind}, which is written {shape}") from None
+        raise NotFound(f"{written[:100]!r} is no id of the kind {kind}, which is written {shape}") from None
 
 
 def _part(part: type, word: str) -> Any:

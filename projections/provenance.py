@@ -80,7 +80,7 @@ class ProvenanceQueries:
         async with self._walk(as_of) as walk:
             root = await walk.begun(asked)
             if root is None:
-                raise NotFound(f"There is no {kind} {written[:200]}{at_position(as_of)}")
+                raise _nothing(kind, written, as_of)
             for one in DIRECTIONS[direction]:
                 await walk.go(root, one, bounds)
             return Graph(root=root, nodes=walk.nodes, complete=walk.complete)
@@ -104,7 +104,7 @@ class ProvenanceQueries:
         async with self._walk(as_of) as walk:
             root = await walk.begun(asked)
             if root is None:
-                raise NotFound(f"There is no {kind} {written[:200]}{at_position(as_of)}")
+                raise _nothing(kind, written, as_of)
             after = None if cursor is None else key_of(cursor, tuple[Any, ...], as_of)
             rows = await walk.follow(way, root, checked_limit(limit) + 1, after)
             page = page_of(rows, limit, as_of, lambda row: tuple(row[f"s{n}"] for n in range(1, len(way.sort) + 1)))
@@ -244,6 +244,10 @@ class _Seen:
                 self.wide.setdefault(number, []).append(origin)
             else:
                 seen[thing] = row["role"]
+
+
+def _nothing(kind: str, written: str, as_of: int | None) -> NotFound:
+    return NotFound(f"There is no {kind} {written.strip('/')[:200]}{at_position(as_of)}")
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -16,6 +17,10 @@ from psycopg.conninfo import conninfo_to_dict
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.roles import application_grants, database_grant
+
+# How long an example takes says more of the machine's other work than of our code.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @dataclass(frozen=True)
