@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -39,9 +40,12 @@ class ColumnarFiles:
     def from_parquet(self, content: bytes) -> Table:
         """The table back again. Columns of other types become text. Raises Rejected for what is no Parquet."""
         try:
+            names = pq.read_schema(io.BytesIO(content)).names
+            if len(set(names)) < len(names):
+                raise Rejected("A column name stands twice in the Parquet file", fields=("file",))
             found = pq.read_table(io.BytesIO(content))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise Rejected(f"The file is not Parquet: {error}") from None
+        except (pa.ArrowException, OSError) as error:
+            raise Rejected(f"The file is not Parquet: {error}", fields=("file",)) from None
         return Table(columns={name: _as_text(_values(found.column(name), name)) for name in found.column_names})
 
     def to_npy(self, array: NDArray[np.generic]) -> bytes:
@@ -95,7 +99,7 @@ def table_of_frame(frame: Any) -> Table:
         found = pa.table(frame)
         if len(set(found.column_names)) < len(found.column_names):
             raise Rejected("A column name stands twice in the data frame", fields=("file",))
-        columns = {name: found.column(name).to_pylist() for name in found.column_names}
+        columns = {name: _python_values(found.column(name), name) for name in found.column_names}
     else:
         raise Rejected(
             f"{type(frame).__name__} is no data frame; give a pandas or polars one, an Arrow table, rows, or a file",
@@ -133,7 +137,7 @@ def read_vectors(path: Path) -> NDArray[np.float32]:
 
 def _values(column: Any, name: str) -> list[Any]:
     """A column's values; bytes that some writers keep texts as are read as UTF-8."""
-    values: list[Any] = column.to_pylist()
+    values = _python_values(column, name)
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         return values
     for row, value in enumerate(values):
@@ -145,12 +149,27 @@ def _values(column: Any, name: str) -> list[Any]:
     return values
 
 
+def _python_values(column: Any, name: str) -> list[Any]:
+    """A column's values as Python has them. Raises Rejected for what it has none for, such as a time past year 9999."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError, pa.ArrowException) as error:
+        raise Rejected(
+            f"Column {name!r} of type {column.type} can't be read as text: {error}", fields=("file",)
+        ) from None
+    return values
+
+
 def read_bounded(path: Path) -> bytes:
     """A file's bytes. Raises NotFound, and Rejected when it is a folder, unreadable or over 2 GiB."""
     try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
+        with path.open("rb") as file:
+            # A pipe or a device doesn't say how long it is, or never ends.
+            size = os.fstat(file.fileno()).st_size
+            content = b"" if size > LARGEST_FILE_BYTES else file.read(LARGEST_FILE_BYTES + 1)
+        if max(size, len(content)) > LARGEST_FILE_BYTES:
             raise Rejected(f"{path} is larger than {LARGEST_FILE_BYTES:,} bytes", fields=("file",))
-        return path.read_bytes()
+        return content
     except FileNotFoundError:
         raise NotFound(f"There is no file {path}") from None
     except OSError as error:
@@ -162,7 +181,7 @@ def _decoded(content: bytes, name: str, encoding: str | None) -> str:
     try:
         text = content.decode(wanted)
     except UnicodeDecodeError as error:
-        line = content[: error.start].decode(wanted, "replace").count("\n") + 1
+        line = _line_ends(content[: error.start], wanted) + 1
         raise Rejected(
             f"{name}, line {line}: byte 0x{content[error.start]:02x} at offset {error.start:,} is not "
             f"{encoding or 'UTF-8'}; save the file as UTF-8, or name its encoding, such as latin-1 or utf-16",
@@ -174,6 +193,13 @@ def _decoded(content: bytes, name: str, encoding: str | None) -> str:
             fields=("encoding",),
         ) from None
     return text.removeprefix("\ufeff")
+
+
+def _line_ends(content: bytes, encoding: str) -> int:
+    try:
+        return content.decode(encoding, "replace").count("\n")
+    except UnicodeError:  # an encoding that can't replace, such as idna
+        return content.count(b"\n")
 
 
 def _read_csv(text: str, delimiter: str, name: str) -> Table:

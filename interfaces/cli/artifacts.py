@@ -67,6 +67,8 @@ def keep(
     from interfaces.study.groups import group_id_in
     from interfaces.study.words import id_of
 
+    if file.exists() and not file.is_file():
+        raise Rejected(f"{file} is no file that can be kept, but a folder, a pipe or a device", fields=("file",))
     try:
         opened = file.open("rb")
     except FileNotFoundError:

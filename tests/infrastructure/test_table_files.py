@@ -1,5 +1,6 @@
 """Given a file or a data frame, then its rows; or a refusal that names the line at fault."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,34 @@ def test_a_file_that_is_not_there_or_no_matrix_is_told(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.zeros(3))
     with pytest.raises(Rejected, match="vectors are a matrix"):
         read_vectors(tmp_path / "v.npy")
+
+
+def parquet(**columns: pa.Array) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+def test_parquet_that_can_not_be_columns_of_text_is_rejected() -> None:
+    twice = io.BytesIO()
+    pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"]), twice)
+    past_9999 = parquet(at=pa.array([2_534_023_008_000_000_000], pa.timestamp("us")))
+    for content, why in (
+        (twice.getvalue(), "A column name stands twice"),
+        (past_9999, r"Column 'at' of type timestamp\[us\] can't be read as text"),
+        (past_9999[:-20], "The file is not Parquet"),
+        (b"", "The file is not Parquet"),
+    ):
+        with pytest.raises(Rejected, match=why):
+            table_of(content, "a.parquet")
+
+
+def test_an_encoding_that_can_not_replace_names_the_line_as_well() -> None:
+    with pytest.raises(Rejected, match="line 2: byte 0xff"):
+        table_of(b"text\n\xff\n", "a.csv", encoding="idna")
+
+
+def test_what_never_ends_is_read_no_further_than_a_file_may_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infrastructure.table_files.LARGEST_FILE_BYTES", 1000)
+    with pytest.raises(Rejected, match="is larger than 1,000 bytes"):
+        read_table(Path("/dev/zero"))

@@ -128,6 +128,7 @@ def test_a_file_is_kept_and_got_back(study_here: Study, tmp_path: Path) -> None:
         (["get", kept["name"], "--out", "no/such/folder/x"], 2),
         (["keep", "none.json", "--group", "run/first", "--type", "results"], 3),
         (["keep", "folder", "--group", "run/first", "--type", "results"], 2),
+        (["keep", "/dev/zero", "--group", "run/first", "--type", "results"], 2),
         (["keep", "r.json", "--group", "run/none", "--type", "results"], 3),
     ):
         assert study_here("artifact", *words).code == code, words
