@@ -81,13 +81,23 @@ def provenance(
       model      PROVIDER/MODEL
     """
 
+    from domain.errors import NotFound
+
     async def work(study: "Study") -> Json:
         asked = thing_id
         if kind == "text" and not REQUEST_HASH.fullmatch(thing_id):
             asked = _hash_of(study, thing_id, provider, model, dimensions)
-        if form == "prov-json":
-            return await study.provenance.prov_json(kind, asked, direction=direction, **bounds)
-        return await study.provenance.of(kind, asked, direction=direction, verify=verify, **bounds)
+        try:
+            if form == "prov-json":
+                return await study.provenance.prov_json(kind, asked, direction=direction, **bounds)
+            return await study.provenance.of(kind, asked, direction=direction, verify=verify, **bounds)
+        except NotFound as error:
+            if asked == thing_id:
+                raise
+            raise NotFound(
+                f"Nobody embedded {thing_id[:60]!r} like this ({error}); a text is found by the words, --provider, "
+                "--model and --dimensions that it was embedded with"
+            ) from None
 
     found = invocation.run(work)
     invocation.answer(found, (lambda console: console.print(_tree(found))) if form == "tree" else None)

@@ -102,6 +102,7 @@ def _show(console: "Console", done: dict[str, Any]) -> None:
         ("report", done["report"]),
         ("everything else", done["home"]),
         ("every event of the sweep", f"study history sweep {sweep['sweep_id']}"),
+        ("a label, down to the exact bytes", f"study provenance cluster {sweep['sweep_id']}/0"),
         ("the call that named a cluster", f"study call {named_by}"),
         ("proof that tables equal events", "study projections verify"),
         ("your own texts", "study dataset import FILE.csv --name mine --text-column text"),

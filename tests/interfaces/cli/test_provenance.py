@@ -42,6 +42,8 @@ def test_a_cluster_a_text_and_a_model_show_where_they_came_from_and_went(study_h
     assert f"sweep/{swept}" in {f"{node['kind']}/{node['id']}" for node in walk.document["nodes"]}
     document = study_here("provenance", "model", "local/local-ngrams", "--direction", "down", "--format", "prov-json")
     assert f"sq:sweep/{swept}" in document.document["activity"]
+    unknown = study_here("provenance", "text", "never seen", "--provider", "local")
+    assert (unknown.code, "Nobody embedded 'never seen'" in unknown.err) == (3, True)
     assert study_here("provenance", "dog", "1").code == 2
     assert study_here("provenance", "call", "1").code == 3
 
