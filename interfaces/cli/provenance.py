@@ -101,6 +101,8 @@ def provenance(
 
     found = invocation.run(work)
     invocation.answer(found, (lambda console: console.print(_tree(found))) if form == "tree" else None)
+    if form == "tree" and not invocation.as_json:
+        _tell_how_to_read_bytes(found)
 
 
 def _hash_of(study: "Study", text: str, provider: str | None, model: str | None, dimensions: int | None) -> str:
@@ -108,6 +110,14 @@ def _hash_of(study: "Study", text: str, provider: str | None, model: str | None,
 
     wanted = TextsToEmbed(texts=(text,), provider=provider, model=model, dimensions=dimensions)
     return study.embeddings.request_hashes(wanted)[0]
+
+
+def _tell_how_to_read_bytes(found: Json) -> None:
+    """On stderr, the command that writes the first bytes of a walk; the others' ids are read alike."""
+    body = next((node["id"] for node in found["nodes"] if node["kind"] == "bytes" and node["found"]), None)
+    if body is not None:
+        call_id, version, part = body.split("/")
+        click.echo(f"Exact bytes: study call {call_id} --version {version} --bytes {part}", err=True)
 
 
 def _tree(found: Json) -> "Tree":

@@ -35,6 +35,9 @@ def test_a_cluster_a_text_and_a_model_show_where_they_came_from_and_went(study_h
     for expected in ("wasDerivedFrom artifact", "wasGeneratedBy step", "used group", "hadMember embedding", "response"):
         assert expected in tree.out
     assert "24 embeddings in all" in tree.out
+    assert tree.err.startswith("Exact bytes: study ")
+    asked = study_here(*tree.err.split()[3:])
+    assert (asked.code, TEXTS[0] in asked.out) == (0, True)
     assert "sha256_ok True" in " ".join(tree.out.split())
 
     walk = study_here("provenance", "text", TEXTS[3], "--provider", "local", "--direction", "down", "--json")
