@@ -105,7 +105,22 @@ def table_of_frame(frame: Any) -> Table:
             f"{type(frame).__name__} is no data frame; give a pandas or polars one, an Arrow table, rows, or a file",
             fields=("file",),
         )
-    return Table(columns={str(name): _as_text(values) for name, values in columns.items()})
+    texts = {str(name): _as_text(values) for name, values in columns.items()}
+    for name, values in texts.items():
+        _check_writable(values, name)
+    return Table(columns=texts)
+
+
+def _check_writable(values: list[str | None], name: str) -> None:
+    """Raises Rejected naming the first row that no file can hold: Python's texts may have half a character."""
+    for row, value in enumerate(values, start=1):
+        try:
+            name.encode()
+            if value is not None:
+                value.encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            raise Rejected(f"Row {row}, column {name!a}: half a character, {half!r}", fields=("file",)) from None
 
 
 def _columns_of_pandas(frame: Any) -> dict[str, list[Any]]:

@@ -118,14 +118,22 @@ class AsyncGroup:
         return await self.children(link_type="step", as_of=as_of, limit=limit)
 
     async def dependencies(
-        self, *, direction: Direction = "up", depth: int = DEFAULT_DEPTH, as_of: AsOf | None = None
+        self,
+        *,
+        direction: Direction = "up",
+        link_type: str | None = "depends_on",
+        depth: int = DEFAULT_DEPTH,
+        as_of: AsOf | None = None,
     ) -> Walk:
-        """Everything this group depends on (up), or that depends on it (down), the nearest first. Raises Rejected."""
+        """Everything this group depends on (up), or that depends on it (down), the nearest first. Raises Rejected.
+
+        link_type: the links to walk, all of them for None
+        """
         walk = Walk()
 
         async def page(**paging: Any) -> Json:
             found = await self._wired.groups.dependencies(
-                self.group_id, direction=direction, depth=depth, as_of=as_of, **paging
+                self.group_id, direction=direction, link_type=link_type, depth=depth, as_of=as_of, **paging
             )
             walk.truncated = found["truncated"]
             return found

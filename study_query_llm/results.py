@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from application.ask_model import Answer
 from application.batches import AnsweredBatch, Outcome, Unanswered
-from application.import_dataset import Dataset
 from domain.errors import Rejected
 from domain.pricing import Total
 from interfaces.answer_document import item_document
@@ -114,22 +113,25 @@ class Rows(list[Json]):
         return _frame(self)
 
 
+# An artifact says which call and group it belongs to as well, and a dataset in which artifact its rows lie.
+NAMED_FIRST = ("sweep", "dataset", "artifact", "call", "conversation", "group")
+
+
 def thing_asked_about(thing: Any) -> tuple[str, str]:
     """The kind and the id of what provenance is asked of. Raises Rejected for what says neither."""
     match thing:
-        case Sweep():
-            return "sweep", thing.sweep_id
-        case Answer():
-            return "call", str(thing.call_id)
-        case Dataset():
-            return "dataset", str(thing.dataset_id)
         case str() if "/" in thing:
             kind, _, thing_id = thing.partition("/")
             return kind, thing_id
         case (str() as kind, thing_id):
             return kind, str(thing_id)
+    for kind in NAMED_FIRST:
+        name = f"{kind}_id"
+        named = thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+        if named is not None:
+            return kind, str(named)
     raise Rejected(
-        f"{str(thing)[:60]!r} has no provenance by itself; give a sweep, an answer, a dataset, or (kind, id)",
+        f"{str(thing)[:60]!r} has no provenance by itself; give a sweep, an answer, a group, a row, or (kind, id)",
         fields=("thing",),
     )
 

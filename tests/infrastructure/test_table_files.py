@@ -107,6 +107,13 @@ def test_what_is_missing_in_a_pandas_frame_stays_missing() -> None:
     }
 
 
+def test_half_a_character_in_a_data_frame_is_told_with_its_row() -> None:
+    with pytest.raises(Rejected, match=r"Row 2, column 'text': half a character, '\\ud800'"):
+        table_of_frame([{"text": "whole"}, {"text": "half \ud800"}])
+    with pytest.raises(Rejected, match="half a character"):
+        table_of_frame([{"half \ud800": "whole"}])
+
+
 def test_what_is_no_data_frame_is_rejected() -> None:
     with pytest.raises(Rejected, match="int is no data frame"):
         table_of_frame(3)

@@ -44,7 +44,31 @@ def test_a_script_groups_calls_and_looks_back(database: Database, tmp_path: Path
         assert {group["name"] for group in study.groups(group_type="run")} == {"first", "second"}
         with pytest.raises(sq.Rejected, match="no calls of this store"):
             march.add(uuid4())
+        everything = march.dependencies(direction="up", link_type=None)
+        assert {row["name"] for row in everything} == {"first"}
         assert repr(march) == "<Group experiment/march>"
+
+
+def test_provenance_is_asked_of_whatever_a_script_holds(database: Database, tmp_path: Path) -> None:
+    with sq.open(database_url=database.application_uri, home=tmp_path) as study:
+        answer = study.ask("Two is a number.", provider="local")
+        group = study.group("run", "r")
+        group.add(answer)
+        artifact = study.artifact([1, 2], group=group, artifact_type="results")
+        dataset = study.import_dataset([{"text": "a"}], name="one")
+        for thing, kind, thing_id in (
+            (answer, "call", answer.call_id),
+            (study.calls()[0], "call", answer.call_id),
+            (group.members()[0], "call", answer.call_id),
+            (group, "group", group.group_id),
+            (study.groups(group_type="run")[0], "group", group.group_id),
+            (artifact, "artifact", artifact.artifact_id),
+            (artifact.document, "artifact", artifact.artifact_id),
+            (dataset, "dataset", dataset.dataset_id),
+            (study.datasets()[0], "dataset", dataset.dataset_id),
+        ):
+            root = study.provenance(thing, depth=0)["root"]
+            assert (root["kind"], root["id"]) == (kind, str(thing_id))
 
 
 def test_a_script_keeps_values_as_files_and_loads_them(database: Database, tmp_path: Path) -> None:
