@@ -1,6 +1,7 @@
 """Artifacts as objects: what values become as files, and files as values again."""
 
 import io
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -110,9 +111,23 @@ def file_of(value: Any) -> tuple[BinaryIO, str]:
     if hasattr(value, "__arrow_c_stream__"):
         return _parquet(value), "parquet"
     try:
-        return io.BytesIO(msgspec.json.encode(value)), "json"
+        encoded = msgspec.json.encode(value)
     except (TypeError, UnicodeEncodeError) as error:
         raise Rejected(f"{type(value).__name__} becomes no file: {error}", fields=("value",)) from None
+    if _holds_no_number(msgspec.to_builtins(value)):
+        raise Rejected(
+            "JSON has no NaN and no infinity, which would come back as None; write None, or keep an array or a frame",
+            fields=("value",),
+        )
+    return io.BytesIO(encoded), "json"
+
+
+def _holds_no_number(value: Any) -> bool:
+    """Whether NaN or an infinity is somewhere within."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return any(map(_holds_no_number, members))
 
 
 def value_of(content: bytes, extension: str) -> Any:

@@ -122,3 +122,9 @@ def test_what_becomes_no_file_is_refused() -> None:
             file_of(value)
     file, extension = file_of(b"bytes")
     assert (value_of(file.read(), extension), extension) == (b"bytes", "bin")
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"nmi": [0.5, float("inf")]}, [({"ari": -float("inf")},)]])
+def test_what_json_would_lose_is_refused(value: object) -> None:
+    with pytest.raises(sq.Rejected, match="JSON has no NaN"):
+        file_of(value)
