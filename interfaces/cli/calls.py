@@ -210,3 +210,5 @@ def history(invocation: Invocation, kind: str, entity_id: str) -> None:
         for event in found["items"]
     ]
     invocation.answer(found, lambda console: console.print(table(["position", "at", "event", "actor", "facts"], rows)))
+    if found["next_cursor"] and not invocation.as_json:
+        click.echo(f"There are more: study events --entity {entity_id} --cursor {found['next_cursor']}", err=True)

@@ -115,11 +115,17 @@ def test_the_log_is_listed_and_written_to_a_file_one_event_a_line(
     assert study_here("unanswered").out.strip() == "Every call was answered."
 
 
-def test_a_groups_history_tells_of_its_members_and_links(study_here: Study, swept: str) -> None:
+def test_a_groups_history_tells_of_its_members_and_links(
+    study_here: Study, swept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = study_here("sweep", "show", swept, "--json").document["run_group_id"]
     events = study_here("history", "group", run, "--json").document["items"]
     assert [event["event"] for event in events].count("group.linked.v1") == 4
     assert events[0]["event"] == "group.created.v1"
+    monkeypatch.setattr("interfaces.study.history.MOST_EVENTS", 2)
+    cut = study_here("history", "group", run)
+    _, _, command = cut.err.partition("There are more: study ")
+    assert study_here(*command.split(), "--json").document["items"] == events[2:]
 
 
 def test_exact_bytes_are_written_and_altered_ones_are_not(
