@@ -7,6 +7,9 @@ import structlog
 
 from infrastructure.settings import LogLevel, Settings
 
+# The HTTP clients log every header that a provider sends, and a provider may echo what it was told.
+CHATTY = ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "asyncio")
+
 
 def configure_logs(settings: Settings, *, unless_asked: LogLevel = "warning") -> None:
     """Send our log and the libraries' to stderr: JSON, or coloured lines on a terminal.
@@ -36,8 +39,7 @@ def configure_logs(settings: Settings, *, unless_asked: LogLevel = "warning") ->
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # The HTTP clients log every header that a provider sends, and a provider may echo what it was told.
-    for chatty in ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "asyncio"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel("WARNING")
     structlog.configure(
         processors=[

@@ -14,6 +14,7 @@ import structlog
 from click.testing import CliRunner
 
 from interfaces.cli import main
+from interfaces.logs import CHATTY
 from tests.conftest import Database
 
 ROOT = Path(__file__).parents[3]
@@ -106,8 +107,11 @@ def own_log() -> Iterator[None]:
     """Commands set the log up; what the tests had is put back."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in CHATTY}
     root.handlers = []
     yield
     root.handlers = handlers
     root.setLevel(level)
+    for name, chatty_level in levels.items():
+        logging.getLogger(name).setLevel(chatty_level)
     structlog.reset_defaults()
