@@ -84,6 +84,12 @@ class CollectVectors:
         count = int((served if self._place_of is None else served[self._place_of]).sum())
         return count, tuple(call.call_id for call in self._given_again())
 
+    def cost(self) -> Decimal | None:
+        """USD that the calls which were made for these texts cost; None where it is unknown."""
+        paid = {vector.call_id: vector.call_cost for vector in self._brought.values() if vector.how == "paid"}
+        costs = [cost for cost in paid.values() if cost is not None]
+        return sum(costs, Decimal(0)) if len(costs) == len(paid) else None
+
     def saved(self) -> Decimal | None:
         """USD that the texts which the cache had would have cost again, equal ones once; None where it is unknown."""
         return saved_by((call.cost, call.texts, count) for call, count in self._given_again().items())

@@ -1,6 +1,7 @@
 """Embed texts: known ones come from the cache, missing ones are sent in batches, each distinct text once."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from uuid import UUID
 
 import numpy as np
@@ -43,6 +44,7 @@ class Embedded(Struct, frozen=True, kw_only=True):
 
     vectors: (n_texts, n_dimensions) float32, bit for bit as the provider sent them
     cached: (n_texts,) bool; True where no provider was called for the text
+    cost: USD that the calls made for these texts cost; saved: that those which the cache had would have cost again
     """
 
     vectors: NDArray[np.float32]
@@ -53,6 +55,8 @@ class Embedded(Struct, frozen=True, kw_only=True):
     endpoint: str
     model: str
     position: int | None
+    cost: Decimal | None = None
+    saved: Decimal | None = None
 
 
 class EmbedTexts:
@@ -108,6 +112,8 @@ class EmbedTexts:
             endpoint=sample.endpoint,
             model=sample.model,
             position=position,
+            cost=vectors.cost(),
+            saved=vectors.saved(),
         )
 
     def request_hashes(self, wanted: TextsToEmbed) -> tuple[str, ...]:

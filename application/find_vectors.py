@@ -53,6 +53,7 @@ class Vector(Struct, frozen=True, kw_only=True, gc=False):
     row: (d,) float32
     position: where the answer is stored, None while it waits in the journal
     found_in: the call as the cache knows it, where the vector was found there
+    call_cost: USD that the call cost, with all its texts
     """
 
     call_id: UUID
@@ -60,6 +61,7 @@ class Vector(Struct, frozen=True, kw_only=True, gc=False):
     position: int | None
     how: Literal["paid", "shared", "cached"]
     found_in: AnsweredCall | None = None
+    call_cost: Decimal | None = None
 
 
 class EmbeddingCache(Protocol):

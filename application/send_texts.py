@@ -264,7 +264,11 @@ class _Run:
         for each in texts:
             if each.key in row_of:
                 self.sent.vectors[each.key] = Vector(
-                    call_id=done.call_id, row=rows[row_of[each.key]], position=done.position, how=how
+                    call_id=done.call_id,
+                    row=rows[row_of[each.key]],
+                    position=done.position,
+                    how=how,
+                    call_cost=done.cost,
                 )
         return [each for each in texts if each.key not in row_of]
 

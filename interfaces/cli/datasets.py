@@ -8,6 +8,8 @@ import click
 from interfaces.cli.command import Invocation, as_of_option, cursor_option, limit_option, study_command
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from application.embed_texts import Embedded
     from interfaces.study import Study
 
@@ -159,6 +161,8 @@ def show(invocation: Invocation, name: str, as_of: str | None) -> None:
 @click.option("--dimensions", type=int, help="Length of the vectors, for models that can shorten them.")
 def embed(invocation: Invocation, name: str, provider: str | None, model: str | None, dimensions: int | None) -> None:
     """Embed a dataset. Texts that were embedded before with the same model cost nothing."""
+    from domain.pricing import plain
+
     with invocation.progress() as progress:
 
         async def work(study: "Study") -> "Embedded":
@@ -175,12 +179,21 @@ def embed(invocation: Invocation, name: str, provider: str | None, model: str | 
         "dimension": int(embedded.vectors.shape[1]),
         "cached": int(embedded.cached.sum()),
         "calls": len({*embedded.call_ids}),
+        "cost": plain(embedded.cost),
+        "saved": plain(embedded.saved),
         "position": embedded.position,
     }
     invocation.answer(
         document,
         lambda _console: click.echo(
             f"{document['texts']} texts as vectors of {document['dimension']} dimensions by "
-            f"{embedded.provider}/{embedded.model}; {document['cached']} came from the cache."
+            f"{embedded.provider}/{embedded.model}; {document['cached']} came from the cache. "
+            f"They cost {_dollars(embedded.cost)}, and {_dollars(embedded.saved)} were saved."
         ),
     )
+
+
+def _dollars(amount: "Decimal | None") -> str:
+    from domain.pricing import plain
+
+    return "an unknown sum" if amount is None else f"${plain(amount)}"

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from application.embed_texts import Embedded, TextsToEmbed
 from application.find_similar import SimilarTo
 from domain.nearest import MOST_RESULTS
+from domain.pricing import plain
 from interfaces.http.calls import GroupBody
 from interfaces.http.parameters import OpenStudy, RequestContext, moment
 from interfaces.http.problems import problem_responses
@@ -48,10 +49,15 @@ class EmbeddedText(Struct, frozen=True, kw_only=True):
 
 
 class EmbeddedTexts(Struct, frozen=True, kw_only=True):
-    """Vectors in the order of the texts, durable at `position`."""
+    """Vectors in the order of the texts, durable at `position`.
+
+    cost: USD that was paid for these texts; saved: that the cached ones would have cost again; null where unknown
+    """
 
     items: list[EmbeddedText]
     position: int | None
+    cost: str | None
+    saved: str | None
 
 
 @post("/embeddings", summary="Embed texts", status_code=200, responses=problem_responses(400, 413, 502, 503))
@@ -89,7 +95,9 @@ def _answer(embedded: Embedded) -> EmbeddedTexts:
         )
         for index, vector in enumerate(embedded.vectors)
     ]
-    return EmbeddedTexts(items=items, position=embedded.position)
+    return EmbeddedTexts(
+        items=items, position=embedded.position, cost=plain(embedded.cost), saved=plain(embedded.saved)
+    )
 
 
 class SearchBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -64,7 +64,8 @@ async def test_shared_and_cached_answers_cost_nothing_and_say_what_they_saved():
 
 async def test_embeddings_are_charged_for_what_they_read():
     embedding = Embedding(prices=PRICES)
-    await embedding.embed(TextsToEmbed(texts=("a", "b")), CONTEXT)
+    embedded = await embedding.embed(TextsToEmbed(texts=("a", "b")), CONTEXT)
+    assert (embedded.cost, embedded.saved) == (Decimal("0.0000005"), Decimal(0))
     (answered,) = embedding.store.facts(CallAnswered)
     assert answered.charge == Charge(price=EMBEDDING, cost=Decimal("0.0000005000"))
 
@@ -73,11 +74,12 @@ async def test_cached_vectors_say_what_their_texts_would_have_cost_again():
     embedding = Embedding(prices=PRICES)
     await embedding.embed(TextsToEmbed(texts=("a", "b", "c")), CONTEXT)
     await embedding.embed(TextsToEmbed(texts=("d", "e")), CONTEXT)
-    await embedding.embed(TextsToEmbed(texts=("d", "a", "b", "a", "f"), metadata={"why": "again"}), CONTEXT)
+    again = await embedding.embed(TextsToEmbed(texts=("d", "a", "b", "a", "f"), metadata={"why": "again"}), CONTEXT)
     (served,) = embedding.store.facts(CallServedFromCache)
     # Two thirds of one call and half of another, each of which cost 0.0000005; equal texts are paid for once.
     assert (served.hits, served.saved) == (4, Decimal("0.0000005833"))
     assert served.metadata == {"why": "again"}
+    assert (again.cost, again.saved) == (Decimal("0.0000005"), served.saved)
 
 
 async def test_a_saving_is_unknown_where_a_cost_is():
@@ -86,5 +88,7 @@ async def test_a_saving_is_unknown_where_a_cost_is():
     other = Embedding(store=embedding.store, ids=embedding.book.ids)
     await other.embed(TextsToEmbed(texts=("b",)), CONTEXT)
     for texts in (("a",), ("a", "b")):
-        await embedding.embed(TextsToEmbed(texts=texts), CONTEXT)
+        again = await embedding.embed(TextsToEmbed(texts=texts), CONTEXT)
+        assert again.cost == 0
+    assert (await other.embed(TextsToEmbed(texts=("c",)), CONTEXT)).cost is None
     assert [served.saved for served in embedding.store.facts(CallServedFromCache)] == [Decimal("0.0000005000"), None]

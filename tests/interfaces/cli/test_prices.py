@@ -64,6 +64,24 @@ def test_a_batch_says_what_it_cost_and_saved_together_and_of_how_much_that_is_un
     assert "1 asked; cost unknown; study calls" in unknown.err
 
 
+def test_a_dataset_that_is_embedded_says_what_it_cost_and_again_what_it_saved(
+    study_here: Study, tmp_path: Path
+) -> None:
+    (tmp_path / "lines.txt").write_text("a cat\na dog\n")
+    file = tmp_path / "prices.csv"
+    file.write_text("provider,model,input\nopenai,tiny,1000\n")
+    words = ("embed", "lines", "--provider", "openai", "--model", "tiny")
+    with MisbehavingServer() as server:
+        settings = {"OPENAI_BASE_URL": server.url, "STUDY_PRICES": str(file)}
+        study_here("dataset", "import", str(tmp_path / "lines.txt"), "--name", "lines")
+        first = study_here(*words, "--json", **settings).document
+        again = study_here(*words, "--json", **settings).document
+        told = study_here(*words, **settings).out
+    assert Decimal(first["cost"]) > 0
+    assert (first["saved"], again["cost"], again["saved"]) == ("0", "0", first["cost"])
+    assert f"They cost $0, and ${first['cost']} were saved." in told
+
+
 def test_a_price_file_that_cannot_be_read_ends_the_start(study_here: Study, tmp_path: Path) -> None:
     settings = prices(tmp_path / "prices.csv", "cheap")
     refused = study_here("ask", "?", **settings)

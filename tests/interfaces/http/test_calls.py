@@ -146,6 +146,7 @@ def test_a_request_id_that_is_a_uuid_is_the_correlation_id_of_its_events(http: h
 def test_embeddings_come_in_order_and_the_second_time_from_the_cache(http: httpx.Client) -> None:
     body = {"texts": ["a cat", "a dog", "a cat"], "provider": "local"}
     first, second = http.post("/api/embeddings", json=body), http.post("/api/embeddings", json=body)
+    assert (first.json()["cost"], first.json()["saved"]) == ("0", "0")  # the local provider is free
     assert (first.status_code, second.status_code) == (200, 200), first.text
     items, again = first.json()["items"], second.json()["items"]
     assert [item["index"] for item in items] == [0, 1, 2]
