@@ -284,7 +284,7 @@ class _Connection:
         """Give the keeper back; the last user stops the embedded server."""
         self.keeper.close()
         if self.embedded is not None:
-            self.embedded.stop_if_unused()
+            self.embedded.stop_if_unused(leaving=self.keeper.process)
 
 
 def _connect(settings: Settings, on_event: Callable[[], None]) -> _Connection:

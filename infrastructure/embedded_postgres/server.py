@@ -29,7 +29,7 @@ from infrastructure.embedded_postgres.account import (
 from infrastructure.embedded_postgres.processes import at_work_in, run, send, works_in
 from infrastructure.embedded_postgres.store import PORT, Running, addresses, configure, make_data, provision
 
-KEEPERS = "study keeper%"
+KEEPER = "study keeper "  # then the process
 START_SECONDS = 120
 LOCK_SECONDS = 2 * START_SECONDS
 SILENCE_SECONDS = 10
@@ -91,10 +91,13 @@ class EmbeddedPostgres:
         with self._alone():
             self._pin.unlink(missing_ok=True)
 
-    def stop_if_unused(self) -> bool:
-        """Stop the server if nobody uses it and it isn't pinned; says whether it was stopped."""
+    def stop_if_unused(self, *, leaving: str | None = None) -> bool:
+        """Stop the server if nobody uses it and it isn't pinned; says whether it was stopped.
+
+        leaving: a process that has closed its keeper just now, which the server may show for a moment longer
+        """
         with self._alone():
-            if not self._is_up() or not self._is_unused():
+            if not self._is_up() or not self._is_unused(leaving):
                 return False
             self._shut_down()
             return True
@@ -199,14 +202,15 @@ class EmbeddedPostgres:
         if said is not None and self._is_up():
             raise Unavailable(f"The embedded Postgres did not stop: {said}{self._end_of_log()}")
 
-    def _is_unused(self) -> bool:
-        return not self._pin.exists() and not self._has_keepers()
+    def _is_unused(self, leaving: str | None = None) -> bool:
+        return not self._pin.exists() and not self._has_keepers(leaving)
 
-    def _has_keepers(self) -> bool:
+    def _has_keepers(self, leaving: str | None) -> bool:
         try:
             with psycopg.connect(self._running().owner_uri, connect_timeout=CONNECT_SECONDS) as connection:
                 found = connection.execute(
-                    "SELECT FROM pg_stat_activity WHERE application_name LIKE %s LIMIT 1", (KEEPERS,)
+                    "SELECT FROM pg_stat_activity WHERE application_name LIKE %s AND application_name <> %s LIMIT 1",
+                    (f"{KEEPER}%", f"{KEEPER}{leaving}"),
                 ).fetchone()
         except psycopg.OperationalError:
             return True  # so full or so busy that it takes no more connections: it is in use

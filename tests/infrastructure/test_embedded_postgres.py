@@ -114,6 +114,24 @@ def stops_soon(home: Path) -> bool:
     return False
 
 
+def test_the_last_user_stops_it_though_the_server_still_shows_its_keeper(home: Path) -> None:
+    process = "00000000000000a1"
+
+    def keeper_of_ours(running: Running) -> psycopg.Connection:
+        return psycopg.connect(running.application_uri, application_name=f"study keeper {process}")
+
+    leaving = EmbeddedPostgres(home).start(keeper_of_ours)
+    other = EmbeddedPostgres(home).start(keeper)
+    assert EmbeddedPostgres(home).stop_if_unused(leaving=process) is False
+    other.close()
+    deadline = time.monotonic() + 5
+    while not EmbeddedPostgres(home).stop_if_unused(leaving=process):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert not EmbeddedPostgres(home).status().running
+    leaving.close()
+
+
 def test_a_pinned_server_stays_until_it_is_stopped(home: Path) -> None:
     embedded = EmbeddedPostgres(home)
     embedded.start(keeper).close()
