@@ -1,0 +1,176 @@
+"""Opening a study: a store is reached, followed and mended, and everything that can be done on it is handed out."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+from application.providers import Provider
+from application.store_trouble import unavailable
+from infrastructure.answer_journal import JOURNALS, AnswerJournal
+from infrastructure.artifact_urls import artifact_files
+from infrastructure.compute import LocalCompute
+from infrastructure.earlier_artifacts import with_earlier
+from infrastructure.event_store.datastore import KEEPALIVES
+from infrastructure.event_store.keeper import Keeper
+from infrastructure.event_store.migrations import migrate
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.providers.registry import ProviderRegistry
+from infrastructure.settings import Settings
+from interfaces.composition.upkeep import cancelled, recover, recover_for_ever, replay_at_last, replay_for_ever
+from interfaces.composition.wiring import Outside, Wiring
+from interfaces.study import Study
+from projections.follow import Follower, FollowerThread
+from projections.generations import install
+from projections.near_vectors import pgvector_version
+from projections.queries import Queries
+from projections.read_model import ReadModel
+from projections.read_models import READ_MODELS, optional_read_models
+
+if TYPE_CHECKING:
+    from infrastructure.embedded_postgres import EmbeddedPostgres
+
+READ_CONNECTIONS = 4
+READ_TIMEOUT_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def open_study(
+    settings: Settings,
+    *,
+    actor: str | None = None,
+    serving: bool = False,
+    providers: Mapping[str, Provider] | None = None,
+) -> AsyncIterator[Study]:
+    """Open the store, follow it, mark what dead processes left, and hand out the wired study.
+
+    serving: keep looking for dead processes for as long as the study is open, and don't wait for read models that are
+    only being built. Raises Rejected, Unavailable.
+    """
+    async with AsyncExitStack() as stack:
+        woken = threading.Event()
+        connection = await asyncio.to_thread(_connect, settings, woken.set)
+        stack.push_async_callback(asyncio.to_thread, connection.close)
+        connection.keeper.start()
+        outside, followers = await _outside(stack, settings, connection, woken, providers)
+        study = Wiring(outside).study(actor)
+        await study.house.replay()
+        await study.house.catch_up(backfill=not serving)
+        await recover(study)
+        for thread in followers:
+            thread.start()
+            stack.push_async_callback(asyncio.to_thread, thread.stop)
+        stack.push_async_callback(replay_at_last, study, outside.journal)
+        tasks = [replay_for_ever(study, outside.journal), *([recover_for_ever(study)] if serving else [])]
+        for task in map(asyncio.create_task, tasks):
+            stack.push_async_callback(cancelled, task)
+        stack.push_async_callback(study.conversations.aclose)
+        stack.push_async_callback(study.asking.aclose)
+        yield study
+
+
+async def _outside(
+    stack: AsyncExitStack,
+    settings: Settings,
+    connection: "_Connection",
+    woken: threading.Event,
+    providers: Mapping[str, Provider] | None,
+) -> tuple[Outside, list[FollowerThread]]:
+    """Open everything that a study stands on; the stack closes it again. Returns it with its followers, not started."""
+    keeper, uri = connection.keeper, connection.uri
+    store = PostgresEventStore(uri, process=keeper.number)
+    stack.push_async_callback(asyncio.to_thread, store.close)
+    identity = str(await store.identity())
+    journal = AnswerJournal(settings.study_home / JOURNALS / identity, process=keeper.process)
+    stack.callback(journal.close)
+
+    def connect() -> psycopg.Connection:
+        return psycopg.connect(uri, application_name="study follower", **KEEPALIVES)
+
+    optional, pgvector = await asyncio.to_thread(_install, connect)
+    follower = Follower(store, connect, READ_MODELS)
+    stack.push_async_callback(asyncio.to_thread, follower.close)
+    # They take their time, so that they have a follower of their own, and nobody waits for them.
+    unhurried = Follower(store, connect, optional)
+    stack.push_async_callback(asyncio.to_thread, unhurried.close)
+    followers = [
+        FollowerThread(follower, woken),
+        *([FollowerThread(unhurried, threading.Event(), unhurried=True)] if optional else []),
+    ]
+    pool = AsyncConnectionPool(
+        uri,
+        min_size=1,
+        max_size=READ_CONNECTIONS,
+        open=False,
+        timeout=READ_TIMEOUT_SECONDS,
+        check=AsyncConnectionPool.check_connection,
+    )
+    await pool.open()
+    stack.push_async_callback(pool.close)
+    # Several stores may share a home: each has a part of its own, or one's doctor would remove another's files.
+    place = await asyncio.to_thread(artifact_files, settings.artifacts_place(), identity)
+    artifacts = await asyncio.to_thread(with_earlier, place, settings.earlier_artifacts_folder())
+    compute = LocalCompute()
+    stack.callback(compute.close)
+    registry = ProviderRegistry(settings.afresh, dict(providers or {}))
+    stack.push_async_callback(registry.aclose)
+    queries = Queries(pool, indexed=bool(optional))
+    outside = Outside(
+        settings, keeper, store, journal, registry, follower, optional, pgvector, queries, compute, artifacts
+    )
+    return outside, followers
+
+
+class _Connection:
+    """The way to the store: its URI, this process's keeper, and the embedded server if it is ours."""
+
+    def __init__(self, uri: str, keeper: Keeper, embedded: "EmbeddedPostgres | None") -> None:
+        self.uri = uri
+        self.keeper = keeper
+        self.embedded = embedded
+
+    def close(self) -> None:
+        """Give the keeper back; the last user stops the embedded server."""
+        self.keeper.close()
+        if self.embedded is not None:
+            self.embedded.stop_if_unused(leaving=self.keeper.process)
+
+
+def _connect(settings: Settings, on_event: Callable[[], None]) -> _Connection:
+    if settings.database_url is not None:
+        uri = settings.database_url.get_secret_value()
+        return _migrated(uri, uri, on_event)
+    # Only here, since it needs what Windows has not: there, DATABASE_URL must name a server.
+    from infrastructure.embedded_postgres import EmbeddedPostgres
+
+    embedded = EmbeddedPostgres(settings.study_home)
+    return embedded.start(lambda running: _migrated(running.owner_uri, running.application_uri, on_event, embedded))
+
+
+def _migrated(
+    owner_uri: str, uri: str, on_event: Callable[[], None], embedded: "EmbeddedPostgres | None" = None
+) -> _Connection:
+    migrate(owner_uri)
+    with _opening():
+        return _Connection(uri, Keeper(uri, on_event=on_event), embedded)
+
+
+def _install(connect: Callable[[], psycopg.Connection]) -> tuple[tuple[ReadModel, ...], str | None]:
+    """Returns the optional read models that there are, and the version of pgvector that they use."""
+    with _opening(), connect() as connection:
+        optional = optional_read_models(connection)
+        version = pgvector_version(connection) if optional else None
+        install(connection, (*READ_MODELS, *optional))
+        return optional, version
+
+
+@contextmanager
+def _opening() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise unavailable("The store can't be opened", error) from None

@@ -1,0 +1,308 @@
+"""Wiring a study: from what lies outside to use cases, and from them to the rooms that all interfaces call."""
+
+import getpass
+import os
+import random
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+
+from application.adopt_answer import AdoptAnswer
+from application.ask_batch import AskBatch
+from application.ask_model import AskModel
+from application.audit_log import AuditLog
+from application.call_provider import CallProvider, Stopping
+from application.continue_conversation import ContinueConversation
+from application.embed_texts import EmbedTexts
+from application.export_embeddings import ExportEmbeddings
+from application.find_similar import FindSimilar
+from application.gather_sweep import GatherSweep
+from application.group_calls import GroupCalls
+from application.import_dataset import ImportDataset
+from application.keep_artifact import KeepArtifact
+from application.keep_conversation import KeepConversation
+from application.keep_file import KeepFile
+from application.mend_artifacts import MendArtifacts
+from application.notebook import Notebook
+from application.ports import ArtifactFiles
+from application.read_artifact import ReadArtifact
+from application.read_bytes import ReadBytes
+from application.read_vectors import ReadVectors
+from application.recover_calls import RecoverCalls
+from application.replay_journal import ReplayJournal
+from application.reuse_answers import ReuseAnswers
+from application.run_sweep import RunSweep
+from application.sample_dataset import SampleDataset
+from application.send_texts import SendTexts
+from application.share_calls import ShareCalls
+from application.share_texts import SharedTexts
+from application.stream_answer import StreamAnswer
+from application.summarise_texts import SummariseTexts
+from application.text_batches import TextBatches
+from application.validate_deployments import ValidateDeployments
+from infrastructure.answer_journal import AnswerJournal
+from infrastructure.artifact_kinds import KnownKinds
+from infrastructure.clock import SystemClock, TimeOrderedIds
+from infrastructure.compute import LocalCompute
+from infrastructure.event_store.keeper import Keeper
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.price_file import read_price_table
+from infrastructure.providers.registry import ProviderRegistry
+from infrastructure.settings import Settings
+from infrastructure.software import software_versions
+from infrastructure.table_files import ColumnarFiles
+from infrastructure.token_counting import PublishedEncodings
+from infrastructure.vector_files import StreamedVectorFiles
+from interfaces.composition.policies import chat_policy, embed_policy, probe_policy
+from interfaces.study import Study
+from interfaces.study.artifacts import Artifacts
+from interfaces.study.asking import Asking
+from interfaces.study.audit import Audit
+from interfaces.study.bodies import Bodies
+from interfaces.study.calls import Calls
+from interfaces.study.conversations import Conversations
+from interfaces.study.datasets import Datasets
+from interfaces.study.embeddings import Embeddings
+from interfaces.study.groups import Groups
+from interfaces.study.history import History
+from interfaces.study.house import House
+from interfaces.study.moments import Moments
+from interfaces.study.provenance import Provenance
+from interfaces.study.providers import Providers
+from interfaces.study.sweeps import Sweeps
+from interfaces.study.vectors import Vectors
+from projections.answered_requests import AnsweredCalls
+from projections.embedded_texts import CachedVectors
+from projections.follow import Follower
+from projections.kept_files import KeptByArtifacts
+from projections.queries import Queries
+from projections.read_model import ReadModel
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What lies outside, open and ready: the store, its followers and readers, providers, files and threads."""
+
+    settings: Settings
+    keeper: Keeper
+    store: PostgresEventStore
+    journal: AnswerJournal
+    registry: ProviderRegistry
+    follower: Follower
+    optional: tuple[ReadModel, ...]
+    pgvector: str | None
+    queries: Queries
+    compute: LocalCompute
+    artifacts: ArtifactFiles
+
+
+class Wiring:
+    """Every use case that more than one room needs, made once; then the rooms."""
+
+    def __init__(self, outside: Outside) -> None:
+        self.outside = outside
+        self.queries = outside.queries
+        self.stopping = Stopping()
+        self.files = ColumnarFiles()
+        self.encodings = PublishedEncodings()
+
+    def study(self, actor: str | None) -> Study:
+        """All rooms; what is done without saying on whose behalf is done by actor, else the operating system's user."""
+        return Study(
+            settings=self.outside.settings,
+            actor=actor or operating_system_user(),
+            notebook=self.notebook,
+            store=self.outside.store,
+            registry=self.outside.registry,
+            stopping=self.stopping,
+            queries=self.queries,
+            moments=self.moments,
+            asking=Asking(self.ask, AskBatch(self.notebook, self.ask, self.group, self.answered), self.stream),
+            calls=Calls(self.queries, self.moments),
+            embeddings=Embeddings(self.embed, self.gather, self.moments),
+            datasets=Datasets(
+                self.import_dataset, SampleDataset(self.import_dataset, self.group), self.queries, self.moments
+            ),
+            sweeps=self.sweeps,
+            providers=Providers(self.outside.registry, self.validate),
+            history=History(self.outside.store, self.audit_log),
+            house=self.house,
+            conversations=self.conversations,
+            groups=Groups(self.group, self.queries, self.moments),
+            artifacts=self.kept_artifacts,
+            vectors=self.vectors,
+            provenance=Provenance(self.queries, self.read_bytes, self.moments),
+            audit=Audit(self.audit_log, self.outside.store, self.queries, self.moments, self.notebook.clock),
+            bodies=Bodies(self.read_bytes, self.moments),
+        )
+
+    @cached_property
+    def notebook(self) -> Notebook:
+        return Notebook(
+            self.outside.store,
+            self.outside.journal,
+            clock=SystemClock(),
+            ids=TimeOrderedIds(),
+            process=self.outside.keeper.process,
+        )
+
+    @cached_property
+    def moments(self) -> Moments:
+        return Moments(self.outside.store, self.outside.follower)
+
+    @cached_property
+    def group(self) -> GroupCalls:
+        return GroupCalls(self.notebook)
+
+    @cached_property
+    def keep(self) -> KeepArtifact:
+        return KeepArtifact(self.notebook, self.outside.artifacts)
+
+    @cached_property
+    def read_bytes(self) -> ReadBytes:
+        return ReadBytes(self.outside.store)
+
+    @cached_property
+    def audit_log(self) -> AuditLog:
+        return AuditLog(self.outside.store, self.queries.groups)
+
+    # Asking
+
+    @cached_property
+    def call_provider(self) -> CallProvider:
+        return CallProvider(
+            self.notebook,
+            chance=random.Random(),  # noqa: S311 - jitter is no secret
+            places=self.outside.registry.place,
+            stopping=self.stopping,
+            prices=read_price_table(self.outside.settings.study_prices),
+        )
+
+    @cached_property
+    def answered(self) -> AnsweredCalls:
+        return AnsweredCalls(self.queries.calls, self.outside.follower)
+
+    @cached_property
+    def ask(self) -> AskModel:
+        return AskModel(
+            ShareCalls(self.notebook, self.call_provider),
+            ReuseAnswers(self.notebook, self.answered),
+            self.outside.registry,
+            self.group,
+            lambda: chat_policy(self.outside.settings),
+            self.encodings,
+        )
+
+    @cached_property
+    def stream(self) -> StreamAnswer:
+        return StreamAnswer(self.ask)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        keep = KeepConversation(self.notebook, self.outside.registry)
+        adopt = AdoptAnswer(self.outside.store, self.answered)
+        converse = ContinueConversation(self.notebook, keep, self.ask, adopt, self.encodings)
+        return Conversations(keep, converse, self.stream, self.queries, self.moments)
+
+    @cached_property
+    def validate(self) -> ValidateDeployments:
+        return ValidateDeployments(
+            self.notebook,
+            self.call_provider,
+            self.outside.registry,
+            lambda: probe_policy(self.outside.settings.afresh()),
+        )
+
+    # Embedding
+
+    @cached_property
+    def cache(self) -> CachedVectors:
+        return CachedVectors(self.queries.embeddings, self.outside.follower)
+
+    @cached_property
+    def embed(self) -> EmbedTexts:
+        shared = SharedTexts(self.notebook, self.outside.store)
+        send = SendTexts(
+            self.call_provider, shared, self.cache, self.outside.store, self.notebook.ids.new, TextBatches()
+        )
+        return EmbedTexts(
+            self.notebook,
+            send,
+            self.outside.registry,
+            self.cache,
+            self.group,
+            lambda: embed_policy(self.outside.settings),
+            self.validate.check_before_embedding,
+            software_versions(),
+        )
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        return Vectors(
+            FindSimilar(self.embed, self.queries.vectors_in_bulk, self.queries),
+            ExportEmbeddings(self.queries.vectors_in_bulk, StreamedVectorFiles()),
+            ReadVectors(self.import_dataset, self.outside.registry, self.cache),
+            self.gather,
+            self.queries,
+            self.moments,
+            self.outside.store,
+            self.outside.pgvector,
+        )
+
+    # Studies
+
+    @cached_property
+    def import_dataset(self) -> ImportDataset:
+        return ImportDataset(self.notebook, self.group, self.keep, self.files)
+
+    @cached_property
+    def gather(self) -> GatherSweep:
+        return GatherSweep(self.embed, self.import_dataset, self.group)
+
+    @cached_property
+    def sweeps(self) -> Sweeps:
+        run = RunSweep(
+            self.notebook,
+            self.group,
+            self.keep,
+            self.files,
+            SummariseTexts(self.ask),
+            self.outside.compute,
+            software_versions,
+        )
+        return Sweeps(self.gather, run, self.keep, self.files, self.queries, self.moments)
+
+    @cached_property
+    def kept_artifacts(self) -> Artifacts:
+        return Artifacts(
+            KeepFile(self.group, self.keep, KnownKinds()),
+            ReadArtifact(self.outside.artifacts),
+            MendArtifacts(
+                self.outside.artifacts,
+                KeptByArtifacts(self.queries.catalogue, self.outside.follower),
+                self.notebook.clock,
+            ),
+            self.queries,
+            self.moments,
+        )
+
+    # Upkeep
+
+    @cached_property
+    def house(self) -> House:
+        recover = RecoverCalls(
+            self.notebook,
+            self.queries.calls,
+            self.outside.store,
+            after_seconds=self.outside.settings.study_in_doubt_after_s,
+        )
+        replay = ReplayJournal(self.outside.store, self.outside.journal)
+        return House(self.outside.store, self.outside.follower, self.outside.optional, replay, recover)
+
+
+def operating_system_user() -> str:
+    """Who runs this process, as the operating system knows them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}" if sys.platform != "win32" else "unknown"
