@@ -30,6 +30,7 @@ from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
 from projections.follow import Follower
 from projections.generations import install
+from projections.paging import Paging
 from projections.queries import Queries
 from projections.read_models import READ_MODELS
 
@@ -51,7 +52,7 @@ async def paged(rows: list[dict[str, Any]], what: str, page: Callable[..., Await
     times, cursor = [], None
     for _ in range(PAGES):
         began = time.perf_counter()
-        found = await page(limit=50, cursor=cursor)
+        found = await page(Paging(50, cursor))
         times.append((time.perf_counter() - began) * 1000)
         cursor = found["next_cursor"]
         if cursor is None:
@@ -100,17 +101,19 @@ async def benchmark(uri: str, members: int, links: int) -> dict[str, list[dict[s
             await measured(rows, "… until they show", shown)
             await measured(rows, "add them again", lambda: groups.add_members(group_id, named, CONTEXT))
             await measured(rows, "… until that shows", shown)
-            await measured(rows, "count them", lambda: queries.group(group_id))
-            await paged(rows, "a page, nothing analysed", lambda **paging: queries.members(group_id, **paging))
+            await measured(rows, "count them", lambda: queries.groups.group(group_id))
+            await paged(rows, "a page, nothing analysed", lambda page: queries.groups.members(group_id, page=page))
             with connect() as connection:  # as autovacuum does within a minute
                 connection.execute("ANALYZE")
-            await paged(rows, "a page of members", lambda **paging: queries.members(group_id, **paging))
+            await paged(rows, "a page of members", lambda page: queries.groups.members(group_id, page=page))
             half = call_ids[::2]
             before = await asyncio.to_thread(store.last_position)
             await measured(rows, f"remove {len(half):,}", lambda: groups.remove_members(group_id, half, CONTEXT))
             await measured(rows, "… until that shows", shown)
-            await paged(rows, "a page of those left", lambda **paging: queries.members(group_id, **paging))
-            await paged(rows, "a page as of before", lambda **paging: queries.members(group_id, as_of=before, **paging))
+            await paged(rows, "a page of those left", lambda page: queries.groups.members(group_id, page=page))
+            await paged(
+                rows, "a page as of before", lambda page: queries.groups.members(group_id, as_of=before, page=page)
+            )
             await _links(rows, groups, queries, shown, links)
     finally:
         follower.close()
@@ -149,7 +152,7 @@ async def _links(
     await paged(
         rows,
         f"a page of {width * (depth - 1):,} dependencies, {depth} deep",
-        lambda **paging: queries.dependencies(layers[0][0], **paging),
+        lambda page: queries.groups.dependencies(layers[0][0], page=page),
     )
 
 

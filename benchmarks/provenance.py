@@ -44,10 +44,12 @@ from domain.sweeps import (
 )
 from infrastructure.clock import TimeOrderedIds
 from infrastructure.event_store.store import PostgresEventStore
+from interfaces.as_of import Moment
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from projections.follow import Follower
 from projections.generations import install
+from projections.paging import Paging
 from projections.queries import Queries
 from projections.read_models import READ_MODELS
 from projections.rebuild import rebuild
@@ -304,7 +306,7 @@ async def ask(
             await provenance.of(*thing(chance), direction=direction)
 
         async def as_of(chance: random.Random) -> None:
-            await provenance.of("call", str(chance.choice(known.calls)), as_of=last)
+            await provenance.of("call", str(chance.choice(known.calls)), Moment(last))
 
         async def page(wanted: EventFilter, chance: random.Random) -> None:
             await audit.page(wanted, after=chance.randrange(last), until=last, limit=50)
@@ -312,11 +314,11 @@ async def ask(
         async def deep(_chance: random.Random) -> None:
             cursor = None
             for _ in range(3):
-                found = await queries.provenance.linked("group", str(BATCH), "embeddings", limit=1000, cursor=cursor)
+                found = await queries.provenance.linked("group", str(BATCH), "embeddings", page=Paging(1000, cursor))
                 cursor = found.next_cursor
 
         async def unanswered(_chance: random.Random) -> None:
-            await queries.unanswered()
+            await queries.calls.unanswered()
 
         clusters = partial(walk, lambda chance: ("cluster", f"{SWEEP}/{chance.randrange(K)}"))
         calls = partial(walk, lambda chance: ("call", str(chance.choice(known.calls))))

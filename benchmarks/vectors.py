@@ -176,7 +176,7 @@ async def searches(by_index: Queries, by_all: Queries, dimension: int) -> list[d
         taken, found = [], []
         for query in queries[:count]:
             began = time.perf_counter()
-            page = await asked.similar(query, wanted, limit=LIMIT)
+            page = await asked.similar_texts.similar(query, wanted, limit=LIMIT)
             taken.append((time.perf_counter() - began) * 1000)
             found.append([item["text"] for item in page["items"]])
         return taken, found

@@ -1,11 +1,21 @@
-"""What people mean by as_of: a position in the log, or a time."""
+"""What people mean by as_of, a position in the log or a time, and the moment at which they ask a question."""
 
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from domain.errors import Rejected
 
 AsOf: TypeAlias = str | int | datetime
+
+
+class Moment(NamedTuple):
+    """What a question is asked as of, None for now, and a position that has to show before it is answered."""
+
+    as_of: AsOf | None = None
+    at_least: int | None = None
+
+
+NOW = Moment()
 
 
 def position_or_moment(as_of: AsOf) -> int | datetime:

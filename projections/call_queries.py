@@ -13,10 +13,10 @@ from application.recover_calls import OpenCall
 from domain.calls import Modality, Tokens, text_at
 from domain.errors import NotFound, Rejected
 from domain.events import Metadata
-from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
+from projections.paging import FIRST_PAGE, LATEST, Page, Paging, at_position, key_of, last_counted, page_of
 from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
 from projections.read_model import json_value
-from projections.reading import Reader, Row
+from projections.reading import Reader, Row, in_json
 
 PREVIEW_CHARACTERS = 200
 TEXT_OF_COMPLETION = ("choices", "0", "message", "content")  # of one that was put together, wherever it broke off
@@ -81,32 +81,37 @@ class CallFilter(Struct, frozen=True, kw_only=True):
     search: str | None = None
 
 
+EVERY_CALL = CallFilter()
+
+
 class CallQueries:
     """Asks the table of calls."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    @in_json
     async def calls(
-        self, wanted: CallFilter, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None
+        self, wanted: CallFilter = EVERY_CALL, *, as_of: int | None = None, page: Paging = FIRST_PAGE
     ) -> Page[Row]:
         """Calls, newest first, as they stood at a position. Raises Rejected for an unknown status or modality."""
         conditions, parameters = _conditions(wanted)
-        if cursor is not None:
-            parameters["after_at"], parameters["after_position"] = key_of(cursor, tuple[datetime, int], as_of)
+        if page.cursor is not None:
+            parameters["after_at"], parameters["after_position"] = key_of(page.cursor, tuple[datetime, int], as_of)
             conditions.append("(c.created_at, c.requested_position) < (%(after_at)s, %(after_position)s)")
         rows = await self._reader.rows(
             f"SELECT {ITEM} FROM {_calls(as_of)} c {BODIES if wanted.search else ''} "  # noqa: S608 - our own names
             f"WHERE {' AND '.join(conditions)} ORDER BY c.created_at DESC, c.requested_position DESC LIMIT %(limit)s",
             {
                 **parameters,
-                "limit": checked_limit(limit) + 1,
+                "limit": page.rows,
                 "as_of": as_of,
                 "position": last_counted(as_of),
             },
         )
-        return page_of(rows, limit, as_of, lambda row: (row["created_at"], row["position"]))
+        return page_of(rows, page.limit, as_of, lambda row: (row["created_at"], row["position"]))
 
+    @in_json
     async def call(self, call_id: UUID, *, as_of: int | None = None) -> Row:
         """One call with `request`, `response`, `text`, `prompt` and `attempts_made`. Raises NotFound.
 
@@ -137,10 +142,10 @@ class CallQueries:
         row["partial_text"] = attempts[-1]["partial_text"] if attempts else None
         return row
 
-    async def attempts(self, call_id: UUID, *, as_of: int | None = None) -> list[Row]:
+    @in_json
+    async def attempts(self, call_id: UUID, *, as_of: int | None = None) -> Page[Row]:
         """The attempts of one call, in order. Raises NotFound."""
-        attempts: list[Row] = (await self.call(call_id, as_of=as_of))["attempts_made"]
-        return attempts
+        return Page((await self.call(call_id, as_of=as_of))["attempts_made"])
 
     async def open_calls(self) -> Sequence[OpenCall]:
         """Calls that have neither ended nor been found in doubt, oldest first."""
@@ -151,12 +156,13 @@ class CallQueries:
         )
         return [OpenCall(row["call_id"], row["process"]) for row in rows]
 
-    async def unanswered(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Page[Row]:
+    @in_json
+    async def unanswered(self, *, as_of: int | None = None, page: Paging = FIRST_PAGE) -> Page[Row]:
         """Calls that never got an answer, newest first: under way, in doubt, or cancelled before it came."""
         parameters = {
             "as_of": as_of,
-            "before": LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0],
-            "limit": checked_limit(limit) + 1,
+            "before": page.after((LATEST,), as_of, tuple[int])[0],
+            "limit": page.rows,
         }
         # Two indexes know such calls, one each; a condition with OR would use neither.
         newest = [
@@ -169,7 +175,7 @@ class CallQueries:
             "ORDER BY c.requested_position DESC LIMIT %(limit)s",
             parameters,
         )
-        return page_of(rows, limit, as_of, lambda row: (row["position"],))
+        return page_of(rows, page.limit, as_of, lambda row: (row["position"],))
 
     async def last_answered(self, request_hash: str, metadata: Metadata | None = None) -> UUID | None:
         """The call that answered a request last, of those whose metadata hold these if some are given."""

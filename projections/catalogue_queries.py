@@ -5,8 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import NotFound
-from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
-from projections.reading import Reader, Row
+from projections.paging import FIRST_PAGE, LATEST, Page, Paging, at_position, last_counted, page_of
+from projections.reading import Reader, Row, in_json
 
 # A dataset goes by the names of its groups; the same content under two names is one dataset in two groups.
 DATASETS = """
@@ -31,6 +31,7 @@ class CatalogueQueries:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    @in_json
     async def dataset(self, name: str, *, as_of: int | None = None) -> Row:
         """The dataset that goes by a name. Raises NotFound."""
         row = await self._reader.row(
@@ -42,12 +43,12 @@ class CatalogueQueries:
             )
         return row
 
-    async def datasets(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Page[Row]:
+    @in_json
+    async def datasets(self, *, as_of: int | None = None, page: Paging = FIRST_PAGE) -> Page[Row]:
         """Datasets by their names, newest name first."""
-        return await self._page(
-            f"{DATASETS} AND g.position < %(before)s ORDER BY g.position DESC", {}, as_of, limit, cursor
-        )
+        return await self._page(f"{DATASETS} AND g.position < %(before)s ORDER BY g.position DESC", {}, as_of, page)
 
+    @in_json
     async def vectors(self, vectors_id: UUID, *, as_of: int | None = None) -> Row:
         """One set of vectors that were made elsewhere. Raises NotFound."""
         row = await self._reader.row(
@@ -60,22 +61,29 @@ class CatalogueQueries:
             raise NotFound(f"There are no vectors {vectors_id}{at_position(as_of)}")
         return row
 
-    async def artifact(self, artifact_id: UUID, *, as_of: int | None = None) -> Row:
-        """One artifact. Raises NotFound."""
-        return await self._one_artifact("a.artifact_id = %(wanted)s", artifact_id, as_of)
+    @in_json
+    async def artifact(self, id_or_name: UUID | str, *, as_of: int | None = None) -> Row:
+        """An artifact by its id, or the newest under a name, {run}/{step}/{type}.{ext}. Raises NotFound."""
+        condition = "a.artifact_id = %(wanted)s" if isinstance(id_or_name, UUID) else "a.name = %(wanted)s"
+        row = await self._reader.row(
+            f"{ARTIFACTS} AND {condition} ORDER BY a.position DESC LIMIT 1",
+            {"wanted": id_or_name, "position": last_counted(as_of)},
+        )
+        if row is None:
+            raise NotFound(
+                f"There is no artifact {str(id_or_name)[:100]}{at_position(as_of)}; "
+                "`study artifact list` shows the ones there are"
+            )
+        return row
 
-    async def artifact_named(self, name: str, *, as_of: int | None = None) -> Row:
-        """The newest artifact under a name, {run}/{step}/{type}.{ext}. Raises NotFound."""
-        return await self._one_artifact("a.name = %(wanted)s", name, as_of)
-
+    @in_json
     async def artifacts(
         self,
         *,
         group_id: UUID | None = None,
         artifact_type: str | None = None,
         as_of: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        page: Paging = FIRST_PAGE,
     ) -> Page[Row]:
         """Artifacts, of one group or type or of all, newest first."""
         conditions = ["a.position < %(before)s"]
@@ -87,8 +95,7 @@ class CatalogueQueries:
             f"{ARTIFACTS} AND {' AND '.join(conditions)} ORDER BY a.position DESC",
             {"group_id": group_id, "artifact_type": artifact_type},
             as_of,
-            limit,
-            cursor,
+            page,
         )
 
     async def kept_among(self, sha256s: Sequence[str]) -> set[str]:
@@ -107,22 +114,8 @@ class CatalogueQueries:
             {"position": position, "limit": limit},
         )
 
-    async def _one_artifact(self, condition: str, wanted: UUID | str, as_of: int | None) -> Row:
-        row = await self._reader.row(
-            f"{ARTIFACTS} AND {condition} ORDER BY a.position DESC LIMIT 1",
-            {"wanted": wanted, "position": last_counted(as_of)},
-        )
-        if row is None:
-            raise NotFound(
-                f"There is no artifact {str(wanted)[:100]}{at_position(as_of)}; "
-                "`study artifact list` shows the ones there are"
-            )
-        return row
-
-    async def _page(
-        self, sql: str, parameters: dict[str, Any], as_of: int | None, limit: int, cursor: str | None
-    ) -> Page[Row]:
-        before = LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0]
-        paged = {**parameters, "position": last_counted(as_of), "before": before, "limit": checked_limit(limit) + 1}
+    async def _page(self, sql: str, parameters: dict[str, Any], as_of: int | None, page: Paging) -> Page[Row]:
+        before = page.after((LATEST,), as_of, tuple[int])[0]
+        paged = {**parameters, "position": last_counted(as_of), "before": before, "limit": page.rows}
         rows = await self._reader.rows(f"{sql} LIMIT %(limit)s", paged)
-        return page_of(rows, limit, as_of, lambda row: (row["position"],))
+        return page_of(rows, page.limit, as_of, lambda row: (row["position"],))

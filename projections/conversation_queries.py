@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 
 from domain.errors import NotFound, Rejected
-from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
-from projections.reading import Reader, Row
+from projections.paging import FIRST_PAGE, LATEST, Page, Paging, at_position, last_counted, page_of
+from projections.reading import Reader, Row, in_json
 
 STATUSES = {
     "open": "coalesce(c.closed_position > %(position)s, true)",
@@ -58,6 +58,7 @@ class ConversationQueries:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    @in_json
     async def conversation(self, conversation_id: UUID, *, as_of: int | None = None) -> Row:
         """One conversation with its `messages` and `history`, a fork's from its parents' first on. Raises NotFound.
 
@@ -77,8 +78,9 @@ class ConversationQueries:
             turn["dropped_turns"] = list(range(1, turn["dropped_turns"] + 1))
         return row | {"messages": messages, "history_length": len(messages), "history": turns}
 
+    @in_json
     async def conversations(
-        self, *, status: str | None = None, as_of: int | None = None, limit: int = 50, cursor: str | None = None
+        self, *, status: str | None = None, as_of: int | None = None, page: Paging = FIRST_PAGE
     ) -> Page[Row]:
         """Conversations, newest first; `turns` counts a fork's history too. Raises Rejected for an unknown status."""
         if status is not None and status not in STATUSES:
@@ -89,11 +91,11 @@ class ConversationQueries:
             "ORDER BY c.started_position DESC LIMIT %(limit)s",
             {
                 "position": last_counted(as_of),
-                "before": LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0],
-                "limit": checked_limit(limit) + 1,
+                "before": page.after((LATEST,), as_of, tuple[int])[0],
+                "limit": page.rows,
             },
         )
-        return page_of(rows, limit, as_of, lambda row: (row["position"],))
+        return page_of(rows, page.limit, as_of, lambda row: (row["position"],))
 
 
 def _messages(turn: Row) -> list[Row]:

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from domain.errors import NotFound, Rejected
 from domain.groups import LinkType
-from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
-from projections.reading import Reader, Row
+from projections.paging import FIRST_PAGE, LATEST, Page, Paging, at_position, last_counted, page_of
+from projections.reading import Reader, Row, in_json
 
 Direction = Literal["up", "down", "both"]
 
@@ -69,17 +69,17 @@ class GroupQueries:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    @in_json
     async def groups(
         self,
         *,
         group_type: str | None = None,
         name: str | None = None,
         as_of: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        page: Paging = FIRST_PAGE,
     ) -> Page[Row]:
         """Groups, of one type or name or of all, newest first."""
-        before = LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0]
+        before = page.after((LATEST,), as_of, tuple[int])[0]
         rows = await self._reader.rows(
             f"SELECT {GROUP} FROM {GROUPS} WHERE g.position <= %(position)s "  # noqa: S608 - our own names
             "AND g.position < %(before)s AND (%(group_type)s::text IS NULL OR g.group_type = %(group_type)s) "
@@ -89,11 +89,12 @@ class GroupQueries:
                 "before": before,
                 "group_type": group_type,
                 "name": name,
-                "limit": checked_limit(limit) + 1,
+                "limit": page.rows,
             },
         )
-        return page_of(rows, limit, as_of, lambda row: (row["position"],))
+        return page_of(rows, page.limit, as_of, lambda row: (row["position"],))
 
+    @in_json
     async def group(self, group_id: UUID, *, as_of: int | None = None) -> Row:
         """One group with its `member_count`. Raises NotFound."""
         row = await self._reader.row(
@@ -106,32 +107,13 @@ class GroupQueries:
             raise _no_group(group_id, as_of)
         return row
 
-    async def group_named(self, group_type: str, name: str, *, as_of: int | None = None) -> Row:
-        """The one group of this type and name. Raises NotFound."""
-        row = await self._reader.row(
-            "SELECT group_id FROM projections.groups "
-            "WHERE group_type = %(group_type)s AND name = %(name)s AND position <= %(position)s",
-            {"group_type": group_type, "name": name, "position": last_counted(as_of)},
-        )
-        if row is None:
-            raise NotFound(
-                f"There is no group {group_type}/{name}{at_position(as_of)}; "
-                "`study group list` shows the ones there are"
-            )
-        return await self.group(row["group_id"], as_of=as_of)
-
+    @in_json
     async def members(
-        self,
-        group_id: UUID,
-        *,
-        role: str | None = None,
-        as_of: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, group_id: UUID, *, role: str | None = None, as_of: int | None = None, page: Paging = FIRST_PAGE
     ) -> Page[Row]:
         """A group's calls: by their place, those without one last, in the order they were added. Raises NotFound."""
         await self._check(group_id, as_of)
-        after = (-UNPLACED, 0, 0) if cursor is None else key_of(cursor, tuple[int, int, int], as_of)
+        after = page.after((-UNPLACED, 0, 0), as_of, tuple[int, int, int])
         rows = await self._reader.rows(
             "SELECT m.group_id, m.call_id, m.role, m.place AS position, m.added_at, m.added_position, m.ordinal "  # noqa: S608
             f"FROM projections.group_members m WHERE m.group_id = %(group_id)s AND {STANDING.format('m')} "
@@ -145,44 +127,29 @@ class GroupQueries:
                 "place": after[0],
                 "added": after[1],
                 "ordinal": after[2],
-                "limit": checked_limit(limit) + 1,
+                "limit": page.rows,
             },
         )
-        page = page_of(rows, limit, as_of, lambda row: (*_place_key(row), row["ordinal"]))
-        for row in page.items:
+        found = page_of(rows, page.limit, as_of, lambda row: (*_place_key(row), row["ordinal"]))
+        for row in found.items:
             del row["ordinal"]
-        return page
+        return found
 
+    @in_json
     async def children(
-        self,
-        group_id: UUID,
-        *,
-        link_type: str | None = None,
-        as_of: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, group_id: UUID, *, link_type: str | None = None, as_of: int | None = None, page: Paging = FIRST_PAGE
     ) -> Page[Row]:
         """The groups that this one links to, each with its link, in their order. Raises NotFound."""
-        return await self._linked(group_id, ("parent_group_id", "child_group_id"), link_type, as_of, limit, cursor)
+        return await self._linked(group_id, ("parent_group_id", "child_group_id"), link_type, as_of, page)
 
+    @in_json
     async def parents(
-        self,
-        group_id: UUID,
-        *,
-        link_type: str | None = None,
-        as_of: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, group_id: UUID, *, link_type: str | None = None, as_of: int | None = None, page: Paging = FIRST_PAGE
     ) -> Page[Row]:
         """The groups that link to this one, each with its link. Raises NotFound."""
-        return await self._linked(group_id, ("child_group_id", "parent_group_id"), link_type, as_of, limit, cursor)
+        return await self._linked(group_id, ("child_group_id", "parent_group_id"), link_type, as_of, page)
 
-    async def steps(
-        self, group_id: UUID, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page[Row]:
-        """The steps of a run, in their order. Raises NotFound."""
-        return await self.children(group_id, link_type="step", as_of=as_of, limit=limit, cursor=cursor)
-
+    @in_json
     async def dependencies(
         self,
         group_id: UUID,
@@ -191,8 +158,7 @@ class GroupQueries:
         link_type: str | None = "depends_on",
         depth: int = DEFAULT_DEPTH,
         as_of: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        page: Paging = FIRST_PAGE,
     ) -> Dependencies:
         """All groups that this one depends on, over any number of links up to a depth, the nearest first.
 
@@ -206,7 +172,7 @@ class GroupQueries:
         if not 1 <= depth <= LARGEST_DEPTH:
             raise Rejected(f"depth must be 1 to {LARGEST_DEPTH}, not {depth}", fields=("depth",))
         await self._check(group_id, as_of)
-        after = (0, "", 0, UUID(int=0)) if cursor is None else key_of(cursor, tuple[int, str, int, UUID], as_of)
+        after = page.after((0, "", 0, UUID(int=0)), as_of, tuple[int, str, int, UUID])
         rows = await self._reader.rows(
             _dependencies_sql(direction),
             {
@@ -218,24 +184,16 @@ class GroupQueries:
                 "after_direction": after[1],
                 "after_position": after[2],
                 "after_id": after[3],
-                "limit": checked_limit(limit) + 1,
+                "limit": page.rows,
             },
         )
         truncated = any(row["truncated"] for row in rows)
-        page = page_of(
-            rows, limit, as_of, lambda row: (row["depth"], row["direction"], row["position"] or 0, row["group_id"])
+        found = page_of(
+            rows, page.limit, as_of, lambda row: (row["depth"], row["direction"], row["position"] or 0, row["group_id"])
         )
-        for row in page.items:
+        for row in found.items:
             del row["truncated"]
-        return Dependencies(page.items, page.next_cursor, depth=depth, truncated=truncated)
-
-    async def links(self, *, as_of: int | None = None) -> list[Row]:
-        """All links, oldest first: what walking the graph needs."""
-        return await self._reader.rows(
-            "SELECT l.parent_group_id, l.child_group_id, l.link_type, l.place AS position, l.metadata, l.created_at "  # noqa: S608
-            f"FROM projections.group_links l WHERE {STANDING.format('l')} ORDER BY l.added_position",
-            {"position": last_counted(as_of)},
-        )
+        return Dependencies(found.items, found.next_cursor, depth=depth, truncated=truncated)
 
     async def _check(self, group_id: UUID, as_of: int | None) -> None:
         found = await self._reader.row(
@@ -251,20 +209,19 @@ class GroupQueries:
         ends: tuple[str, str],
         link_type: str | None,
         as_of: int | None,
-        limit: int,
-        cursor: str | None,
+        page: Paging,
     ) -> Page[Row]:
         near, far = ends
         _check_link_type(link_type)
         await self._check(group_id, as_of)
-        after = (-UNPLACED, 0) if cursor is None else key_of(cursor, tuple[int, int], as_of)
+        after = page.after((-UNPLACED, 0), as_of, tuple[int, int])
         parameters: dict[str, Any] = {
             "group_id": group_id,
             "link_type": link_type,
             "position": last_counted(as_of),
             "place": after[0],
             "added": after[1],
-            "limit": checked_limit(limit) + 1,
+            "limit": page.rows,
         }
         rows = await self._reader.rows(
             f"SELECT l.{far} AS group_id, g.group_type, g.name, "  # noqa: S608 - our own names
@@ -276,7 +233,7 @@ class GroupQueries:
             f"ORDER BY coalesce(l.place, {UNPLACED}), l.added_position LIMIT %(limit)s",
             parameters,
         )
-        return page_of(rows, limit, as_of, _place_key)
+        return page_of(rows, page.limit, as_of, _place_key)
 
     async def positions_about(self, entity_id: UUID, *, after: int, until: int, limit: int) -> list[int]:
         """Where the log tells of a group's members and links, or of a call's groups; see the port EventsAbout."""

@@ -15,6 +15,7 @@ from msgspec import Struct
 from domain.errors import Rejected
 
 LARGEST_PAGE = 1000
+PAGE = 50
 LATEST = 2**63 - 1  # a position after every event: "as of now"
 
 T = TypeVar("T")
@@ -26,6 +27,25 @@ class Page(Struct, Generic[T], frozen=True):
 
     items: list[T]
     next_cursor: str | None = None
+
+
+class Paging(Struct, frozen=True):
+    """Which page of a list is asked for: so many items at most, from its beginning or behind another page's cursor."""
+
+    limit: int = PAGE
+    cursor: str | None = None
+
+    def after(self, beginning: K, as_of: int | None, kind: type[K]) -> K:
+        """The key behind which the page lies, `beginning` for the first one. Raises Rejected; see key_of."""
+        return beginning if self.cursor is None else key_of(self.cursor, kind, as_of)
+
+    @property
+    def rows(self) -> int:
+        """How many rows to ask for: one more than the page has, to know whether there is another. Raises Rejected."""
+        return checked_limit(self.limit) + 1
+
+
+FIRST_PAGE = Paging()
 
 
 def last_counted(as_of: int | None) -> int:

@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from domain.errors import NotFound, Rejected
 from domain.provenance import Direction, Graph, Key, Kind, Link, Node, Thing, thing_of
-from projections.paging import Page, at_position, checked_limit, key_of, last_counted, page_of
+from projections.paging import FIRST_PAGE, Page, Paging, at_position, key_of, last_counted, page_of
 from projections.provenance_down import DOWN
 from projections.provenance_sql import (
     behind_parameters,
@@ -86,14 +86,7 @@ class ProvenanceQueries:
             return Graph(root=root, nodes=walk.nodes, complete=walk.complete)
 
     async def linked(
-        self,
-        kind: str,
-        written: str,
-        name: str,
-        *,
-        as_of: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, kind: str, written: str, name: str, *, as_of: int | None = None, page: Paging = FIRST_PAGE
     ) -> Page[Node]:
         """The things that one way leads to, page by page. Raises NotFound, Rejected for a way that there isn't."""
         asked = thing_of(kind, written)
@@ -105,12 +98,14 @@ class ProvenanceQueries:
             root = await walk.begun(asked)
             if root is None:
                 raise _nothing(kind, written, as_of)
-            after = None if cursor is None else key_of(cursor, tuple[Any, ...], as_of)
-            rows = await walk.follow(way, root, checked_limit(limit) + 1, after)
-            page = page_of(rows, limit, as_of, lambda row: tuple(row[f"s{n}"] for n in range(1, len(way.sort) + 1)))
-            things = [_target(way, row) for row in page.items]
+            after = None if page.cursor is None else key_of(page.cursor, tuple[Any, ...], as_of)
+            rows = await walk.follow(way, root, page.rows, after)
+            found = page_of(
+                rows, page.limit, as_of, lambda row: tuple(row[f"s{n}"] for n in range(1, len(way.sort) + 1))
+            )
+            things = [_target(way, row) for row in found.items]
             await walk.load(things)
-            return Page([walk.nodes[thing] for thing in things], page.next_cursor)
+            return Page([walk.nodes[thing] for thing in things], found.next_cursor)
 
     @asynccontextmanager
     async def _walk(self, as_of: int | None) -> AsyncIterator["_Walk"]:

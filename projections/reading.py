@@ -1,9 +1,11 @@
 """Reading the live tables, for queries."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
+import msgspec
 import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -12,6 +14,8 @@ from application.store_trouble import unavailable
 from domain.errors import Rejected, Unavailable
 
 Row = dict[str, Any]
+Json = dict[str, Any]
+P = ParamSpec("P")
 ASK_SECONDS = 2
 READING = "The read models can't be read"
 
@@ -43,6 +47,17 @@ async def _refusal(pool: AsyncConnectionPool[Any]) -> psycopg.Error | None:
         return refused
     await connection.close()
     return None
+
+
+def in_json(question: Callable[P, Awaitable[Any]]) -> Callable[P, Coroutine[Any, Any, Json]]:
+    """Answer a question with what JSON can hold; ids, times and exact numbers become text. A page becomes an object."""
+
+    @wraps(question)
+    async def answered(*args: P.args, **options: P.kwargs) -> Json:
+        answer: Json = msgspec.to_builtins(await question(*args, **options))
+        return answer
+
+    return answered
 
 
 class Reader:

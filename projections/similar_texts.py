@@ -19,8 +19,8 @@ from application.stored_vectors import Space, VectorFilter
 from domain.errors import Rejected
 from domain.nearest import PLACE, Near, NearestTexts
 from projections.near_vectors import FEWEST_INDEXED, INDEXED_TO, LARGEST_INDEXED
-from projections.paging import last_counted
-from projections.reading import Row, connected
+from projections.paging import Page, last_counted
+from projections.reading import Row, connected, in_json
 from projections.vector_blocks import (
     HASH_BYTES,
     SPACES,
@@ -85,9 +85,10 @@ class SimilarTexts:
         self._blocks = blocks
         self._indexed = indexed
 
+    @in_json
     async def similar(
         self, vector: Sequence[float], wanted: VectorFilter | None = None, *, limit: int = 10, as_of: int | None = None
-    ) -> list[Row]:
+    ) -> Page[Row]:
         """The texts whose vectors have the highest cosine with this one, each distinct text once.
 
         vector: (d,) of any length but 0, by the same model. Texts with equal similarity are in the log's order.
@@ -106,11 +107,11 @@ class SimilarTexts:
             if self._indexed and space.dimension <= LARGEST_INDEXED and space.texts >= FEWEST_INDEXED:
                 covered = await _search_index(connection, nearest, space, wanted, as_of)
             if covered >= min(space.last_position, position):
-                return await _rows(connection, space, nearest.found())
+                return Page(await _rows(connection, space, nearest.found()))
         async for block in self._blocks.blocks(space, wanted, after=covered, position=position):
             await asyncio.to_thread(nearest.offer, block.vectors, block.places)
         async with connected(self._pool) as connection:
-            return await _rows(connection, space, nearest.found())
+            return Page(await _rows(connection, space, nearest.found()))
 
 
 async def _space(

@@ -4,8 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from domain.errors import NotFound
-from projections.paging import LATEST, Page, at_position, checked_limit, key_of, last_counted, page_of
-from projections.reading import Reader, Row
+from projections.paging import FIRST_PAGE, LATEST, Page, Paging, at_position, last_counted, page_of
+from projections.reading import Reader, Row, in_json
 
 SWEEPS = """
     SELECT s.sweep_id, last.status, s.method, s.dataset_id, s.dataset_name,
@@ -42,6 +42,7 @@ class SweepQueries:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
+    @in_json
     async def sweep(self, sweep_id: UUID, *, as_of: int | None = None) -> Row:
         """One sweep with its steps, by k, and the clusters of the chosen one. Raises NotFound."""
         found = await self._reader.rows(
@@ -53,18 +54,19 @@ class SweepQueries:
             )
         return (await self._with_steps(found, as_of))[0]
 
-    async def sweeps(self, *, as_of: int | None = None, limit: int = 50, cursor: str | None = None) -> Page[Row]:
+    @in_json
+    async def sweeps(self, *, as_of: int | None = None, page: Paging = FIRST_PAGE) -> Page[Row]:
         """Sweeps, newest first, each with its steps and clusters."""
         parameters: dict[str, Any] = {
             "position": last_counted(as_of),
-            "before": LATEST if cursor is None else key_of(cursor, tuple[int], as_of)[0],
-            "limit": checked_limit(limit) + 1,
+            "before": page.after((LATEST,), as_of, tuple[int])[0],
+            "limit": page.rows,
         }
         rows = await self._reader.rows(
             f"{SWEEPS} AND s.started_position < %(before)s ORDER BY s.started_position DESC LIMIT %(limit)s", parameters
         )
-        page = page_of(rows, limit, as_of, lambda row: (row["position"],))
-        return Page(await self._with_steps(page.items, as_of), page.next_cursor)
+        found = page_of(rows, page.limit, as_of, lambda row: (row["position"],))
+        return Page(await self._with_steps(found.items, as_of), found.next_cursor)
 
     async def _with_steps(self, sweeps: list[Row], as_of: int | None) -> list[Row]:
         sweep_ids = [sweep["sweep_id"] for sweep in sweeps]

@@ -14,7 +14,7 @@ from application.stream_answer import AnswerStream
 from domain.conversations import ConversationSettings
 from domain.errors import Rejected
 from domain.preprocessing import parse_steps
-from interfaces.as_of import AsOf
+from interfaces.as_of import AsOf, Moment
 from interfaces.study import Json
 from interfaces.study import Study as Wired
 from interfaces.study.words import id_of
@@ -86,7 +86,7 @@ class AsyncConversation:
     async def document(self, *, as_of: AsOf | None = None) -> Json:
         """All that is known of it, with its own writes, as of a time or position. Raises NotFound."""
         await self._wired.moments.all_shown()
-        return await self._wired.conversations.get(self.conversation_id, as_of=as_of)
+        return await self._wired.conversations.get(self.conversation_id, Moment(as_of))
 
     def __repr__(self) -> str:
         return f"<Conversation {self.conversation_id}>"

@@ -8,12 +8,12 @@ from uuid import UUID
 from anyio.from_thread import BlockingPortal
 
 from domain.groups import LinkType, Member
-from interfaces.as_of import AsOf
+from interfaces.as_of import AsOf, Moment
 from interfaces.study import Json
 from interfaces.study import Study as Wired
 from interfaces.study.words import id_of
 from projections.group_queries import DEFAULT_DEPTH, Direction
-from projections.paging import LARGEST_PAGE
+from projections.paging import LARGEST_PAGE, Paging
 from study_query_llm.results import Rows
 
 
@@ -48,7 +48,7 @@ class AsyncGroup:
 
     async def show(self, *, as_of: AsOf | None = None) -> Json:
         """Description, metadata and the number of members, as of a time or position. Raises NotFound."""
-        return await self._wired.groups.get(self.group_id, as_of=as_of)
+        return await self._wired.groups.get(self.group_id, Moment(as_of))
 
     async def describe(self, *, description: str | None = None, metadata: Mapping[str, Any] | None = None) -> Json:
         """Change the description, or some of the metadata: a key with None is taken out. Raises Rejected."""
@@ -99,19 +99,23 @@ class AsyncGroup:
 
     async def members(self, *, role: str | None = None, as_of: AsOf | None = None, limit: int | None = None) -> Rows:
         """The calls, by their position, then as they were added; all of them, or the first `limit`."""
-        return await _rows(partial(self._wired.groups.members, self.group_id, role=role, as_of=as_of), limit)
+        return await _rows(partial(self._wired.groups.members, self.group_id, Moment(as_of), role=role), limit)
 
     async def children(
         self, *, link_type: str | None = None, as_of: AsOf | None = None, limit: int | None = None
     ) -> Rows:
         """The groups that this one links to, each with its link, in their order."""
-        return await _rows(partial(self._wired.groups.children, self.group_id, link_type=link_type, as_of=as_of), limit)
+        return await _rows(
+            partial(self._wired.groups.children, self.group_id, Moment(as_of), link_type=link_type), limit
+        )
 
     async def parents(
         self, *, link_type: str | None = None, as_of: AsOf | None = None, limit: int | None = None
     ) -> Rows:
         """The groups that link to this one, each with its link."""
-        return await _rows(partial(self._wired.groups.parents, self.group_id, link_type=link_type, as_of=as_of), limit)
+        return await _rows(
+            partial(self._wired.groups.parents, self.group_id, Moment(as_of), link_type=link_type), limit
+        )
 
     async def steps(self, *, as_of: AsOf | None = None, limit: int | None = None) -> Rows:
         """The children by links of type step, in their order."""
@@ -131,14 +135,14 @@ class AsyncGroup:
         """
         walk = Walk()
 
-        async def page(**paging: Any) -> Json:
+        async def listed(page: Paging) -> Json:
             found = await self._wired.groups.dependencies(
-                self.group_id, direction=direction, link_type=link_type, depth=depth, as_of=as_of, **paging
+                self.group_id, Moment(as_of), page, direction=direction, link_type=link_type, depth=depth
             )
             walk.truncated = found["truncated"]
             return found
 
-        walk.extend(await _rows(page, None))
+        walk.extend(await _rows(listed, None))
         return walk
 
 
@@ -212,12 +216,12 @@ class Group:
         return self._portal.call(partial(self._group.dependencies, **options))
 
 
-async def _rows(page: Callable[..., Awaitable[Json]], limit: int | None) -> Rows:
+async def _rows(listed: Callable[..., Awaitable[Json]], limit: int | None) -> Rows:
     """All rows of a list, page by page, or the first `limit`."""
     rows, cursor = Rows(), None
     while limit is None or len(rows) < limit:
         size = LARGEST_PAGE if limit is None else min(LARGEST_PAGE, limit - len(rows))
-        found = await page(limit=size, cursor=cursor)
+        found = await listed(page=Paging(size, cursor))
         rows += found["items"]
         cursor = found["next_cursor"]
         if cursor is None:

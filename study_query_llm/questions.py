@@ -8,7 +8,9 @@ from msgspec import structs
 from application.ask_model import Question
 from application.group_calls import group_place
 from domain.preprocessing import parse_steps
+from interfaces.as_of import Moment
 from interfaces.duration import seconds_of
+from projections.paging import PAGE, Paging
 
 
 class AskOptions(TypedDict, total=False):
@@ -61,3 +63,9 @@ def question_of_mapping(given: Mapping[str, Any], options: AskOptions) -> Questi
     prompt = own.pop("prompt", None)
     n = own.pop("n", 1)
     return structs.replace(question_of(prompt, cast(AskOptions, {**options, **own})), samples=n)
+
+
+def moment_and_page(filters: dict[str, Any]) -> tuple[Moment, Paging]:
+    """Take the moment and the page out of what a list was asked with; its filters are left."""
+    moment = Moment(filters.pop("as_of", None), filters.pop("at_least", None))
+    return moment, Paging(filters.pop("limit", PAGE), filters.pop("cursor", None))

@@ -10,14 +10,14 @@ import click
 
 from interfaces.cli.command import (
     Invocation,
-    as_of_option,
-    cursor_option,
+    as_of_a_moment,
+    by_the_page,
     json_object,
-    limit_option,
     study_command,
 )
 
 if TYPE_CHECKING:
+    from interfaces.as_of import Moment
     from interfaces.study import Study
 
 
@@ -95,9 +95,8 @@ def keep(
 
 @click.option("--group", help="Only those of a group, TYPE/NAME or an id.")
 @click.option("--type", "artifact_type", help="Only those of this type.")
-@as_of_option
-@limit_option
-@cursor_option
+@as_of_a_moment
+@by_the_page
 def list_all(invocation: Invocation, **filters: Any) -> None:
     """List the artifacts, newest first."""
 
@@ -124,15 +123,15 @@ def list_all(invocation: Invocation, **filters: Any) -> None:
     type=click.Path(path_type=Path, allow_dash=True),
     help="Write the file there, or into that folder under the last part of its name; - writes to standard output.",
 )
-@as_of_option
-def get(invocation: Invocation, artifact: str, out: Path | None, as_of: str | None) -> None:
+@as_of_a_moment
+def get(invocation: Invocation, artifact: str, out: Path | None, moment: "Moment") -> None:
     """Show an artifact, or write its file. A NAME is {run}/{step}/{type}.{ext}, and means the newest of that name."""
     from interfaces.cli.tables import table
 
     into_folder = out is not None and out.is_dir()
 
     async def work(study: "Study") -> dict[str, Any]:
-        found = await study.artifacts.get(artifact, as_of=as_of)
+        found = await study.artifacts.get(artifact, moment)
         if out is None:
             return found
         if str(out) == "-":

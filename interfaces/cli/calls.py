@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_option, cursor_option, limit_option, moment, study_command
+from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, moment, study_command
 from interfaces.cli.terminal import echo_text, for_stdout
 
 if TYPE_CHECKING:
+    from interfaces.as_of import Moment
     from interfaces.study import Study
+    from projections.paging import Paging
 
 
 def add_to(study: click.Group) -> None:
@@ -45,15 +47,15 @@ def add_to(study: click.Group) -> None:
 @click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
 @click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
 @click.option("--search", metavar="TEXT", help="Only those whose prompt or answer holds this text.")
-@as_of_option
-@limit_option
-@cursor_option
-def calls(invocation: Invocation, **filters: Any) -> None:
+@as_of_a_moment
+@by_the_page
+def calls(invocation: Invocation, moment: "Moment", page: "Paging", **filters: Any) -> None:
     """List calls, newest first."""
     from interfaces.cli.tables import short
+    from interfaces.study.calls import calls_wanted
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.calls.list(**filters)
+        return await study.calls.list(calls_wanted(**filters), moment, page)
 
     invocation.answer_page(
         invocation.run(work),
@@ -74,7 +76,7 @@ def calls(invocation: Invocation, **filters: Any) -> None:
 
 
 @click.argument("call_id")
-@as_of_option
+@as_of_a_moment
 @click.option("--verify", is_flag=True, help="Hash the bytes that were sent and received, and compare with the events.")
 @click.option(
     "--bytes",
@@ -87,7 +89,7 @@ def calls(invocation: Invocation, **filters: Any) -> None:
 def call(
     invocation: Invocation,
     call_id: str,
-    as_of: str | None,
+    moment: "Moment",
     verify: bool,
     part: str | None,
     version: int | None,
@@ -97,14 +99,14 @@ def call(
     from interfaces.cli.tables import table
 
     if part is not None:
-        _write_bytes(invocation, call_id, part, version, as_of, out)
+        _write_bytes(invocation, call_id, part, version, moment, out)
         return
     if verify:
-        _verify(invocation, call_id, as_of)
+        _verify(invocation, call_id, moment)
         return
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.calls.get(call_id, as_of=as_of)
+        return await study.calls.get(call_id, moment)
 
     found = invocation.run(work)
     plain = (
@@ -145,14 +147,14 @@ def call(
 
 
 def _write_bytes(
-    invocation: Invocation, call_id: str, part: str, version: int | None, as_of: str | None, out: str
+    invocation: Invocation, call_id: str, part: str, version: int | None, moment: "Moment", out: str
 ) -> None:
     import msgspec
 
     from interfaces.cli.files import written_whole
 
     async def work(study: "Study") -> Any:
-        return await study.bodies.get(call_id, part, version=version, as_of=as_of)
+        return await study.bodies.get(call_id, part, moment, version=version)
 
     kept, body = invocation.run(work)
     if out == "-":
@@ -169,11 +171,11 @@ def _write_bytes(
     )
 
 
-def _verify(invocation: Invocation, call_id: str, as_of: str | None) -> None:
+def _verify(invocation: Invocation, call_id: str, moment: "Moment") -> None:
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.bodies.list(call_id, verify=True, as_of=as_of)
+        return await study.bodies.list(call_id, moment, verify=True)
 
     found = invocation.run(work)
     rows = [

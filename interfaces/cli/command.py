@@ -167,11 +167,35 @@ def study_command(
     return register
 
 
-as_of_option = click.option(
-    "--as-of", metavar="WHEN", help="As things stood at a time (UTC unless it says), or at a position in the log."
-)
-limit_option = click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
-cursor_option = click.option("--cursor", help="Go on after a page: its next_cursor.")
+def as_of_a_moment(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --as-of, which it gets as its `moment`."""
+
+    @click.option(
+        "--as-of", metavar="WHEN", help="As things stood at a time (UTC unless it says), or at a position in the log."
+    )
+    @functools.wraps(function)
+    def asked(*arguments: Any, as_of: str | None, **options: Any) -> Any:
+        from interfaces.as_of import Moment
+
+        return function(*arguments, moment=Moment(as_of), **options)
+
+    return asked
+
+
+def by_the_page(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --limit and --cursor, which it gets as its `page`."""
+
+    @click.option("--limit", type=int, default=50, show_default=True, help="At most so many.")
+    @click.option("--cursor", help="Go on after a page: its next_cursor.")
+    @functools.wraps(function)
+    def asked(*arguments: Any, limit: int, cursor: str | None, **options: Any) -> Any:
+        from projections.paging import Paging
+
+        return function(*arguments, page=Paging(limit, cursor), **options)
+
+    return asked
+
+
 SHARED_OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout."),
     click.option("--database-url", metavar="URL", help="Use this Postgres instead of the embedded one."),

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_option, study_command
+from interfaces.cli.command import Invocation, as_of_a_moment, study_command
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from interfaces.as_of import Moment
     from interfaces.study import Study
 
 Json = dict[str, Any]
@@ -24,12 +25,12 @@ def add_to(study: click.Group) -> None:
 
 @click.argument("first")
 @click.argument("second")
-@as_of_option
-def compare(invocation: Invocation, first: str, second: str, as_of: str | None) -> None:
+@as_of_a_moment
+def compare(invocation: Invocation, first: str, second: str, moment: "Moment") -> None:
     """Show what differed between two sweeps: configuration, data, software, time, results, labels."""
 
     async def work(study: "Study") -> Json:
-        return await study.sweeps.compare(first, second, as_of=as_of)
+        return await study.sweeps.compare(first, second, moment)
 
     found = invocation.run(work)
     invocation.answer(found, lambda console: _show(console, found))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from interfaces.cli.answers import dimmed, print_stream, show_answers
-from interfaces.cli.command import Invocation, as_of_option, cursor_option, limit_option, study_command
+from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, study_command
 from interfaces.cli.preprocessing import preprocessing_of, preprocessing_options
 from interfaces.cli.terminal import echo_text, for_stdout, visible
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from application.continue_conversation import TakenTurn
     from application.keep_conversation import Begun
     from domain.preprocessing import Preprocessing
+    from interfaces.as_of import Moment
     from interfaces.study import Study
 
 PROMPT = "› "
@@ -231,11 +232,13 @@ class _Talk:
             saying.result()
 
     async def _command(self, line: str) -> None:
+        from interfaces.as_of import Moment
+
         command, _, argument = line.partition(" ")
         conversations = self.study.conversations
         match command:
             case "/history":
-                _show_messages(await conversations.get(self.conversation_id, at_least=self.position), echo_text)
+                _show_messages(await conversations.get(self.conversation_id, Moment(at_least=self.position)), echo_text)
             case "/fork":
                 if argument and not argument.isdecimal():
                     click.echo("Error: /fork takes the number of a turn", err=True)
@@ -255,9 +258,8 @@ class _Talk:
 
 
 @click.option("--status", type=click.Choice(["open", "closed"]), help="Only these.")
-@as_of_option
-@limit_option
-@cursor_option
+@as_of_a_moment
+@by_the_page
 def list_conversations(invocation: Invocation, **filters: Any) -> None:
     """List conversations, newest first."""
     from interfaces.cli.tables import short
@@ -281,13 +283,13 @@ def list_conversations(invocation: Invocation, **filters: Any) -> None:
 
 
 @click.argument("conversation_id", metavar="ID")
-@as_of_option
-def show(invocation: Invocation, conversation_id: str, as_of: str | None) -> None:
+@as_of_a_moment
+def show(invocation: Invocation, conversation_id: str, moment: "Moment") -> None:
     """Show what was said, a fork's history included."""
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.conversations.get(conversation_id, as_of=as_of)
+        return await study.conversations.get(conversation_id, moment)
 
     found = invocation.run(work)
     rows = [[name, str(found[name])] for name in SHOWN if found[name] not in (None, "")]

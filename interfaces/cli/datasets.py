@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_option, cursor_option, limit_option, study_command
+from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, study_command
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from application.embed_texts import Embedded
+    from interfaces.as_of import Moment
     from interfaces.study import Study
+    from projections.paging import Paging
 
 
 def add_to(study: click.Group) -> None:
@@ -118,14 +120,13 @@ def _conditions(where: tuple[str, ...]) -> dict[str, str]:
     return conditions
 
 
-@as_of_option
-@limit_option
-@cursor_option
-def list_all(invocation: Invocation, as_of: str | None, limit: int, cursor: str | None) -> None:
+@as_of_a_moment
+@by_the_page
+def list_all(invocation: Invocation, moment: "Moment", page: "Paging") -> None:
     """List the datasets, newest first."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.datasets.list(as_of=as_of, limit=limit, cursor=cursor)
+        return await study.datasets.list(moment, page)
 
     invocation.answer_page(
         invocation.run(work),
@@ -142,13 +143,13 @@ def list_all(invocation: Invocation, as_of: str | None, limit: int, cursor: str 
 
 
 @click.argument("name")
-@as_of_option
-def show(invocation: Invocation, name: str, as_of: str | None) -> None:
+@as_of_a_moment
+def show(invocation: Invocation, name: str, moment: "Moment") -> None:
     """Show one dataset."""
     from interfaces.cli.tables import table
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.datasets.get(name, as_of=as_of)
+        return await study.datasets.get(name, moment)
 
     found = invocation.run(work)
     rows = [[key, str(value)] for key, value in found.items() if value not in (None, {}, "")]

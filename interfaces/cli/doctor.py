@@ -39,11 +39,14 @@ def checks(invocation: Invocation, *, mend: bool) -> list[Check]:
 
 
 async def _inside(study: "Study", *, mend: bool) -> list[Check]:
+    from projections.call_queries import CallFilter
+    from projections.paging import LARGEST_PAGE, Paging
+
     if mend:
         await study.house.replay()
         await study.house.catch_up()
     health = await study.house.health()
-    in_doubt = await study.calls.list(status="in_doubt", limit=1000)
+    in_doubt = await study.calls.list(CallFilter(status="in_doubt"), page=Paging(LARGEST_PAGE))
     open_calls = await study.queries.calls.open_calls()
     providers = study.providers.configured()
     return [

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, Stopped, as_of_option, cursor_option, limit_option, moment, study_command
+from interfaces.cli.command import Invocation, Stopped, as_of_a_moment, by_the_page, moment, study_command
 from interfaces.cli.terminal import echo_text
 
 if TYPE_CHECKING:
+    from interfaces.as_of import Moment
     from interfaces.study import Study
+    from projections.paging import Paging
 
 Json = dict[str, Any]
 AT_ONCE = 1000
@@ -46,17 +48,16 @@ def add_to(study: click.Group) -> None:
 @click.option("--correlation", "correlation_id", type=click.UUID, metavar="ID", help="The command they belong to.")
 @click.option("--since", callback=moment, metavar="WHEN", help="Recorded not before this time (UTC unless it says).")
 @click.option("--until", callback=moment, metavar="WHEN", help="Recorded before this time.")
-@as_of_option
-@limit_option
-@cursor_option
+@as_of_a_moment
+@by_the_page
 @click.option("--follow", is_flag=True, help="Go on with what is recorded from now on, or behind --after.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all of them there, one a line.")
 def events(
     invocation: Invocation,
     follow: bool,
     out: Path | None,
-    limit: int,
-    cursor: str | None,
+    moment: "Moment",
+    page: "Paging",
     after: int | None,
     **filters: Any,
 ) -> None:
@@ -66,19 +67,19 @@ def events(
     """
     from domain.errors import Rejected
 
-    if follow and (out or cursor or filters["as_of"]):
+    if follow and (out or page.cursor or moment.as_of):
         raise Rejected(
             "--follow goes on with what is still to come: leave away --out, --cursor and --as-of", fields=("follow",)
         )
     if follow:
-        _follow(invocation, after, {name: value for name, value in filters.items() if name != "as_of"})
+        _follow(invocation, after, filters)
         return
     if out is not None:
-        _write(invocation, out, {**filters, "after": after or 0})
+        _write(invocation, out, moment, {**filters, "after": after or 0})
         return
 
     async def work(study: "Study") -> Json:
-        return await _page(study, limit, {**filters, "after": after or 0, "cursor": cursor})
+        return await _page(study, moment, page, {**filters, "after": after or 0})
 
     invocation.answer_page(
         invocation.run(work),
@@ -94,15 +95,18 @@ def events(
     )
 
 
-async def _page(study: "Study", limit: int, wanted: Json) -> Json:
+async def _page(study: "Study", moment: "Moment", page: "Paging", filters: Json) -> Json:
     """As many events as are wanted, however many looks at the log that takes."""
+    from projections.paging import Paging
+
     items: list[Json] = []
+    wanted = page
     while True:
-        page = await study.audit.events(limit=limit - len(items), **wanted)
-        items += page["items"]
-        if len(items) >= limit or page["next_cursor"] is None:
-            return {**page, "items": items}
-        wanted = {**wanted, "cursor": page["next_cursor"]}
+        found = await study.audit.events(moment, wanted, **filters)
+        items += found["items"]
+        if len(items) >= page.limit or found["next_cursor"] is None:
+            return {**found, "items": items}
+        wanted = Paging(page.limit - len(items), found["next_cursor"])
 
 
 def _follow(invocation: Invocation, after: int | None, filters: Json) -> None:
@@ -117,24 +121,26 @@ def _follow(invocation: Invocation, after: int | None, filters: Json) -> None:
         return  # there is no other way to end it
 
 
-def _write(invocation: Invocation, out: Path, filters: Json) -> None:
+def _write(invocation: Invocation, out: Path, moment: "Moment", filters: Json) -> None:
+    from interfaces.as_of import Moment
     from interfaces.cli.files import written_whole
+    from projections.paging import Paging
 
     with written_whole(out) as file, invocation.progress() as progress:
 
         async def work(study: "Study") -> Json:
             last, count = await study.audit.end(), 0
             # As of now, or a log that grows meanwhile would never come to its end.
-            wanted = {**filters, "as_of": filters["as_of"] or str(last)}
+            standing, page = Moment(moment.as_of or str(last)), Paging(AT_ONCE)
             while True:
-                page = await study.audit.events(limit=AT_ONCE, **wanted)
-                for event in page["items"]:
+                found = await study.audit.events(standing, page, **filters)
+                for event in found["items"]:
                     file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
-                count += len(page["items"])
-                progress("events", page["looked_to"], last)
-                if page["next_cursor"] is None:
-                    return {"out": str(out), "events": count, "position": page["looked_to"]}
-                wanted["cursor"] = page["next_cursor"]
+                count += len(found["items"])
+                progress("events", found["looked_to"], last)
+                if found["next_cursor"] is None:
+                    return {"out": str(out), "events": count, "position": found["looked_to"]}
+                page = Paging(AT_ONCE, found["next_cursor"])
 
         done = invocation.run(work)
     invocation.answer(done, lambda _console: click.echo(f"Wrote {done['events']:,} events to {out}"))
@@ -161,15 +167,14 @@ def _exports(study: click.Group) -> click.Group:
 @click.option("--actor", help="On whose behalf they happened.")
 @click.option("--since", callback=moment, metavar="WHEN", help="Recorded not before this time (UTC unless it says).")
 @click.option("--until", callback=moment, metavar="WHEN", help="Recorded before this time.")
-@as_of_option
-def export_events(invocation: Invocation, form: str, out: Path, **filters: Any) -> None:  # noqa: ARG001 - the only one
+@as_of_a_moment
+def export_events(invocation: Invocation, form: str, out: Path, moment: "Moment", **filters: Any) -> None:  # noqa: ARG001 - the only one
     """Write events in order to a file, one JSON document a line."""
-    _write(invocation, out, {**filters, "after": 0})
+    _write(invocation, out, moment, {**filters, "after": 0})
 
 
-@as_of_option
-@limit_option
-@cursor_option
+@as_of_a_moment
+@by_the_page
 def unanswered(invocation: Invocation, **options: Any) -> None:
     """List calls that were never answered: under way, in doubt, or cancelled before an answer came."""
 

@@ -6,15 +6,16 @@ import click
 
 from interfaces.cli.command import (
     Invocation,
-    as_of_option,
-    cursor_option,
+    as_of_a_moment,
+    by_the_page,
     json_object,
-    limit_option,
     study_command,
 )
 
 if TYPE_CHECKING:
+    from interfaces.as_of import Moment
     from interfaces.study import Study
+    from projections.paging import Paging
 
 LINK_TYPES = click.Choice(["step", "contains", "depends_on", "generates"])
 
@@ -74,45 +75,38 @@ def unlink(invocation: Invocation, parent: str, child: str, link_type: Any) -> N
 
 @click.argument("group")
 @click.option("--type", "link_type", type=LINK_TYPES, help="Only by links of this type.")
-@as_of_option
-@limit_option
-@cursor_option
-def children(
-    invocation: Invocation, group: str, link_type: str | None, as_of: str | None, limit: int, cursor: str | None
-) -> None:
+@as_of_a_moment
+@by_the_page
+def children(invocation: Invocation, group: str, link_type: str | None, moment: "Moment", page: "Paging") -> None:
     """List the groups that a group links to."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.groups.children(group, link_type=link_type, as_of=as_of, limit=limit, cursor=cursor)
+        return await study.groups.children(group, moment, page, link_type=link_type)
 
     _answer_links(invocation, invocation.run(work))
 
 
 @click.argument("group")
 @click.option("--type", "link_type", type=LINK_TYPES, help="Only by links of this type.")
-@as_of_option
-@limit_option
-@cursor_option
-def parents(
-    invocation: Invocation, group: str, link_type: str | None, as_of: str | None, limit: int, cursor: str | None
-) -> None:
+@as_of_a_moment
+@by_the_page
+def parents(invocation: Invocation, group: str, link_type: str | None, moment: "Moment", page: "Paging") -> None:
     """List the groups that link to a group."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.groups.parents(group, link_type=link_type, as_of=as_of, limit=limit, cursor=cursor)
+        return await study.groups.parents(group, moment, page, link_type=link_type)
 
     _answer_links(invocation, invocation.run(work))
 
 
 @click.argument("group")
-@as_of_option
-@limit_option
-@cursor_option
-def steps(invocation: Invocation, group: str, as_of: str | None, limit: int, cursor: str | None) -> None:
+@as_of_a_moment
+@by_the_page
+def steps(invocation: Invocation, group: str, moment: "Moment", page: "Paging") -> None:
     """List the steps of a run, in their order."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.groups.children(group, link_type="step", as_of=as_of, limit=limit, cursor=cursor)
+        return await study.groups.children(group, moment, page, link_type="step")
 
     _answer_links(invocation, invocation.run(work))
 
@@ -126,27 +120,24 @@ def steps(invocation: Invocation, group: str, as_of: str | None, limit: int, cur
     help="Up: what it depends on. Down: what depends on it.",
 )
 @click.option("--depth", type=int, default=100, show_default=True, help="How many links away at most.")
-@as_of_option
-@limit_option
-@cursor_option
+@as_of_a_moment
+@by_the_page
 def dependencies(
-    invocation: Invocation, group: str, direction: Any, depth: int, as_of: str | None, limit: int, cursor: str | None
+    invocation: Invocation, group: str, direction: Any, depth: int, moment: "Moment", page: "Paging"
 ) -> None:
     """List everything that a group depends on, over any number of links, the nearest first."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.groups.dependencies(
-            group, direction=direction, depth=depth, as_of=as_of, limit=limit, cursor=cursor
-        )
+        return await study.groups.dependencies(group, moment, page, direction=direction, depth=depth)
 
-    page = invocation.run(work)
+    found = invocation.run(work)
     invocation.answer_page(
-        page,
+        found,
         ["direction", "depth", "group", "id"],
         lambda item: [item["direction"], item["depth"], written(item), item["group_id"]],
         nothing="No dependencies.",
     )
-    if page["truncated"] and not invocation.as_json:
+    if found["truncated"] and not invocation.as_json:
         click.echo(f"There are more beyond {depth} links; give a larger --depth.", err=True)
 
 

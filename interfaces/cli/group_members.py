@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_option, cursor_option, limit_option, study_command
+from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, study_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from domain.groups import Member
+    from interfaces.as_of import Moment
     from interfaces.study import Study
+    from projections.paging import Paging
 
 
 def add_to(group: click.Group) -> None:
@@ -71,16 +73,13 @@ def remove(invocation: Invocation, group: str, call_ids: tuple[str, ...], file: 
 
 @click.argument("group")
 @click.option("--role", help="Only members in this role.")
-@as_of_option
-@limit_option
-@cursor_option
-def members(
-    invocation: Invocation, group: str, role: str | None, as_of: str | None, limit: int, cursor: str | None
-) -> None:
+@as_of_a_moment
+@by_the_page
+def members(invocation: Invocation, group: str, role: str | None, moment: "Moment", page: "Paging") -> None:
     """List a group's calls: by their position, then as they were added."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.groups.members(group, role=role, as_of=as_of, limit=limit, cursor=cursor)
+        return await study.groups.members(group, moment, page, role=role)
 
     invocation.answer_page(
         invocation.run(work),

@@ -7,16 +7,17 @@ import click
 from interfaces.cli import group_links, group_members
 from interfaces.cli.command import (
     Invocation,
-    as_of_option,
-    cursor_option,
+    as_of_a_moment,
+    by_the_page,
     json_object,
-    limit_option,
     study_command,
 )
 from interfaces.cli.group_links import written
 
 if TYPE_CHECKING:
+    from interfaces.as_of import Moment
     from interfaces.study import Study
+    from projections.paging import Paging
 
 
 def add_to(study: click.Group) -> None:
@@ -76,14 +77,13 @@ def describe(invocation: Invocation, group: str, description: str | None, metada
 
 
 @click.option("--type", "group_type", help="Only groups of this type.")
-@as_of_option
-@limit_option
-@cursor_option
-def list_all(invocation: Invocation, group_type: str | None, as_of: str | None, limit: int, cursor: str | None) -> None:
+@as_of_a_moment
+@by_the_page
+def list_all(invocation: Invocation, group_type: str | None, moment: "Moment", page: "Paging") -> None:
     """List the groups, newest first."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.groups.list(group_type=group_type, as_of=as_of, limit=limit, cursor=cursor)
+        return await study.groups.list(moment, page, group_type=group_type)
 
     invocation.answer_page(
         invocation.run(work),
@@ -99,16 +99,16 @@ def list_all(invocation: Invocation, group_type: str | None, as_of: str | None, 
 
 
 @click.argument("group")
-@as_of_option
-def show(invocation: Invocation, group: str, as_of: str | None) -> None:
+@as_of_a_moment
+def show(invocation: Invocation, group: str, moment: "Moment") -> None:
     """Show a group: what it is, how many calls are in it, and its nearest relatives."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        found = await study.groups.get(group, as_of=as_of)
+        found = await study.groups.get(group, moment)
         group_id = found["group_id"]
         around = {
-            "children": await study.groups.children(group_id, as_of=as_of),
-            "parents": await study.groups.parents(group_id, as_of=as_of),
+            "children": await study.groups.children(group_id, moment),
+            "parents": await study.groups.parents(group_id, moment),
         }
         return {**found, **{side: page["items"] for side, page in around.items()}}
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_option, study_command
+from interfaces.cli.command import Invocation, as_of_a_moment, study_command
 from interfaces.cli.terminal import visible
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def add_to(study: click.Group) -> None:
 @click.option("--provider", help="Of a text in words: who embedded it.")
 @click.option("--model", help="Of a text in words: the model that embedded it.")
 @click.option("--dimensions", type=int, help="Of a text in words: the dimensions that were asked for.")
-@as_of_option
+@as_of_a_moment
 def provenance(
     invocation: Invocation,
     kind: str,

@@ -74,7 +74,9 @@ def quickstart(invocation: Invocation, out: Path) -> None:
 
 async def _calls_made(study: "Study", context: "Context") -> int:
     """How many calls this command made; others may be asking at the same time."""
-    page = await study.calls.list(limit=1000)
+    from projections.paging import LARGEST_PAGE, Paging
+
+    page = await study.calls.list(page=Paging(LARGEST_PAGE))
     return sum(call["correlation_id"] == str(context.correlation_id) for call in page["items"])
 
 

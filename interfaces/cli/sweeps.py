@@ -8,12 +8,13 @@ from uuid import UUID
 
 import click
 
-from interfaces.cli.command import Invocation, Stages, as_of_option, cursor_option, limit_option, study_command
+from interfaces.cli.command import Invocation, Stages, as_of_a_moment, by_the_page, study_command
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from domain.sweeps import SweepConfig
+    from interfaces.as_of import Moment
     from interfaces.study import Study
 
 METHODS = ("k-means", "spherical-k-means", "k-subspaces")
@@ -206,9 +207,8 @@ def show_sweep(console: "Console", sweep: dict[str, Any]) -> None:
         console.print(f"Next: study report {sweep['sweep_id']} --out report.html", highlight=False)
 
 
-@as_of_option
-@limit_option
-@cursor_option
+@as_of_a_moment
+@by_the_page
 def list_all(invocation: Invocation, **filters: Any) -> None:
     """List the sweeps, newest first."""
 
@@ -231,12 +231,12 @@ def list_all(invocation: Invocation, **filters: Any) -> None:
 
 
 @click.argument("sweep_id")
-@as_of_option
-def show(invocation: Invocation, sweep_id: str, as_of: str | None) -> None:
+@as_of_a_moment
+def show(invocation: Invocation, sweep_id: str, moment: "Moment") -> None:
     """Show one sweep: its steps, the chosen K, the clusters."""
 
     async def work(study: "Study") -> dict[str, Any]:
-        return await study.sweeps.get(sweep_id, as_of=as_of)
+        return await study.sweeps.get(sweep_id, moment)
 
     sweep = invocation.run(work)
     invocation.answer(sweep, lambda console: show_sweep(console, sweep))

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_option, moment, study_command
+from interfaces.cli.command import Invocation, as_of_a_moment, moment, study_command
 
 if TYPE_CHECKING:
     from application.export_embeddings import Exported
+    from interfaces.as_of import Moment
     from interfaces.study import Study
 
 
@@ -52,7 +53,7 @@ def _filters(command: Any) -> Any:
         click.option("--group", metavar="TYPE/NAME", help="Only those of a group's calls."),
         click.option("--since", callback=moment, metavar="WHEN", help="Not embedded before this time."),
         click.option("--until", callback=moment, metavar="WHEN", help="Embedded before this time."),
-        as_of_option,
+        as_of_a_moment,
     )
     for option in reversed(options):
         command = option(command)
@@ -62,7 +63,7 @@ def _filters(command: Any) -> Any:
 @click.argument("text")
 @_filters
 @click.option("--limit", type=int, default=10, show_default=True, help="At most so many texts, 1 to 1000.")
-def similar(invocation: Invocation, text: str, limit: int, as_of: str | None, **filters: Any) -> None:
+def similar(invocation: Invocation, text: str, limit: int, moment: "Moment", **filters: Any) -> None:
     """Find the embedded texts that are most similar to a text, by cosine.
 
     TEXT is embedded by the same model, which is recorded, and paid for once.
@@ -73,7 +74,7 @@ def similar(invocation: Invocation, text: str, limit: int, as_of: str | None, **
 
     async def work(study: "Study") -> dict[str, Any]:
         asked = SimilarTo(text=text, wanted=filter_of(**filters), limit=limit)
-        return await study.vectors.similar(asked, study.context(), as_of=as_of)
+        return await study.vectors.similar(asked, study.context(), moment)
 
     found = invocation.run(work)
     rows = [[item["similarity"], short(item["text"], 80), item["call_id"]] for item in found["items"]]
@@ -90,7 +91,7 @@ def similar(invocation: Invocation, text: str, limit: int, as_of: str | None, **
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
 @_filters
-def export(invocation: Invocation, kind: str, out: Path, as_of: str | None, **filters: Any) -> None:
+def export(invocation: Invocation, kind: str, out: Path, moment: "Moment", **filters: Any) -> None:
     """Write the vectors of one model to a file, in the order in which they were embedded."""
     import msgspec
 
@@ -103,7 +104,7 @@ def export(invocation: Invocation, kind: str, out: Path, as_of: str | None, **fi
                 out,
                 kind,
                 filter_of(**filters),
-                as_of=as_of,
+                moment,
                 progress=lambda done, total: progress("vectors", done, total),
             )
 

@@ -239,7 +239,7 @@ class Wiring:
     @cached_property
     def vectors(self) -> Vectors:
         return Vectors(
-            FindSimilar(self.embed, self.queries.vectors_in_bulk, self.queries),
+            FindSimilar(self.embed, self.queries.vectors_in_bulk, self.queries.similar_texts),
             ExportEmbeddings(self.queries.vectors_in_bulk, StreamedVectorFiles()),
             ReadVectors(self.import_dataset, self.outside.registry, self.cache),
             self.gather,

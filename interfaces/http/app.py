@@ -29,7 +29,7 @@ from interfaces.http import (
     sweeps,
 )
 from interfaces.http.gate import Gate
-from interfaces.http.parameters import OpenStudy, only_known_parameters
+from interfaces.http.parameters import QUESTIONS, OpenStudy, only_known_parameters
 from interfaces.http.problems import HANDLERS
 from interfaces.logs import configure_logs
 from interfaces.study import Study
@@ -77,6 +77,7 @@ def create_app(settings: Settings, study: Study | None = None) -> Litestar:
         dependencies={
             "study": Provide(_study, sync_to_thread=False),
             "context": Provide(_context, sync_to_thread=False),
+            **QUESTIONS,
         },
         exception_handlers=HANDLERS,
         openapi_config=documentation.openapi(),

@@ -15,7 +15,7 @@ from litestar.response import Stream
 
 from application.keep_file import FileOfGroup
 from domain.errors import Rejected
-from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, OpenStudy, RequestContext
+from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext
 from interfaces.http.problems import MEDIA_TYPE, problem, problem_responses
 from interfaces.http.uploads import UploadOperation, uploaded
 from interfaces.study.words import id_of
@@ -69,30 +69,21 @@ async def keep_artifact(request: Request[Any, Any, Any], study: OpenStudy, conte
 @get("/artifacts", summary="List artifacts", responses=problem_responses(400, 503))
 async def list_artifacts(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     group_id: Annotated[str | None, QueryParameter(description="Only those of this group.")] = None,
     artifact_type: Annotated[str | None, QueryParameter(description="Only those of this type.")] = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """The artifacts, newest first."""
     return await study.artifacts.list(
-        group=None if group_id is None else id_of(group_id),
-        artifact_type=artifact_type,
-        as_of=as_of,
-        at_least=at_least,
-        limit=limit,
-        cursor=cursor,
+        moment, page, group=None if group_id is None else id_of(group_id), artifact_type=artifact_type
     )
 
 
 @get("/artifacts/{artifact_id:str}", summary="Look at an artifact", responses=problem_responses(400, 404, 503))
-async def get_artifact(
-    study: OpenStudy, artifact_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None
-) -> Json:
+async def get_artifact(study: OpenStudy, moment: At, artifact_id: FromPath[str]) -> Json:
     """What is known of one artifact: its name, type, size, shape and hash."""
-    return await study.artifacts.get(id_of(artifact_id), as_of=as_of, at_least=at_least)
+    return await study.artifacts.get(id_of(artifact_id), moment)
 
 
 @get(
@@ -111,16 +102,15 @@ async def get_artifact(
 async def get_content(
     request: Request[Any, Any, Any],
     study: OpenStudy,
+    moment: At,
     artifact_id: FromPath[str],
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
 ) -> Response[Any]:
     """The file, whole or one range of it; its ETag is its SHA-256.
 
     A file of up to 8 MiB is checked against its hash before it is sent; of a larger one the last megabyte is sent only
     if the whole fits, and a range of it can't be checked.
     """
-    found = await study.artifacts.get(id_of(artifact_id), as_of=as_of, at_least=at_least)
+    found = await study.artifacts.get(id_of(artifact_id), moment)
     size, etag = found["byte_size"], f'"{found["sha256"]}"'
     headers = {
         "ETag": etag,

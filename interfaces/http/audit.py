@@ -6,13 +6,15 @@ from uuid import UUID
 from litestar import Router, get
 from litestar.params import FromQuery, QueryParameter
 
-from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, moment
+from interfaces.http.parameters import At, Json, OpenStudy, Page, When, time_of
 from interfaces.http.problems import problem_responses
 
 
 @get("/audit/events", summary="Look through the log", responses=problem_responses(400, 404, 503))
 async def list_log(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     after: Annotated[int, QueryParameter(ge=0, description="Events behind this position.")] = 0,
     kind: Annotated[str | None, QueryParameter(description="What they are about: call, group, sweep …")] = None,
     event: Annotated[str | None, QueryParameter(description="Their name: call.answered or call.answered.v1.")] = None,
@@ -22,12 +24,8 @@ async def list_log(
     actor: FromQuery[str | None] = None,
     process: FromQuery[str | None] = None,
     correlation_id: FromQuery[UUID | None] = None,
-    since: Moment = None,
-    until: Moment = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    since: When = None,
+    until: When = None,
 ) -> Json:
     """Events in order, decoded, each with who, when and why, and where the bytes beside it are to be had.
 
@@ -35,6 +33,8 @@ async def list_log(
     `looked_to` says how far it came. since and until are of the time of recording.
     """
     return await study.audit.events(
+        moment,
+        page,
         after=after,
         kind=kind,
         event=event,
@@ -42,21 +42,15 @@ async def list_log(
         actor=actor,
         process=process,
         correlation_id=correlation_id,
-        since=moment(since, "since"),
-        until=moment(until, "until"),
-        as_of=as_of,
-        at_least=at_least,
-        limit=limit,
-        cursor=cursor,
+        since=time_of(since, "since"),
+        until=time_of(until, "until"),
     )
 
 
 @get("/audit/unanswered", summary="List calls that were never answered", responses=problem_responses(400, 503))
-async def list_unanswered(
-    study: OpenStudy, as_of: AsOf = None, at_least: AtLeast = None, limit: Limit = 50, cursor: Cursor = None
-) -> Json:
+async def list_unanswered(study: OpenStudy, moment: At, page: Page) -> Json:
     """Calls under way, in doubt, or cancelled before an answer came, newest first, with their age and process."""
-    return await study.audit.unanswered(as_of=as_of, at_least=at_least, limit=limit, cursor=cursor)
+    return await study.audit.unanswered(moment, page)
 
 
 ROUTES = Router("/", route_handlers=[list_log, list_unanswered], tags=["audit"])

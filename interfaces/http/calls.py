@@ -14,8 +14,9 @@ from domain.preprocessing import parse_steps
 from interfaces.answer_document import CallAnswer, answer_document, outcome_document
 from interfaces.duration import seconds_of
 from interfaces.http.call_stream import OperationThatStreams, streamed
-from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, Moment, OpenStudy, RequestContext, moment
+from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext, When, time_of
 from interfaces.http.problems import problem_responses
+from projections.call_queries import CallFilter
 
 Template = Annotated[
     str | None, Meta(description="What the prompt is put into: {user_input}, and {name} for each of the fields.")
@@ -153,46 +154,41 @@ async def ask_model(
 @get("/calls", summary="List calls", responses=problem_responses(400, 503))
 async def list_calls(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     provider: FromQuery[str | None] = None,
     model: FromQuery[str | None] = None,
     modality: FromQuery[Literal["text", "embedding", "image", "audio"] | None] = None,
     status: FromQuery[Literal["requested", "success", "failed", "cancelled", "in_doubt"] | None] = None,
     group_id: FromQuery[UUID | None] = None,
-    since: Moment = None,
-    until: Moment = None,
+    since: When = None,
+    until: When = None,
     q: Annotated[str | None, QueryParameter(description="Words to find in the prompt or the answer.")] = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """Calls, newest first, that pass every filter given."""
-    return await study.calls.list(
+    wanted = CallFilter(
         provider=provider,
         model=model,
         modality=modality,
         status=status,
         group_id=group_id,
-        since=moment(since, "since"),
-        until=moment(until, "until"),
+        since=time_of(since, "since"),
+        until=time_of(until, "until"),
         search=q,
-        as_of=as_of,
-        at_least=at_least,
-        limit=limit,
-        cursor=cursor,
     )
+    return await study.calls.list(wanted, moment, page)
 
 
 @get("/calls/{call_id:str}", summary="Look at a call", responses=problem_responses(400, 404, 503))
-async def get_call(study: OpenStudy, call_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
+async def get_call(study: OpenStudy, moment: At, call_id: FromPath[str]) -> Json:
     """One call with its request, its answer or error, and its attempts."""
-    return await study.calls.get(call_id, as_of=as_of, at_least=at_least)
+    return await study.calls.get(call_id, moment)
 
 
 @get("/calls/{call_id:str}/attempts", summary="List a call's attempts", responses=problem_responses(400, 404, 503))
-async def list_attempts(study: OpenStudy, call_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
+async def list_attempts(study: OpenStudy, moment: At, call_id: FromPath[str]) -> Json:
     """Each attempt in order, with what went wrong and how long it took."""
-    return await study.calls.attempts(call_id, as_of=as_of, at_least=at_least)
+    return await study.calls.attempts(call_id, moment)
 
 
 @get("/calls/{call_id:str}/events", summary="Read a call's history", responses=problem_responses(400, 404, 503))

@@ -14,7 +14,7 @@ from domain.conversations import LONGEST_TITLE_CHARACTERS, MOST_MESSAGE_CHARACTE
 from domain.preprocessing import parse_steps
 from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.calls import GroupBody, Steps, Template
-from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, OpenStudy, RequestContext
+from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext
 from interfaces.http.problems import problem_responses
 from interfaces.turn_document import TurnAnswer, turn_document
 
@@ -137,14 +137,12 @@ async def start_conversation(
 @get("/conversations", summary="List conversations", responses=problem_responses(400, 503))
 async def list_conversations(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     status: FromQuery[Literal["open", "closed"] | None] = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """Conversations, newest first; `turns` counts what a fork has from its parents too."""
-    return await study.conversations.list(status=status, as_of=as_of, at_least=at_least, limit=limit, cursor=cursor)
+    return await study.conversations.list(moment, page, status=status)
 
 
 @get(
@@ -152,11 +150,9 @@ async def list_conversations(
     summary="Look at a conversation",
     responses=problem_responses(400, 404, 503),
 )
-async def get_conversation(
-    study: OpenStudy, conversation_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None
-) -> Json:
+async def get_conversation(study: OpenStudy, moment: At, conversation_id: FromPath[str]) -> Json:
     """One conversation: its `messages`, of which there are `history_length`, and each turn in `history`."""
-    return await study.conversations.get(conversation_id, as_of=as_of, at_least=at_least)
+    return await study.conversations.get(conversation_id, moment)
 
 
 @post(

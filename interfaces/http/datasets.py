@@ -16,7 +16,7 @@ from application.import_dataset import Dataset, Table
 from application.notebook import Context
 from domain.datasets import LARGEST_SEED, sampling_of
 from infrastructure.table_files import table_of
-from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, OpenStudy, RequestContext
+from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext
 from interfaces.http.problems import problem_responses
 from interfaces.http.uploads import UploadOperation, is_upload, json_body, uploaded
 from interfaces.study import Study
@@ -152,17 +152,15 @@ async def _answer(dataset: Dataset, study: Study) -> Response[Json]:
 
 
 @get("/datasets", summary="List datasets", responses=problem_responses(400, 503))
-async def list_datasets(
-    study: OpenStudy, as_of: AsOf = None, at_least: AtLeast = None, limit: Limit = 50, cursor: Cursor = None
-) -> Json:
+async def list_datasets(study: OpenStudy, moment: At, page: Page) -> Json:
     """The datasets, newest first."""
-    return await study.datasets.list(as_of=as_of, at_least=at_least, limit=limit, cursor=cursor)
+    return await study.datasets.list(moment, page)
 
 
 @get("/datasets/{name:path}", summary="Look at a dataset", responses=problem_responses(400, 404, 503))
-async def get_dataset(study: OpenStudy, name: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
+async def get_dataset(study: OpenStudy, moment: At, name: FromPath[str]) -> Json:
     """One dataset by its name."""
-    return await study.datasets.get(name.removeprefix("/"), as_of=as_of, at_least=at_least)
+    return await study.datasets.get(name.removeprefix("/"), moment)
 
 
 def _as_text(value: Cell) -> str | None:

@@ -15,8 +15,9 @@ from application.embed_texts import Embedded, TextsToEmbed
 from application.find_similar import SimilarTo
 from domain.nearest import MOST_RESULTS
 from domain.pricing import plain
+from interfaces.as_of import Moment
 from interfaces.http.calls import GroupBody
-from interfaces.http.parameters import OpenStudy, RequestContext, moment
+from interfaces.http.parameters import OpenStudy, RequestContext, time_of
 from interfaces.http.problems import problem_responses
 from interfaces.study.vectors import filter_of
 
@@ -152,11 +153,11 @@ async def search_embeddings(
         model=data.model,
         dimensions=data.dimensions,
         group_id=data.group_id,
-        since=moment(data.since, "since"),
-        until=moment(data.until, "until"),
+        since=time_of(data.since, "since"),
+        until=time_of(data.until, "until"),
     )
     asked = SimilarTo(text=data.text, vector=data.vector, wanted=wanted, limit=data.limit)
-    found = await study.vectors.similar(asked, context, as_of=data.as_of)
+    found = await study.vectors.similar(asked, context, Moment(data.as_of))
     return msgspec.convert({"items": found["items"]}, SimilarTexts)
 
 

@@ -9,7 +9,7 @@ from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from domain.groups import LARGEST_PLACE, LARGEST_ROLE, MEMBERS_PER_COMMAND, LinkType, Member
-from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, OpenStudy, RequestContext
+from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext
 from interfaces.http.problems import problem_responses
 from interfaces.study.words import id_of
 from projections.group_queries import DEFAULT_DEPTH, LARGEST_DEPTH, Direction
@@ -91,23 +91,19 @@ async def create_group(
 @get("/groups", summary="List groups", responses=problem_responses(400, 503))
 async def list_groups(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     group_type: Annotated[str | None, QueryParameter(description="Only groups of this type.")] = None,
     name: Annotated[str | None, QueryParameter(description="Only groups of this name.")] = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """The groups, newest first."""
-    return await study.groups.list(
-        group_type=group_type, name=name, as_of=as_of, at_least=at_least, limit=limit, cursor=cursor
-    )
+    return await study.groups.list(moment, page, group_type=group_type, name=name)
 
 
 @get("/groups/{group_id:str}", summary="Look at a group", responses=problem_responses(400, 404, 503))
-async def get_group(study: OpenStudy, group_id: FromPath[str], as_of: AsOf = None, at_least: AtLeast = None) -> Json:
+async def get_group(study: OpenStudy, moment: At, group_id: FromPath[str]) -> Json:
     """One group, with the number of its members."""
-    return await study.groups.get(id_of(group_id), as_of=as_of, at_least=at_least)
+    return await study.groups.get(id_of(group_id), moment)
 
 
 @patch("/groups/{group_id:str}", summary="Describe a group", responses=problem_responses(400, 404, 413, 503))
@@ -159,17 +155,13 @@ async def remove_members(
 @get("/groups/{group_id:str}/members", summary="List a group's calls", responses=problem_responses(400, 404, 503))
 async def list_members(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     group_id: FromPath[str],
     role: Annotated[str | None, QueryParameter(description="Only members in this role.")] = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """The calls of a group: by their position, those without one last, then as they were added."""
-    return await study.groups.members(
-        id_of(group_id), role=role, as_of=as_of, at_least=at_least, limit=limit, cursor=cursor
-    )
+    return await study.groups.members(id_of(group_id), moment, page, role=role)
 
 
 @post(
@@ -217,48 +209,36 @@ async def unlink_groups(
 @get("/groups/{group_id:str}/children", summary="List a group's children", responses=problem_responses(400, 404, 503))
 async def list_children(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     group_id: FromPath[str],
     link_type: ByType = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """The groups that this one links to, each with its link, by the links' positions."""
-    return await study.groups.children(
-        id_of(group_id), link_type=link_type, as_of=as_of, at_least=at_least, limit=limit, cursor=cursor
-    )
+    return await study.groups.children(id_of(group_id), moment, page, link_type=link_type)
 
 
 @get("/groups/{group_id:str}/parents", summary="List a group's parents", responses=problem_responses(400, 404, 503))
 async def list_parents(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     group_id: FromPath[str],
     link_type: ByType = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """The groups that link to this one, each with its link."""
-    return await study.groups.parents(
-        id_of(group_id), link_type=link_type, as_of=as_of, at_least=at_least, limit=limit, cursor=cursor
-    )
+    return await study.groups.parents(id_of(group_id), moment, page, link_type=link_type)
 
 
 @get("/groups/{group_id:str}/steps", summary="List a run's steps", responses=problem_responses(400, 404, 503))
 async def list_steps(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     group_id: FromPath[str],
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """The children by links of type step, in their order."""
-    return await study.groups.children(
-        id_of(group_id), link_type="step", as_of=as_of, at_least=at_least, limit=limit, cursor=cursor
-    )
+    return await study.groups.children(id_of(group_id), moment, page, link_type="step")
 
 
 @get(
@@ -269,6 +249,8 @@ async def list_steps(
 )
 async def list_dependencies(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     group_id: FromPath[str],
     direction: Annotated[
         Direction, QueryParameter(description="up: what it depends on; down: what depends on it.")
@@ -279,21 +261,15 @@ async def list_dependencies(
     link_type: Annotated[
         LinkType | Literal["any"], QueryParameter(description="The links to walk, from parent to child for up.")
     ] = "depends_on",
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """Everything that a group depends on, or that depends on it, over any number of links."""
     return await study.groups.dependencies(
         id_of(group_id),
+        moment,
+        page,
         direction=direction,
         depth=depth,
         link_type=None if link_type == "any" else link_type,
-        as_of=as_of,
-        at_least=at_least,
-        limit=limit,
-        cursor=cursor,
     )
 
 

@@ -4,13 +4,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from litestar.connection import ASGIConnection
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter, SkipValidation
 
 from application.notebook import Context
 from domain.errors import Rejected
+from interfaces.as_of import Moment
 from interfaces.study import Study
+from projections.paging import PAGE, Paging
 
 Json = dict[str, Any]
 
@@ -33,18 +35,39 @@ AtLeast = Annotated[
     int | None,
     QueryParameter(ge=0, description="Wait, at most 5 s, until this position shows: the one a command returned."),
 ]
-Moment = Annotated[str | None, QueryParameter(description="A day or a time, UTC unless it says otherwise: 2026-03-01.")]
+When = Annotated[str | None, QueryParameter(description="A day or a time, UTC unless it says otherwise: 2026-03-01.")]
+At = NamedDependency[SkipValidation[Moment]]
+Page = NamedDependency[SkipValidation[Paging]]
+
+
+def moment(as_of: AsOf = None, at_least: AtLeast = None) -> Moment:
+    """The dependency `moment`: when a question is asked as of."""
+    return Moment(as_of, at_least)
+
+
+def page(limit: Limit = PAGE, cursor: Cursor = None) -> Paging:
+    """The dependency `page`: which page of a list is asked for."""
+    return Paging(limit, cursor)
+
+
+QUESTIONS = {"moment": Provide(moment, sync_to_thread=False), "page": Provide(page, sync_to_thread=False)}
 
 
 def only_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard: a mistyped filter is an error, or it would silently filter nothing."""
-    known = handler.parsed_fn_signature.parameters
-    unknown = [name for name in connection.query_params if name not in known]
+    named = handler.parsed_fn_signature.parameters
+    by_dependencies = {
+        name
+        for dependency, provider in handler.resolve_dependencies().items()
+        if dependency in named
+        for name in provider.parsed_fn_signature.parameters
+    }
+    unknown = [name for name in connection.query_params if name not in {*named, *by_dependencies}]
     if unknown:
         raise Rejected(f"Unknown query parameters: {', '.join(unknown)}", fields=tuple(unknown))
 
 
-def moment(text: str | None, field: str) -> datetime | None:
+def time_of(text: str | None, field: str) -> datetime | None:
     """A day or a time with its zone. Raises Rejected naming the field."""
     if text is None:
         return None

@@ -7,7 +7,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, PathParameter, QueryParameter
 
 from domain.provenance import KINDS, WRITTEN
-from interfaces.http.parameters import AsOf, AtLeast, Cursor, Json, Limit, OpenStudy
+from interfaces.http.parameters import At, Json, OpenStudy, Page
 from interfaces.http.problems import problem_responses
 from projections.provenance import DEPTH, FEW, LARGEST_DEPTH, MOST_FEW
 
@@ -32,6 +32,7 @@ Version = Annotated[
 )
 async def get_provenance(
     study: OpenStudy,
+    moment: At,
     kind: Kinds,
     thing_id: Ids,
     direction: Directions = "up",
@@ -43,20 +44,16 @@ async def get_provenance(
     verify: Annotated[
         bool, QueryParameter(description="Hash the bytes, and say whether they are what was recorded.")
     ] = False,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
 ) -> Json:
     """Nodes, nearest first, each with its facts and the links that lead on, and what PROV states between them."""
     options: dict[str, Any] = {
         "direction": direction,
         "depth": depth,
         "few": few,
-        "as_of": as_of,
-        "at_least": at_least,
     }
     if format == "prov-json":
-        return await study.provenance.prov_json(kind, thing_id, **options)
-    return await study.provenance.of(kind, thing_id, verify=verify, **options)
+        return await study.provenance.prov_json(kind, thing_id, moment, **options)
+    return await study.provenance.of(kind, thing_id, moment, verify=verify, **options)
 
 
 @get(
@@ -66,18 +63,14 @@ async def get_provenance(
 )
 async def list_linked(
     study: OpenStudy,
+    moment: At,
+    page: Page,
     name: FromPath[str],
     kind: Kinds,
     thing_id: Ids,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Json:
     """What a link of a node leads to, page by page: a batch of embeddings has many."""
-    return await study.provenance.linked(
-        kind, thing_id, name, as_of=as_of, at_least=at_least, limit=limit, cursor=cursor
-    )
+    return await study.provenance.linked(kind, thing_id, name, moment, page)
 
 
 @get(
@@ -85,15 +78,14 @@ async def list_linked(
 )
 async def list_bytes(
     study: OpenStudy,
+    moment: At,
     call_id: FromPath[str],
     verify: Annotated[
         bool, QueryParameter(description="Hash them, and say whether they are what was recorded.")
     ] = False,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
 ) -> Json:
     """The parts beside a call's events, with their hashes, sizes and media types."""
-    return await study.bodies.list(call_id, verify=verify, as_of=as_of, at_least=at_least)
+    return await study.bodies.list(call_id, moment, verify=verify)
 
 
 @get(
@@ -110,11 +102,10 @@ async def list_bytes(
 )
 async def get_bytes(
     study: OpenStudy,
+    moment: At,
     call_id: FromPath[str],
     part: FromPath[str],
     version: Version = None,
-    as_of: AsOf = None,
-    at_least: AtLeast = None,
 ) -> Response[bytes]:
     """`request`, `response` as it was received, `completion`, which is what a stream amounts to, or `original`, which
     is what a prompt was before it was preprocessed.
@@ -122,7 +113,7 @@ async def get_bytes(
     Bytes that don't have the hash that was recorded are not sent: 503 says so. What a provider sent is never shown by
     a browser as a page of this server.
     """
-    kept, body = await study.bodies.get(call_id, part, version=version, as_of=as_of, at_least=at_least)
+    kept, body = await study.bodies.get(call_id, part, moment, version=version)
     return Response(
         body,
         media_type=kept.media_type or MediaType.TEXT,

@@ -8,11 +8,12 @@ from application.mend_artifacts import ArtifactsState, MendArtifacts
 from application.notebook import Context
 from application.read_artifact import ReadArtifact
 from domain.artifacts import checked_name
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.study.groups import group_id_in
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json, id_of, is_id
 from projections.catalogue import CATALOGUE
+from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 
 ARTIFACTS = (CATALOGUE.name,)
@@ -36,30 +37,27 @@ class Artifacts:
         await self._moments.all_shown()
         return await self.get(artifact_id)
 
-    async def get(self, artifact: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+    async def get(self, artifact: UUID | str, moment: Moment = NOW) -> Json:
         """What is known of an artifact, the newest one for a name. Raises NotFound, Rejected."""
         wanted = id_of(artifact) if isinstance(artifact, UUID) or is_id(artifact) else checked_name(artifact)
-        position = await self._moments.shown(as_of, at_least, reads=ARTIFACTS)
-        return await self._queries.artifact(wanted, as_of=position)
+        position = await self._moments.shown(moment, reads=ARTIFACTS)
+        return await self._queries.catalogue.artifact(wanted, as_of=position)
 
     async def list(
         self,
+        moment: Moment = NOW,
+        page: Paging = FIRST_PAGE,
         *,
         group: UUID | str | None = None,
         artifact_type: str | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
     ) -> Json:
         """The artifacts, of one group or type or of all, newest first."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=ARTIFACTS)
-        return await self._queries.artifacts(
+        position = await self._moments.shown(moment, page, reads=ARTIFACTS)
+        return await self._queries.catalogue.artifacts(
             group_id=None if group is None else group_id_in(group),
             artifact_type=artifact_type,
             as_of=position,
-            limit=limit,
-            cursor=cursor,
+            page=page,
         )
 
     def blocks(self, artifact: Json, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:

@@ -8,12 +8,12 @@ from uuid import UUID
 from application.audit_log import AuditLog, EventFilter
 from application.ports import Clock
 from infrastructure.event_store.store import PostgresEventStore
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.event_document import document_of_event
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json, id_of
 from projections.group_links import GROUP_LINKS
-from projections.paging import checked_limit, cursor_at, key_of
+from projections.paging import FIRST_PAGE, Paging, checked_limit, cursor_at
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
 
@@ -35,6 +35,8 @@ class Audit:
 
     async def events(
         self,
+        moment: Moment = NOW,
+        page: Paging = FIRST_PAGE,
         *,
         after: int = 0,
         kind: str | None = None,
@@ -45,10 +47,6 @@ class Audit:
         correlation_id: UUID | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
     ) -> Json:
         """Events in order that pass every filter. A page may be short, or empty, while next_cursor still leads on.
 
@@ -64,17 +62,14 @@ class Audit:
             since=since,
             until=until,
         )
-        position = await self._moments.shown(
-            as_of, at_least, cursor, reads=() if entity is None else (GROUP_LINKS.name,)
-        )
-        if cursor is not None:
-            after = key_of(cursor, tuple[int], position)[0]
+        position = await self._moments.shown(moment, page, reads=() if entity is None else (GROUP_LINKS.name,))
+        after = page.after((after,), position, tuple[int])[0]
         last = await self.end() if position is None else position
-        page = await self._log.page(wanted, after=after, until=last, limit=checked_limit(limit))
+        found = await self._log.page(wanted, after=after, until=last, limit=checked_limit(page.limit))
         return {
-            "items": [document_of_event(each) for each in page.events],
-            "next_cursor": None if page.at_end else cursor_at((page.looked_to,), position),
-            "looked_to": page.looked_to,
+            "items": [document_of_event(each) for each in found.events],
+            "next_cursor": None if found.at_end else cursor_at((found.looked_to,), position),
+            "looked_to": found.looked_to,
         }
 
     async def end(self) -> int:
@@ -84,20 +79,18 @@ class Audit:
     async def follow(self, *, after: int, **filters: object) -> AsyncIterator[Json]:
         """Events behind a position as they come, without end."""
         while True:
-            page = await self.events(after=after, limit=AT_ONCE, **filters)  # type: ignore[arg-type]
+            page = await self.events(page=Paging(AT_ONCE), after=after, **filters)  # type: ignore[arg-type]
             for event in page["items"]:
                 yield event
             if page["looked_to"] <= after and page["next_cursor"] is None:
                 await self._clock.sleep(LOOK_SECONDS)
             after = max(after, page["looked_to"])
 
-    async def unanswered(
-        self, *, as_of: AsOf | None = None, at_least: int | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Json:
+    async def unanswered(self, moment: Moment = NOW, page: Paging = FIRST_PAGE) -> Json:
         """Calls that never got an answer, newest first: under way, in doubt, or cancelled; `age_s` is until now."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=(RAW_CALLS.name,))
-        page = await self._queries.unanswered(as_of=position, limit=limit, cursor=cursor)
+        position = await self._moments.shown(moment, page, reads=(RAW_CALLS.name,))
+        found = await self._queries.calls.unanswered(as_of=position, page=page)
         now = self._clock.now()
-        for call in page["items"]:
+        for call in found["items"]:
             call["age_s"] = round((now - datetime.fromisoformat(call["created_at"])).total_seconds(), 3)
-        return page
+        return found

@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 
 from application.read_bytes import KeptBytes, ReadBytes
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.event_document import href_of_bytes
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json, id_of
@@ -18,30 +18,17 @@ class Bodies:
         self._read_bytes = read_bytes
         self._moments = moments
 
-    async def list(
-        self,
-        call_id: UUID | str,
-        *,
-        verify: bool = False,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-    ) -> Json:
+    async def list(self, call_id: UUID | str, moment: Moment = NOW, *, verify: bool = False) -> Json:
         """What there is beside a call's events; with `verify`, whether the bytes have the hashes. Raises NotFound."""
-        position = await self._moments.shown(as_of, at_least, reads=())
+        position = await self._moments.shown(moment, reads=())
         parts = await self._read_bytes.parts(id_of(call_id), verify=verify, as_of=position)
         return {"items": [_document(part) for part in parts], "next_cursor": None}
 
     async def get(
-        self,
-        call_id: UUID | str,
-        part: str,
-        *,
-        version: int | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
+        self, call_id: UUID | str, part: str, moment: Moment = NOW, *, version: int | None = None
     ) -> tuple[KeptBytes, bytes]:
         """The bytes of one part, of one event or of the last that has it. Raises NotFound, Rejected, Unavailable."""
-        position = await self._moments.shown(as_of, at_least, reads=())
+        position = await self._moments.shown(moment, reads=())
         return await self._read_bytes.content(id_of(call_id), part, version=version, as_of=position)
 
 

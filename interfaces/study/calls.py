@@ -1,13 +1,15 @@
 """Looking at calls."""
 
-from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from domain.groups import group_id_of
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json, id_of
+from projections.call_queries import EVERY_CALL, CallFilter
 from projections.group_links import GROUP_LINKS
+from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
 from projections.shared_calls import SHARED_CALLS
@@ -24,49 +26,26 @@ class Calls:
         self._queries = queries
         self._moments = moments
 
-    async def get(self, call_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+    async def get(self, call_id: UUID | str, moment: Moment = NOW) -> Json:
         """One call with its request, answer and attempts. Raises NotFound."""
-        return await self._queries.call(id_of(call_id), as_of=await self._moments.shown(as_of, at_least, reads=ANSWERS))
+        position = await self._moments.shown(moment, reads=ANSWERS)
+        return await self._queries.calls.call(id_of(call_id), as_of=position)
 
-    async def attempts(self, call_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+    async def attempts(self, call_id: UUID | str, moment: Moment = NOW) -> Json:
         """The attempts of one call, in order. Raises NotFound."""
-        return await self._queries.attempts(
-            id_of(call_id), as_of=await self._moments.shown(as_of, at_least, reads=ANSWERS)
-        )
+        position = await self._moments.shown(moment, reads=ANSWERS)
+        return await self._queries.calls.attempts(id_of(call_id), as_of=position)
 
-    async def list(
-        self,
-        *,
-        provider: str | None = None,
-        model: str | None = None,
-        modality: str | None = None,
-        status: str | None = None,
-        group: str | None = None,
-        group_id: UUID | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        search: str | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Json:
+    async def list(self, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW, page: Paging = FIRST_PAGE) -> Json:
         """Calls, newest first."""
-        if group is not None:
-            group_type, _, name = group.partition("/")
-            group_id = group_id_of(group_type, name)
-        return await self._queries.list_calls(
-            provider=provider,
-            model=model,
-            modality=modality,
-            status=status,
-            group_id=group_id,
-            since=since,
-            until=until,
-            search=search,
-            as_of=await self._moments.shown(
-                as_of, at_least, cursor, reads=CALLS if group_id is None else GROUPED_CALLS
-            ),
-            limit=limit,
-            cursor=cursor,
-        )
+        reads = CALLS if wanted.group_id is None else GROUPED_CALLS
+        position = await self._moments.shown(moment, page, reads=reads)
+        return await self._queries.calls.calls(wanted, as_of=position, page=page)
+
+
+def calls_wanted(*, group: str | None = None, **filters: Any) -> CallFilter:
+    """A filter as people write it; `group` is TYPE/NAME."""
+    if group is not None:
+        group_type, _, name = group.partition("/")
+        filters["group_id"] = group_id_of(group_type, name)
+    return CallFilter(**filters)

@@ -7,10 +7,11 @@ from application.continue_conversation import ContinueConversation, Message, Tak
 from application.keep_conversation import Begun, KeepConversation, NewConversation
 from application.notebook import Context
 from application.stream_answer import AnswerStream, StreamAnswer
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json, id_of
 from projections.conversations import CONVERSATIONS
+from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 
 READS = (CONVERSATIONS.name,)
@@ -55,23 +56,15 @@ class Conversations:
         """Take no more messages, and return the position; nothing is erased. Raises NotFound."""
         return await self._keep.close(id_of(conversation_id), context, reason=reason)
 
-    async def get(self, conversation_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+    async def get(self, conversation_id: UUID | str, moment: Moment = NOW) -> Json:
         """One conversation with what was said in it. Raises NotFound."""
-        position = await self._moments.shown(as_of, at_least, reads=READS)
-        return await self._queries.conversation(id_of(conversation_id), as_of=position)
+        position = await self._moments.shown(moment, reads=READS)
+        return await self._queries.conversations.conversation(id_of(conversation_id), as_of=position)
 
-    async def list(
-        self,
-        *,
-        status: str | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Json:
+    async def list(self, moment: Moment = NOW, page: Paging = FIRST_PAGE, *, status: str | None = None) -> Json:
         """Conversations, newest first."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=READS)
-        return await self._queries.conversations(status=status, as_of=position, limit=limit, cursor=cursor)
+        position = await self._moments.shown(moment, page, reads=READS)
+        return await self._queries.conversations.conversations(status=status, as_of=position, page=page)
 
     async def aclose(self) -> None:
         """Leave no task behind."""

@@ -4,10 +4,11 @@ from application.import_dataset import Dataset, ImportDataset, Table
 from application.notebook import Context
 from application.sample_dataset import SampleDataset
 from domain.datasets import Sampling
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json
 from projections.catalogue import CATALOGUE
+from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 
 DATASETS = (CATALOGUE.name,)
@@ -47,18 +48,12 @@ class Datasets:
         await self._moments.all_shown()
         return sample
 
-    async def get(self, name: str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+    async def get(self, name: str, moment: Moment = NOW) -> Json:
         """A dataset by name. Raises NotFound."""
-        return await self._queries.dataset(name, as_of=await self._moments.shown(as_of, at_least, reads=DATASETS))
+        position = await self._moments.shown(moment, reads=DATASETS)
+        return await self._queries.catalogue.dataset(name, as_of=position)
 
-    async def list(
-        self,
-        *,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Json:
+    async def list(self, moment: Moment = NOW, page: Paging = FIRST_PAGE) -> Json:
         """The datasets, newest first."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=DATASETS)
-        return await self._queries.datasets(as_of=position, limit=limit, cursor=cursor)
+        position = await self._moments.shown(moment, page, reads=DATASETS)
+        return await self._queries.catalogue.datasets(as_of=position, page=page)

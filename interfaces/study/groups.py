@@ -8,11 +8,12 @@ from application.group_calls import GroupCalls, GroupPlace, group_place
 from application.notebook import Context
 from domain.events import Metadata
 from domain.groups import GroupLinked, GroupUnlinked, LinkType, Member
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json, id_of, is_id
 from projections.group_links import GROUP_LINKS
 from projections.group_queries import DEFAULT_DEPTH, Direction
+from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 
 GROUPS = (GROUP_LINKS.name,)
@@ -46,7 +47,7 @@ class Groups:
         """Change a description, or some of the metadata: a key with None is taken out. Raises NotFound, Rejected."""
         group_id = group_id_in(group)
         position = await self._group_calls.describe(group_id, context, description=description, metadata=metadata)
-        return await self.get(group_id, at_least=position)
+        return await self.get(group_id, Moment(at_least=position))
 
     async def add(self, group: UUID | str, members: Sequence[Member], context: Context) -> Json:
         """Add calls, all or none; who is a member already stays as it is. Raises NotFound, Rejected."""
@@ -89,95 +90,58 @@ class Groups:
         at = await self._group_calls.unlink([link], context)
         return await self._linked(link, "unlinked", at)
 
-    async def get(self, group: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+    async def get(self, group: UUID | str, moment: Moment = NOW) -> Json:
         """A group with its number of members. Raises NotFound."""
-        position = await self._moments.shown(as_of, at_least, reads=GROUPS)
-        return await self._queries.group(group_id_in(group), as_of=position)
+        position = await self._moments.shown(moment, reads=GROUPS)
+        return await self._queries.groups.group(group_id_in(group), as_of=position)
 
     async def list(
-        self,
-        *,
-        group_type: str | None = None,
-        name: str | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, moment: Moment = NOW, page: Paging = FIRST_PAGE, *, group_type: str | None = None, name: str | None = None
     ) -> Json:
         """The groups, of one type or name or all, newest first."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=GROUPS)
-        return await self._queries.list_groups(
-            group_type=group_type, name=name, as_of=position, limit=limit, cursor=cursor
-        )
+        position = await self._moments.shown(moment, page, reads=GROUPS)
+        return await self._queries.groups.groups(group_type=group_type, name=name, as_of=position, page=page)
 
     async def members(
-        self,
-        group: UUID | str,
-        *,
-        role: str | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, group: UUID | str, moment: Moment = NOW, page: Paging = FIRST_PAGE, *, role: str | None = None
     ) -> Json:
         """A group's calls, in their order. Raises NotFound."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=GROUPS)
-        return await self._queries.members(group_id_in(group), role=role, as_of=position, limit=limit, cursor=cursor)
+        position = await self._moments.shown(moment, page, reads=GROUPS)
+        return await self._queries.groups.members(group_id_in(group), role=role, as_of=position, page=page)
 
     async def children(
-        self,
-        group: UUID | str,
-        *,
-        link_type: str | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, group: UUID | str, moment: Moment = NOW, page: Paging = FIRST_PAGE, *, link_type: str | None = None
     ) -> Json:
         """The groups that this one links to, each with its link, in their order. Raises NotFound, Rejected."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=GROUPS)
-        return await self._queries.children(
-            group_id_in(group), link_type=link_type, as_of=position, limit=limit, cursor=cursor
-        )
+        position = await self._moments.shown(moment, page, reads=GROUPS)
+        return await self._queries.groups.children(group_id_in(group), link_type=link_type, as_of=position, page=page)
 
     async def parents(
-        self,
-        group: UUID | str,
-        *,
-        link_type: str | None = None,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, group: UUID | str, moment: Moment = NOW, page: Paging = FIRST_PAGE, *, link_type: str | None = None
     ) -> Json:
         """The groups that link to this one, each with its link. Raises NotFound, Rejected."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=GROUPS)
-        return await self._queries.parents(
-            group_id_in(group), link_type=link_type, as_of=position, limit=limit, cursor=cursor
-        )
+        position = await self._moments.shown(moment, page, reads=GROUPS)
+        return await self._queries.groups.parents(group_id_in(group), link_type=link_type, as_of=position, page=page)
 
     async def dependencies(
         self,
         group: UUID | str,
+        moment: Moment = NOW,
+        page: Paging = FIRST_PAGE,
         *,
         direction: Direction = "up",
         link_type: str | None = "depends_on",
         depth: int = DEFAULT_DEPTH,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
     ) -> Json:
         """What a group depends on over many links, or what depends on it; `truncated` when there is more beyond."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=GROUPS)
-        return await self._queries.dependencies(
+        position = await self._moments.shown(moment, page, reads=GROUPS)
+        return await self._queries.groups.dependencies(
             group_id_in(group),
             direction=direction,
             link_type=link_type,
             depth=depth,
             as_of=position,
-            limit=limit,
-            cursor=cursor,
+            page=page,
         )
 
     async def _linked(self, link: GroupLinked | GroupUnlinked, done: str, position: int | None) -> Json:
@@ -193,7 +157,7 @@ class Groups:
         }
 
     async def _membership(self, group_id: UUID, position: int) -> Json:
-        group = await self.get(group_id, at_least=position)
+        group = await self.get(group_id, Moment(at_least=position))
         return {"group_id": group["group_id"], "member_count": group["member_count"], "position": position}
 
 

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from domain.errors import Rejected
 from infrastructure.event_store.store import PostgresEventStore
-from interfaces.as_of import AsOf, position_or_moment
+from interfaces.as_of import AsOf, Moment, position_or_moment
 from projections.follow import Follower
-from projections.paging import as_of_in
+from projections.paging import FIRST_PAGE, Paging, as_of_in
 
 READ_YOUR_WRITES_SECONDS = 5.0
 
@@ -19,20 +19,14 @@ class Moments:
         self._store = store
         self._follower = follower
 
-    async def shown(
-        self,
-        as_of: AsOf | None,
-        at_least: int | None = None,
-        cursor: str | None = None,
-        *,
-        reads: tuple[str, ...],
-    ) -> int | None:
+    async def shown(self, moment: Moment, page: Paging = FIRST_PAGE, *, reads: tuple[str, ...]) -> int | None:
         """The position that a query is to answer as of, None for now, once the read models that it reads show it.
 
         A cursor goes on at the position where its list began: a time that was still to come then leads further now.
         Raises Rejected, Unavailable when the read models don't get there in time.
         """
-        began = None if cursor is None else as_of_in(cursor)
+        as_of, at_least = moment
+        began = None if page.cursor is None else as_of_in(page.cursor)
         asked = began if as_of is None else position_or_moment(as_of)
         position = None if asked is None else await self.position_of(asked)
         if began is not None and position is not None and isinstance(asked, datetime):

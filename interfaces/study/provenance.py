@@ -9,7 +9,7 @@ import msgspec
 from application.read_bytes import KeptBytes, ReadBytes
 from domain.prov_json import prov_json
 from domain.provenance import Edge, Graph, Link, Node, Thing
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.event_document import href_of_bytes
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json
@@ -17,6 +17,7 @@ from projections.catalogue import CATALOGUE
 from projections.conversations import CONVERSATIONS
 from projections.embedding_cache import EMBEDDING_CACHE
 from projections.group_links import GROUP_LINKS
+from projections.paging import FIRST_PAGE, Paging
 from projections.provenance import DEPTH, FEW, Bounds
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
@@ -41,20 +42,19 @@ class Provenance:
         self,
         kind: str,
         thing_id: str,
+        moment: Moment = NOW,
         *,
         direction: Literal["up", "down", "both"] = "up",
         depth: int = DEPTH,
         few: int = FEW,
         verify: bool = False,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
     ) -> Json:
         """The thing and what a walk from it finds: nodes, each with its links, and what is stated between them.
 
         depth: steps from the thing; few: things shown on each way, of which there may be more
         verify: also whether bytes have the hashes that were recorded. Raises NotFound, Rejected.
         """
-        position = await self._moments.shown(as_of, at_least, reads=READS)
+        position = await self._moments.shown(moment, reads=READS)
         graph = await self._graph(kind, thing_id, direction, Bounds(depth=depth, few=few), position, verify=verify)
         return {
             "root": _reference(graph.root, position),
@@ -69,33 +69,24 @@ class Provenance:
         self,
         kind: str,
         thing_id: str,
+        moment: Moment = NOW,
         *,
         direction: Literal["up", "down", "both"] = "up",
         depth: int = DEPTH,
         few: int = FEW,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
     ) -> Json:
         """The same walk as W3C PROV-JSON."""
-        position = await self._moments.shown(as_of, at_least, reads=READS)
+        position = await self._moments.shown(moment, reads=READS)
         bounds = Bounds(depth=depth, few=few)
         return prov_json(await self._graph(kind, thing_id, direction, bounds, position, verify=False))
 
     async def linked(
-        self,
-        kind: str,
-        thing_id: str,
-        name: str,
-        *,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, kind: str, thing_id: str, name: str, moment: Moment = NOW, page: Paging = FIRST_PAGE
     ) -> Json:
         """Everything that one way leads to, page by page."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=READS)
-        page = await self._queries.provenance.linked(kind, thing_id, name, as_of=position, limit=limit, cursor=cursor)
-        return {"items": [_node(node, position) for node in page.items], "next_cursor": page.next_cursor}
+        position = await self._moments.shown(moment, page, reads=READS)
+        found = await self._queries.provenance.linked(kind, thing_id, name, as_of=position, page=page)
+        return {"items": [_node(node, position) for node in found.items], "next_cursor": found.next_cursor}
 
     async def _graph(
         self, kind: str, thing_id: str, direction: Any, bounds: Bounds, position: int | None, *, verify: bool

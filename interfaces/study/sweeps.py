@@ -17,9 +17,10 @@ from domain.errors import NotFound, Rejected
 from domain.sweep_comparison import compare_sweeps, same_rows
 from domain.sweeps import SweepConfig
 from infrastructure.table_files import ColumnarFiles
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json, id_of, stage
+from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 from projections.sweeps import SWEEP_RUNS
 
@@ -115,31 +116,21 @@ class Sweeps:
             raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
         return {k: await self._array(step.artifact_ids["sweep_labels"]) for k, step in sorted(state.steps.items())}
 
-    async def get(self, sweep_id: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+    async def get(self, sweep_id: UUID | str, moment: Moment = NOW) -> Json:
         """A sweep with its steps and clusters. Raises NotFound."""
-        return await self._queries.sweep(
-            id_of(sweep_id), as_of=await self._moments.shown(as_of, at_least, reads=SWEEPS)
-        )
+        position = await self._moments.shown(moment, reads=SWEEPS)
+        return await self._queries.sweeps.sweep(id_of(sweep_id), as_of=position)
 
-    async def list(
-        self,
-        *,
-        as_of: AsOf | None = None,
-        at_least: int | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Json:
+    async def list(self, moment: Moment = NOW, page: Paging = FIRST_PAGE) -> Json:
         """The sweeps, newest first."""
-        position = await self._moments.shown(as_of, at_least, cursor, reads=SWEEPS)
-        return await self._queries.sweeps(as_of=position, limit=limit, cursor=cursor)
+        position = await self._moments.shown(moment, page, reads=SWEEPS)
+        return await self._queries.sweeps.sweeps(as_of=position, page=page)
 
-    async def compare(
-        self, first: UUID | str, second: UUID | str, *, as_of: AsOf | None = None, at_least: int | None = None
-    ) -> Json:
+    async def compare(self, first: UUID | str, second: UUID | str, moment: Moment = NOW) -> Json:
         """What differed between two sweeps, and how far their labels agree if they are of the same rows."""
-        position = await self._moments.shown(as_of, at_least, reads=SWEEPS)
-        one = await self._queries.sweep(id_of(first), as_of=position)
-        other = await self._queries.sweep(id_of(second), as_of=position)
+        position = await self._moments.shown(moment, reads=SWEEPS)
+        one = await self._queries.sweeps.sweep(id_of(first), as_of=position)
+        other = await self._queries.sweeps.sweep(id_of(second), as_of=position)
         agreement = await self._agreement(one, other) if same_rows(one, other) else None
         return compare_sweeps(one, other, agreement)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ from application.read_vectors import ReadVectors
 from application.stored_vectors import VectorFilter
 from domain.groups import group_id_of
 from infrastructure.event_store.store import PostgresEventStore
-from interfaces.as_of import AsOf
+from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json
 from projections.embedding_cache import EMBEDDING_CACHE
@@ -53,29 +54,30 @@ class Vectors:
         self._moments = moments
         self._store = store
 
-    async def similar(
-        self, asked: SimilarTo, context: Context, *, as_of: AsOf | None = None, at_least: int | None = None
-    ) -> Json:
+    async def similar(self, asked: SimilarTo, context: Context, moment: Moment = NOW) -> Json:
         """The embedded texts most similar to a text or a vector. Raises Rejected, NotFound, ProviderFailed."""
-        position = await self._moments.shown(as_of, at_least, reads=GROUPED_VECTORS)
+        position = await self._moments.shown(moment, reads=GROUPED_VECTORS)
         await self._check_group(asked.wanted, position)
         return await self._find_similar(asked, context, as_of=position)
 
-    async def spaces(self, *, as_of: AsOf | None = None, at_least: int | None = None) -> Json:
+    async def spaces(self, moment: Moment = NOW) -> Json:
         """What there is to compare: provider, model, dimension and the number of texts."""
-        return await self._queries.spaces(as_of=await self._moments.shown(as_of, at_least, reads=GROUPED_VECTORS))
+        found = await self._queries.vectors_in_bulk.spaces(
+            as_of=await self._moments.shown(moment, reads=GROUPED_VECTORS)
+        )
+        return {"items": msgspec.to_builtins(found), "next_cursor": None}
 
     async def export(
         self,
         path: Path,
         kind: str,
         wanted: VectorFilter,
+        moment: Moment = NOW,
         *,
-        as_of: AsOf | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Exported:
         """Write vectors to a file: parquet, npy, jsonl or csv. Raises Rejected, NotFound."""
-        position = await self._moments.shown(as_of, reads=GROUPED_VECTORS)
+        position = await self._moments.shown(moment, reads=GROUPED_VECTORS)
         if position is None:
             position = await asyncio.to_thread(self._store.last_position)
             await self._moments.wait_until(position, *GROUPED_VECTORS)
@@ -103,13 +105,13 @@ class Vectors:
             vectors, context, texts=texts, labels=labels, source_name=source_name
         )
         await self._moments.all_shown()
-        kept = await self._queries.vectors(vectors_id)
+        kept = await self._queries.catalogue.vectors(vectors_id)
         return {**kept, "dataset_name": None if dataset is None else dataset.name}
 
     async def _check_group(self, wanted: VectorFilter, position: int | None) -> None:
         """Raises NotFound for a group that there is not, in which nothing would be found."""
         if wanted.group_id is not None:
-            await self._queries.group(wanted.group_id, as_of=position)
+            await self._queries.groups.group(wanted.group_id, as_of=position)
 
 
 def filter_of(

@@ -12,7 +12,8 @@ from application.group_calls import group_place
 from application.stream_answer import AnswerStream
 from application.validate_deployments import Validated
 from domain.deployments import ProbedOperation
-from interfaces.as_of import AsOf
+from interfaces.as_of import AsOf, Moment
+from projections.paging import Paging
 from study_query_llm.asynchronous.opened import Opened
 from study_query_llm.conversation import AsyncConversation, ConversationOptions, conversation_of
 from study_query_llm.questions import AskOptions, question_of, question_of_mapping
@@ -89,7 +90,7 @@ class Asking(Opened):
 
     async def conversations(self, *, status: str | None = None, as_of: AsOf | None = None, limit: int = 50) -> Rows:
         """Conversations, newest first, as of a time or position; status is open or closed."""
-        return Rows((await self._wired.conversations.list(status=status, as_of=as_of, limit=limit))["items"])
+        return Rows((await self._wired.conversations.list(Moment(as_of), Paging(limit), status=status))["items"])
 
     async def validate_deployments(
         self,

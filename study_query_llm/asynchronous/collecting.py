@@ -12,11 +12,13 @@ from application.keep_file import FileOfGroup
 from domain.datasets import sampling_of
 from domain.errors import Conflict
 from infrastructure.table_files import read_table, table_of_frame
-from interfaces.as_of import AsOf
+from interfaces.as_of import AsOf, Moment
 from interfaces.study.groups import group_id_in
+from projections.paging import Paging
 from study_query_llm.artifacts import AsyncArtifact, file_of
 from study_query_llm.asynchronous.opened import Opened
 from study_query_llm.groups import AsyncGroup
+from study_query_llm.questions import moment_and_page
 from study_query_llm.results import Rows
 
 
@@ -64,7 +66,7 @@ class Collecting(Opened):
 
     async def datasets(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
         """Datasets, newest first, as of a time or position."""
-        return Rows((await self._wired.datasets.list(as_of=as_of, limit=limit))["items"])
+        return Rows((await self._wired.datasets.list(Moment(as_of), Paging(limit)))["items"])
 
     async def group(
         self,
@@ -95,7 +97,7 @@ class Collecting(Opened):
 
     async def groups(self, *, group_type: str | None = None, as_of: AsOf | None = None, limit: int = 50) -> Rows:
         """Groups, newest first, of one type or of all, as of a time or position."""
-        return Rows((await self._wired.groups.list(group_type=group_type, as_of=as_of, limit=limit))["items"])
+        return Rows((await self._wired.groups.list(Moment(as_of), Paging(limit), group_type=group_type))["items"])
 
     async def artifact(
         self,
@@ -124,8 +126,8 @@ class Collecting(Opened):
 
     async def find_artifact(self, artifact: UUID | str, *, as_of: AsOf | None = None) -> AsyncArtifact:
         """An artifact by its id, or the newest of a name, {run}/{step}/{type}.{ext}. Raises NotFound, Rejected."""
-        return AsyncArtifact(self._wired, await self._wired.artifacts.get(artifact, as_of=as_of))
+        return AsyncArtifact(self._wired, await self._wired.artifacts.get(artifact, Moment(as_of)))
 
     async def artifacts(self, **filters: Any) -> Rows:
         """Artifacts, newest first; filters are group, artifact_type, as_of and limit."""
-        return Rows((await self._wired.artifacts.list(**filters))["items"])
+        return Rows((await self._wired.artifacts.list(*moment_and_page(filters), **filters))["items"])

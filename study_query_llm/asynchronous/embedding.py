@@ -11,7 +11,7 @@ from application.embed_texts import Embedded, TextsToEmbed
 from application.export_embeddings import Exported
 from application.find_similar import SimilarTo
 from application.group_calls import group_place
-from interfaces.as_of import AsOf
+from interfaces.as_of import AsOf, Moment
 from interfaces.study import Json
 from interfaces.study.vectors import filter_of
 from study_query_llm.asynchronous.opened import Opened
@@ -67,7 +67,7 @@ class Embedding(Opened):
         """
         given: dict[str, Any] = {"text": to} if isinstance(to, str) else {"vector": np.asarray(to).tolist()}
         asked = SimilarTo(**given, wanted=filter_of(**filters), limit=limit)
-        return Rows((await self._wired.vectors.similar(asked, self._wired.context(), as_of=as_of))["items"])
+        return Rows((await self._wired.vectors.similar(asked, self._wired.context(), Moment(as_of)))["items"])
 
     async def vectors(
         self, dataset: str, *, provider: str | None = None, model: str | None = None, dimensions: int | None = None
@@ -82,7 +82,7 @@ class Embedding(Opened):
 
         filters: as those of `similar`
         """
-        return await self._wired.vectors.export(Path(out), file_format, filter_of(**filters), as_of=as_of)
+        return await self._wired.vectors.export(Path(out), file_format, filter_of(**filters), Moment(as_of))
 
     async def import_vectors(
         self,

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from application.embed_texts import Embedded
 from domain.sweeps import SweepConfig
-from interfaces.as_of import AsOf
+from interfaces.as_of import AsOf, Moment
 from interfaces.study import Json
+from projections.paging import Paging
 from study_query_llm.asynchronous.opened import Opened
 from study_query_llm.results import Rows, Sweep
 
@@ -74,7 +75,7 @@ class Sweeping(Opened):
 
     async def sweeps(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
         """Sweeps with their steps and clusters, finished or not, newest first, as of a time or position."""
-        return Rows((await self._wired.sweeps.list(as_of=as_of, limit=limit))["items"])
+        return Rows((await self._wired.sweeps.list(Moment(as_of), Paging(limit)))["items"])
 
     async def compare(self, first: "Sweep | UUID | str", second: "Sweep | UUID | str") -> Json:
         """What differed between two sweeps, what was equal, and how far their labels agree."""

@@ -18,6 +18,7 @@ from domain.errors import ProviderFailed
 from infrastructure.settings import read_settings
 from interfaces.composition import open_study
 from interfaces.study import Study
+from projections.paging import Paging
 from tests.conftest import fresh_database
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer, Received
 
@@ -200,7 +201,7 @@ async def ask_all(uri: str, home: Path, url: str) -> dict[str, Any]:
         told = await asyncio.gather(*(ask(study, name, ROWS[name]) for name in names))
         await study.house.catch_up()
         ids = {}
-        for listed in (await study.calls.list(limit=1000))["items"]:
+        for listed in (await study.calls.list(page=Paging(1000)))["items"]:
             request = (await study.calls.get(listed["call_id"]))["request"]
             ids[request["input"][0] if "input" in request else request["messages"][0]["content"]] = listed["call_id"]
         return {

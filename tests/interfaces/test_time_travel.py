@@ -13,8 +13,10 @@ import study_query_llm as sq
 from application.ask_model import Question
 from domain.errors import NotFound, Rejected
 from infrastructure.settings import read_settings
+from interfaces.as_of import Moment
 from interfaces.composition import open_study
 from interfaces.study import Study
+from projections.paging import Paging
 from tests.conftest import Database
 
 TOMORROW = "2999-01-01"
@@ -53,10 +55,10 @@ async def test_a_time_and_the_position_it_leads_to_give_the_same_answer(study: S
         moment.replace(tzinfo=None).isoformat(),  # UTC unless it says otherwise
         (moment + here).replace(tzinfo=None).isoformat() + "+05:30",
     ):
-        assert await study.calls.list(as_of=as_of) == await study.calls.list(as_of=first), as_of
-    assert len(ids(await study.calls.list(as_of=first))) == 1
-    assert len(ids(await study.calls.list(as_of=later))) == 2
-    just_before = await study.calls.list(as_of=moment - timedelta(microseconds=1))
+        assert await study.calls.list(moment=Moment(as_of)) == await study.calls.list(moment=Moment(first)), as_of
+    assert len(ids(await study.calls.list(moment=Moment(first)))) == 1
+    assert len(ids(await study.calls.list(moment=Moment(later)))) == 2
+    just_before = await study.calls.list(moment=Moment(moment - timedelta(microseconds=1)))
     assert [item["status"] for item in just_before["items"]] == ["requested"]
 
 
@@ -65,16 +67,16 @@ async def test_before_the_first_event_there_is_nothing(study: Study) -> None:
     call_id = ids(await study.calls.list())[0]
     for as_of in ("0", 0, "0001-01-01T00:00:00+14:00", "1999-12-31", datetime.min.replace(tzinfo=UTC)):
         for find in (study.calls.list, study.datasets.list, study.sweeps.list):
-            assert (await find(as_of=as_of))["items"] == []
+            assert (await find(moment=Moment(as_of)))["items"] == []
         for look in (study.calls.get, study.calls.attempts, study.datasets.get, study.sweeps.get):
             with pytest.raises(NotFound, match="at position 0"):
-                await look(call_id, as_of=as_of)
+                await look(call_id, Moment(as_of))
 
 
 async def test_a_time_that_is_still_to_come_means_now(study: Study) -> None:
     await ask(study)
     for as_of in (TOMORROW, "9999-12-31T23:59:59-14:00", datetime.max.replace(tzinfo=UTC)):
-        assert (await study.calls.list(as_of=as_of))["items"] == (await study.calls.list())["items"]
+        assert (await study.calls.list(moment=Moment(as_of)))["items"] == (await study.calls.list())["items"]
 
 
 async def test_what_is_neither_a_time_nor_a_position_in_the_log_is_refused_in_words(study: Study) -> None:
@@ -84,7 +86,7 @@ async def test_what_is_neither_a_time_nor_a_position_in_the_log_is_refused_in_wo
     wrong: tuple[Any, ...] = ("", "-5", "1e3", "²", "12.5", "yesterday", "2026-13-01", "9" * 5000, "\x00", -1)
     for as_of, says in [*((each, neither) for each in wrong), ("20260301", beyond), (3, beyond), ("9" * 30, beyond)]:
         with pytest.raises(Rejected, match=says) as refused:
-            await study.calls.list(as_of=as_of)
+            await study.calls.list(moment=Moment(as_of))
         assert refused.value.fields == ("as_of",)
         assert len(str(refused.value)) < 200
 
@@ -93,10 +95,10 @@ async def test_what_is_neither_a_time_nor_a_position_in_the_log_is_refused_in_wo
 async def test_pages_as_of_a_moment_stand_still_while_calls_are_made(study: Study, as_of: str) -> None:
     for prompt in "abc":
         await ask(study, f"The cat sat on {prompt}.")
-    expected = await study.calls.list(as_of=as_of)
+    expected = await study.calls.list(moment=Moment(as_of))
     found, cursor = [], None
     while True:
-        page = await study.calls.list(as_of=as_of if len(found) < 2 else None, limit=1, cursor=cursor)
+        page = await study.calls.list(moment=Moment(as_of if len(found) < 2 else None), page=Paging(1, cursor))
         found += page["items"]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -109,7 +111,8 @@ async def test_pages_as_of_a_moment_stand_still_while_calls_are_made(study: Stud
 async def test_a_cursor_of_one_moment_is_not_taken_for_another(study: Study) -> None:
     await ask(study)
     last = await ask(study)
-    then, now = await study.calls.list(as_of=last, limit=1), await study.calls.list(limit=1)
+    then = await study.calls.list(moment=Moment(last), page=Paging(1))
+    now = await study.calls.list(page=Paging(1))
     await ask(study)
     for cursor, as_of, says in (
         (then["next_cursor"], last - 1, f"as of position {last}"),
@@ -118,7 +121,7 @@ async def test_a_cursor_of_one_moment_is_not_taken_for_another(study: Study) -> 
         (now["next_cursor"], last, "a list of now"),
     ):
         with pytest.raises(Rejected, match=says) as refused:
-            await study.calls.list(limit=1, cursor=cursor, as_of=as_of)
+            await study.calls.list(moment=Moment(as_of), page=Paging(1, cursor))
         assert refused.value.fields == ("cursor", "as_of")
 
 
@@ -129,8 +132,9 @@ async def test_what_the_read_models_do_not_show_yet_is_waited_for(study: Study, 
         await held.execute("SELECT FROM projections.generations WHERE state = 'live' FOR UPDATE")
         answer = await study.asking.ask(Question(prompt="The dog ran.", provider="local"), study.context())
         questions = [
-            asyncio.create_task(study.calls.list(**{name: answer.position})) for name in ("as_of", "at_least")
-        ] + [asyncio.create_task(study.calls.list(as_of=TOMORROW))]
+            asyncio.create_task(study.calls.list(moment=Moment(**{name: answer.position})))
+            for name in ("as_of", "at_least")
+        ] + [asyncio.create_task(study.calls.list(moment=Moment(TOMORROW)))]
         done, _ = await asyncio.wait(questions, timeout=0.3)
         assert not done
         await held.rollback()

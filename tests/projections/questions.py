@@ -13,7 +13,7 @@ from application.find_vectors import Found
 from application.stored_vectors import VectorFilter
 from domain.errors import NotFound
 from projections.call_queries import STATUSES, CallFilter
-from projections.paging import Page
+from projections.paging import Page, Paging
 from projections.provenance import WAYS, Bounds
 from projections.queries import Queries
 from tests.projections.log import NOON
@@ -158,53 +158,26 @@ def _ways(known: Known) -> list[Arguments]:
 
 # By where the question is found in Queries. A new one that takes as_of joins here, or a test fails.
 QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
-    "list_calls": _filters,
-    "call": _calls,
-    "attempts": _calls,
-    "unanswered": _once,
-    "dataset": _names,
-    "datasets": _once,
-    "vectors": _vectors,
-    "artifact": _each("id_or_name", lambda known: known.artifacts),
-    "artifacts": _artifact_lists,
-    "sweep": _sweeps,
-    "sweeps": _once,
-    "list_groups": _group_lists,
-    "group": _groups,
-    "members": _member_lists,
-    "children": _links,
-    "parents": _links,
-    "dependencies": _walks,
     "calls.calls": lambda known: [{"wanted": CallFilter(**each)} for each in _filters(known)],
     "calls.call": _calls,
     "calls.attempts": _calls,
     "calls.unanswered": _once,
     "groups.groups": _group_lists,
     "groups.group": _groups,
-    "groups.group_named": lambda known: [
-        {"group_type": group_type, "name": name} for group_type, name in known.groups.values()
-    ],
     "groups.members": _member_lists,
     "groups.children": _links,
     "groups.parents": _links,
-    "groups.steps": _groups,
     "groups.dependencies": _walks,
-    "groups.links": _once,
     "catalogue.dataset": _names,
     "catalogue.datasets": _once,
     "catalogue.vectors": _vectors,
-    "catalogue.artifact": _each("artifact_id", lambda known: [a for a in known.artifacts if isinstance(a, UUID)]),
-    "catalogue.artifact_named": _each("name", lambda known: [a for a in known.artifacts if isinstance(a, str)]),
+    "catalogue.artifact": _each("id_or_name", lambda known: known.artifacts),
     "catalogue.artifacts": _artifact_lists,
-    "runs.sweep": _sweeps,
-    "runs.sweeps": _once,
-    "conversation": _conversations,
-    "conversations": _conversation_lists,
-    "talks.conversation": _conversations,
-    "talks.conversations": _conversation_lists,
-    "similar": _near,
+    "sweeps.sweep": _sweeps,
+    "sweeps.sweeps": _once,
+    "conversations.conversation": _conversations,
+    "conversations.conversations": _conversation_lists,
     "similar_texts.similar": _near,
-    "spaces": _once,
     "vectors_in_bulk.spaces": _once,
     "vectors_in_bulk.space": lambda _known: [{"wanted": VectorFilter()}],
     "provenance.graph": _provenance_walks,
@@ -247,13 +220,13 @@ def _places(found: Found) -> list[Any]:
 
 async def _answer(method: Callable[..., Any], arguments: Arguments, as_of: int | None, limit: int) -> Any:
     try:
-        if "cursor" not in inspect.signature(method).parameters:
+        if "page" not in inspect.signature(method).parameters:
             found = await method(**arguments, as_of=as_of)
             return _places(found) if isinstance(found, Found) else found
         items: list[Any] = []
         cursor: str | None = None
         while True:
-            page = await method(**arguments, as_of=as_of, limit=limit, cursor=cursor)
+            page = await method(**arguments, as_of=as_of, page=Paging(limit, cursor))
             got, cursor = (
                 (page.items, page.next_cursor) if isinstance(page, Page) else (page["items"], page["next_cursor"])
             )

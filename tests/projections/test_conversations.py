@@ -13,6 +13,7 @@ from domain.conversations import (
     ConversationTurnTaken,
 )
 from domain.errors import NotFound, Rejected
+from projections.paging import Paging
 from projections.verify import verify
 from tests.projections.log import NOON, answered, requested
 
@@ -72,7 +73,7 @@ async def test_a_conversation_is_shown_with_what_was_said(log, follower, queries
     took(log, 1)
     took(log, 2, dropped_turns=1)
     follower.catch_up()
-    found = await queries.conversation(TALK)
+    found = await queries.conversations.conversation(TALK)
     assert (found["title"], found["turns"], found["history_length"], found["status"]) == ("primes", 2, 4, "open")
     assert [(message["turn"], message["role"], message["content"]) for message in found["messages"]] == [
         (1, "user", "question 1"),
@@ -95,9 +96,11 @@ async def test_a_fork_of_a_fork_has_the_history_up_to_where_it_was_forked(log, f
     took(log, 4, SECOND_FORK)
     took(log, 4)
     follower.catch_up()
-    assert answers_of(await queries.conversation(TALK)) == [f"answer {turn} of 1" for turn in (1, 2, 3, 4)]
-    assert answers_of(await queries.conversation(FORK))[2:] == ["answer 3 of 2", "answer 4 of 2"]
-    found = await queries.conversation(SECOND_FORK)
+    assert answers_of(await queries.conversations.conversation(TALK)) == [
+        f"answer {turn} of 1" for turn in (1, 2, 3, 4)
+    ]
+    assert answers_of(await queries.conversations.conversation(FORK))[2:] == ["answer 3 of 2", "answer 4 of 2"]
+    found = await queries.conversations.conversation(SECOND_FORK)
     assert answers_of(found) == ["answer 1 of 1", "answer 2 of 1", "answer 3 of 2", "answer 4 of 3"]
     assert (found["parent_id"], found["at_turn"], found["turns"], found["title"]) == (str(FORK), 3, 4, "a fork")
 
@@ -110,7 +113,7 @@ async def test_a_fork_that_goes_back_behind_its_parents_own_turns_has_none_of_th
     took(log, 3, FORK)
     forked(log, SECOND_FORK, FORK, 1)
     follower.catch_up()
-    found = await queries.conversation(SECOND_FORK)
+    found = await queries.conversations.conversation(SECOND_FORK)
     assert (answers_of(found), found["turns"], found["last_turn_at"]) == (["answer 1 of 1"], 1, None)
 
 
@@ -120,7 +123,7 @@ async def test_a_turn_that_came_late_from_a_journal_does_not_count(log, follower
     took(log, 1, said="late")
     took(log, 2)
     follower.catch_up()
-    found = await queries.conversation(TALK)
+    found = await queries.conversations.conversation(TALK)
     assert [message["content"] for message in found["messages"]][::2] == ["first", "question 2"]
     assert found["title"] == "first"
 
@@ -131,13 +134,15 @@ async def test_as_of_a_position_what_came_later_is_not_there(log, follower, quer
     took(log, 2)
     log.write(TALK, ConversationClosed(reason="done"))
     follower.catch_up()
-    found = await queries.conversation(TALK, as_of=first)
+    found = await queries.conversations.conversation(TALK, as_of=first)
     assert (found["turns"], found["status"], found["closed_at"], found["history_length"]) == (1, "open", None, 2)
-    assert (await queries.conversation(TALK, as_of=started))["title"] is None
-    assert [each["status"] for each in (await queries.conversations(as_of=first, status="open"))["items"]] == ["open"]
-    assert (await queries.conversations(as_of=first, status="closed"))["items"] == []
+    assert (await queries.conversations.conversation(TALK, as_of=started))["title"] is None
+    assert [
+        each["status"] for each in (await queries.conversations.conversations(as_of=first, status="open"))["items"]
+    ] == ["open"]
+    assert (await queries.conversations.conversations(as_of=first, status="closed"))["items"] == []
     with pytest.raises(NotFound, match="at position 0"):
-        await queries.conversation(TALK, as_of=0)
+        await queries.conversations.conversation(TALK, as_of=0)
 
 
 async def test_the_list_is_paged_newest_first(log, follower, queries):
@@ -146,14 +151,14 @@ async def test_the_list_is_paged_newest_first(log, follower, queries):
     follower.catch_up()
     found, cursor = [], None
     while True:
-        page = await queries.conversations(limit=2, cursor=cursor)
+        page = await queries.conversations.conversations(page=Paging(2, cursor))
         found += [UUID(each["conversation_id"]).int for each in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
             break
     assert found == [5, 4, 3, 2, 1]
     with pytest.raises(Rejected, match="use one of open, closed"):
-        await queries.conversations(status="shut")
+        await queries.conversations.conversations(status="shut")
 
 
 def test_the_same_events_give_the_same_rows_however_they_are_cut(log, follower):

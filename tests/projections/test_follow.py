@@ -168,7 +168,7 @@ def test_a_read_model_that_is_new_to_a_long_log_is_filled_while_the_others_serve
 async def test_a_read_model_that_is_being_built_says_so_when_asked(log, queries, sql):
     sql("DROP VIEW projections.sweeps CASCADE")
     with pytest.raises(Unavailable, match="still being built"):
-        await queries.sweeps()
+        await queries.sweeps.sweeps()
 
 
 def test_catching_up_says_who_holds_it_up(log, connect, tallying):

@@ -19,6 +19,7 @@ from domain.groups import (
     GroupUnlinked,
     Member,
 )
+from projections.paging import Paging
 from tests.projections.log import NOON
 
 RUN, STEP, OTHER = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -34,10 +35,10 @@ def removed(log, number, *calls, group_id=RUN):
     )
 
 
-async def paged(question, group_id, **arguments):
+async def paged(question, group_id, *, limit):
     found, cursor = [], None
     while True:
-        page = await question(group_id, cursor=cursor, **arguments)
+        page = await question(group_id, page=Paging(limit, cursor))
         found += [(link["name"], link["link_type"]) for link in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -85,7 +86,7 @@ async def test_members_are_paged_by_place_then_as_added(log, follower, queries, 
     follower.catch_up()
     found, cursor = [], None
     while True:
-        page = await queries.members(RUN, limit=2, cursor=cursor)
+        page = await queries.groups.members(RUN, page=Paging(2, cursor))
         found += [UUID(member["call_id"]).int for member in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -98,22 +99,21 @@ async def test_as_of_a_position_later_groups_members_and_links_are_not_there(log
     added(log, 11, call(51))
     log.write(LINKS_STREAM_ID, linked(STEP))
     follower.catch_up()
-    assert len((await queries.members(RUN, as_of=first))["items"]) == 1
-    assert (await queries.group(RUN, as_of=first))["member_count"] == 1
-    assert (await queries.group(RUN))["member_count"] == 2
-    assert (await queries.children(RUN, as_of=first))["items"] == []
-    assert await queries.groups.links(as_of=first) == []
-    assert [group["name"] for group in (await queries.list_groups(as_of=2))["items"]] == ["k=2", "r"]
+    assert len((await queries.groups.members(RUN, as_of=first))["items"]) == 1
+    assert (await queries.groups.group(RUN, as_of=first))["member_count"] == 1
+    assert (await queries.groups.group(RUN))["member_count"] == 2
+    assert (await queries.groups.children(RUN, as_of=first))["items"] == []
+    assert [group["name"] for group in (await queries.groups.groups(as_of=2))["items"]] == ["k=2", "r"]
     with pytest.raises(NotFound, match="at position 1"):
-        await queries.group(STEP, as_of=1)
+        await queries.groups.group(STEP, as_of=1)
 
 
 async def test_links_lead_both_ways_in_their_order(log, follower, queries, three_groups):
     log.write(LINKS_STREAM_ID, linked(OTHER, position=3), linked(STEP, position=2), linked(STEP, "depends_on"))
     follower.catch_up()
-    assert [step["name"] for step in (await queries.groups.steps(RUN)).items] == ["k=2", "k=3"]
-    assert [group["name"] for group in (await queries.dependencies(RUN))["items"]] == ["k=2"]
-    assert [(link["name"], link["link_type"]) for link in (await queries.parents(STEP))["items"]] == [
+    assert [step["name"] for step in (await queries.groups.children(RUN, link_type="step"))["items"]] == ["k=2", "k=3"]
+    assert [group["name"] for group in (await queries.groups.dependencies(RUN))["items"]] == ["k=2"]
+    assert [(link["name"], link["link_type"]) for link in (await queries.groups.parents(STEP))["items"]] == [
         ("r", "step"),
         ("r", "depends_on"),
     ]
@@ -121,14 +121,11 @@ async def test_links_lead_both_ways_in_their_order(log, follower, queries, three
 
 async def test_groups_are_found_by_type_and_name(log, follower, queries, three_groups):
     follower.catch_up()
-    assert (await queries.groups.group_named("run", "r"))["group_id"] == RUN
-    assert [group["name"] for group in (await queries.list_groups(group_type="step"))["items"]] == ["k=3", "k=2"]
-    page = await queries.list_groups(limit=2)
-    rest = await queries.list_groups(limit=2, cursor=page["next_cursor"])
+    assert [group["name"] for group in (await queries.groups.groups(group_type="step"))["items"]] == ["k=3", "k=2"]
+    page = await queries.groups.groups(page=Paging(2))
+    rest = await queries.groups.groups(page=Paging(2, page["next_cursor"]))
     assert [group["name"] for group in rest["items"]] == ["r"]
-    assert [group["name"] for group in (await queries.list_groups(name="r"))["items"]] == ["r"]
-    with pytest.raises(NotFound, match="no group run/s"):
-        await queries.groups.group_named("run", "s")
+    assert [group["name"] for group in (await queries.groups.groups(name="r"))["items"]] == ["r"]
 
 
 async def test_a_member_that_left_may_come_again_and_the_past_stays(log, follower, queries, sql, three_groups):
@@ -138,27 +135,28 @@ async def test_a_member_that_left_may_come_again_and_the_past_stays(log, followe
     log.write(UUID(int=13), GroupMembersRemoved(group_id=OTHER, call_ids=(UUID(int=50),)))
     follower.catch_up()
     roles = {
-        at: [each["role"] for each in (await queries.members(RUN, as_of=at))["items"]] for at in (first, gone, back)
+        at: [each["role"] for each in (await queries.groups.members(RUN, as_of=at))["items"]]
+        for at in (first, gone, back)
     }
     assert roles == {first: ["input"], gone: [], back: ["output"]}
-    assert (await queries.group(RUN, as_of=gone))["member_count"] == 0
+    assert (await queries.groups.group(RUN, as_of=gone))["member_count"] == 0
     assert sql("SELECT role FROM study.group_members") == [("output",)]
 
 
 async def test_members_can_be_asked_for_by_role(log, follower, queries, three_groups):
     added(log, 10, call(50, role="input"), call(51, role="output"), call(52))
     follower.catch_up()
-    found = (await queries.members(RUN, role="output"))["items"]
+    found = (await queries.groups.members(RUN, role="output"))["items"]
     assert [UUID(member["call_id"]).int for member in found] == [51]
 
 
 async def test_what_is_said_of_a_group_changes_and_the_past_stays(log, follower, queries, sql, three_groups):
     said = log.write(RUN, GroupDescribed(description="the run of March", metadata={"n": 2}))
     follower.catch_up()
-    assert (await queries.group(RUN, as_of=said - 1))["description"] == "the run"
-    found = await queries.group(RUN)
+    assert (await queries.groups.group(RUN, as_of=said - 1))["description"] == "the run"
+    found = await queries.groups.group(RUN)
     assert (found["description"], found["metadata"]) == ("the run of March", {"n": 2})
-    assert [group["metadata"] for group in (await queries.list_groups(group_type="run"))["items"]] == [{"n": 2}]
+    assert [group["metadata"] for group in (await queries.groups.groups(group_type="run"))["items"]] == [{"n": 2}]
     assert sql("SELECT description, metadata_json FROM study.groups WHERE group_type = 'run'") == [
         ("the run of March", {"n": 2})
     ]
@@ -168,24 +166,24 @@ async def test_a_link_that_was_taken_back_stays_in_the_past(log, follower, queri
     stood = log.write(LINKS_STREAM_ID, linked(STEP))
     log.write(LINKS_STREAM_ID, GroupUnlinked(parent_group_id=RUN, child_group_id=STEP, link_type="step"))
     follower.catch_up()
-    assert (await queries.children(RUN))["items"] == []
-    assert [child["name"] for child in (await queries.children(RUN, as_of=stood))["items"]] == ["k=2"]
+    assert (await queries.groups.children(RUN))["items"] == []
+    assert [child["name"] for child in (await queries.groups.children(RUN, as_of=stood))["items"]] == ["k=2"]
     assert sql("SELECT count(*) FROM study.group_links") == [(0,)]
 
 
 async def test_children_and_parents_are_paged_in_their_order(log, follower, queries, three_groups):
     log.write(LINKS_STREAM_ID, linked(OTHER), linked(STEP, position=2), linked(STEP, "depends_on", 1))
     follower.catch_up()
-    assert await paged(queries.children, RUN, limit=1) == [
+    assert await paged(queries.groups.children, RUN, limit=1) == [
         ("k=2", "depends_on"),
         ("k=2", "step"),
         ("k=3", "step"),
     ]
-    assert await paged(queries.parents, STEP, limit=1) == [("r", "depends_on"), ("r", "step")]
+    assert await paged(queries.groups.parents, STEP, limit=1) == [("r", "depends_on"), ("r", "step")]
     with pytest.raises(Rejected, match="no link type"):
-        await queries.children(RUN, link_type="likes")
+        await queries.groups.children(RUN, link_type="likes")
     with pytest.raises(NotFound):
-        await queries.parents(UUID(int=99))
+        await queries.groups.parents(UUID(int=99))
 
 
 @pytest.fixture
@@ -203,12 +201,12 @@ def chain(log, follower):
 
 
 async def test_dependencies_are_followed_both_ways_over_any_number_of_links(queries, chain):
-    up = await queries.dependencies(chain[0])
+    up = await queries.groups.dependencies(chain[0])
     assert [(group["name"], group["depth"]) for group in up["items"]][:4] == [("1", 1), ("2", 1), ("3", 2), ("4", 2)]
     assert (len(up["items"]), up["depth"], up["truncated"]) == (9, 100, False)
-    down = await queries.dependencies(chain[9], direction="down")
+    down = await queries.groups.dependencies(chain[9], direction="down")
     assert {group["name"] for group in down["items"]} == set("012345678")
-    both = await queries.dependencies(chain[5], direction="both", depth=1)
+    both = await queries.groups.dependencies(chain[5], direction="both", depth=1)
     assert {(group["direction"], group["name"]) for group in both["items"]} == {
         ("up", "6"),
         ("up", "7"),
@@ -216,17 +214,17 @@ async def test_dependencies_are_followed_both_ways_over_any_number_of_links(quer
         ("down", "3"),
     }
     assert both["truncated"]
-    assert (await queries.dependencies(chain[0], link_type="step"))["items"] == []
-    assert len((await queries.dependencies(chain[0], link_type=None))["items"]) == 9
+    assert (await queries.groups.dependencies(chain[0], link_type="step"))["items"] == []
+    assert len((await queries.groups.dependencies(chain[0], link_type=None))["items"]) == 9
 
 
 async def test_a_depth_that_was_reached_is_told_on_every_page(queries, chain):
-    whole = await queries.dependencies(chain[0], depth=4)
+    whole = await queries.groups.dependencies(chain[0], depth=4)
     assert ([group["name"] for group in whole["items"]], whole["truncated"]) == (list("12345678"), True)
-    assert not (await queries.dependencies(chain[0], depth=5))["truncated"]
+    assert not (await queries.groups.dependencies(chain[0], depth=5))["truncated"]
     names, cursor = [], None
     while True:
-        page = await queries.dependencies(chain[0], depth=4, limit=3, cursor=cursor)
+        page = await queries.groups.dependencies(chain[0], depth=4, page=Paging(3, cursor))
         assert page["truncated"]
         names += [group["name"] for group in page["items"]]
         cursor = page["next_cursor"]
@@ -241,7 +239,7 @@ async def test_a_depth_that_was_reached_is_told_on_every_page(queries, chain):
 )
 async def test_a_walk_that_makes_no_sense_is_rejected(queries, three_groups, wrong, field):
     with pytest.raises(Rejected) as refused:
-        await queries.dependencies(RUN, **wrong)
+        await queries.groups.dependencies(RUN, **wrong)
     assert refused.value.fields == (field,)
 
 

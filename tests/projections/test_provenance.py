@@ -14,6 +14,7 @@ from domain.errors import NotFound, Rejected
 from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupDescribed, GroupLinked, GroupMembersAdded, Member
 from domain.provenance import KINDS, Thing
 from domain.sweeps import Cluster, SweepFinished, SweepStarted, SweepStepFinished
+from projections.paging import Paging
 from projections.provenance import COUNTED_TO, WAYS, Bounds
 from tests.projections.log import COMPLETION, REQUEST, RESPONSE, STREAM, answered, broke_off, requested, streamed
 from tests.support.facts import EXAMPLES
@@ -222,7 +223,7 @@ async def test_what_fans_out_is_counted_and_read_page_by_page(a_study, queries, 
     async def pages(limit: int):
         found, cursor = [], None
         while True:
-            page = await queries.provenance.linked("group", str(BATCH), "embeddings", limit=limit, cursor=cursor)
+            page = await queries.provenance.linked("group", str(BATCH), "embeddings", page=Paging(limit, cursor))
             found += [node.thing for node in page.items]
             cursor = page.next_cursor
             if cursor is None:

@@ -12,7 +12,8 @@ from domain.calls import CallCancelled, CallFoundInDoubt, CallJoined
 from domain.errors import NotFound, Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
 from domain.pricing import Charge
-from projections.call_queries import search_patterns
+from projections.call_queries import CallFilter, search_patterns
+from projections.paging import Paging
 from tests.projections.log import (
     COMPLETION,
     NOON,
@@ -78,12 +79,12 @@ async def test_a_stream_reads_like_an_answer_in_one_piece(log, follower, sql, qu
         ("2, 3 and",),
         ("2, 3 and",),
     ]
-    call = await queries.call(call_id)
+    call = await queries.calls.call(call_id)
     assert (call["text"], call["partial_text"]) == ("2, 3 and", None)
     assert (call["first_token_ms"], call["tokens_per_second"]) == (20.5, 21.25)
     assert call["attempts_made"][0]["first_token_ms"] == 20.5
-    assert (await queries.list_calls(search="3 AND"))["items"][0]["call_id"] == str(call_id)
-    assert (await queries.list_calls(search="delta"))["items"] == []
+    assert (await queries.calls.calls(CallFilter(search="3 AND")))["items"][0]["call_id"] == str(call_id)
+    assert (await queries.calls.calls(CallFilter(search="delta")))["items"] == []
 
 
 async def test_a_stream_that_broke_shows_what_came(log, follower, sql, queries):
@@ -91,10 +92,10 @@ async def test_a_stream_that_broke_shows_what_came(log, follower, sql, queries):
     log.write(call_id, broke_off(), failed(), payloads=[STREAM, COMPLETION])
     follower.catch_up()
     assert sql(VIEW + "study.raw_calls") == [("failed", "gpt-4o-mini", True, "server_error", None, None)]
-    call = await queries.call(call_id)
+    call = await queries.calls.call(call_id)
     assert (call["text"], call["response"], call["partial_text"]) == (None, None, "2, 3 and")
     assert [(each["outcome"], each["partial_text"]) for each in call["attempts_made"]] == [("failed", "2, 3 and")]
-    before = await queries.call(call_id, as_of=1)
+    before = await queries.calls.call(call_id, as_of=1)
     assert (before["partial_text"], before["attempts_made"]) == (None, [])
 
 
@@ -103,7 +104,7 @@ async def test_a_stream_that_was_left_is_an_attempt_that_was_cancelled(log, foll
     log.write(call_id, left(2, streamed=True), payloads=[STREAM, COMPLETION])
     follower.catch_up()
     assert sql(VIEW + "study.raw_calls")[0][:3] == ("cancelled", "gpt-4o-mini", True)
-    call = await queries.call(call_id)
+    call = await queries.calls.call(call_id)
     assert call["partial_text"] == "2, 3 and"
     assert [(each["attempt"], each["outcome"]) for each in call["attempts_made"]] == [(1, "failed"), (2, "cancelled")]
     assert sql("SELECT response_json IS NOT NULL FROM study.call_attempts ORDER BY attempt") == [(False,), (True,)]
@@ -138,24 +139,24 @@ def test_a_nul_in_metadata_or_in_an_error_stops_nothing(log, follower, sql):
 async def test_as_of_a_position_a_call_has_not_ended_yet(log, follower, queries):
     call_id = chat(log, 1, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON), answered())
     follower.catch_up()
-    seen = [(await queries.call(call_id, as_of=position))["status"] for position in (1, 2, 3)]
+    seen = [(await queries.calls.call(call_id, as_of=position))["status"] for position in (1, 2, 3)]
     assert seen == ["requested", "in_doubt", "success"]
-    before = await queries.call(call_id, as_of=2)
+    before = await queries.calls.call(call_id, as_of=2)
     assert (before["text"], before["tokens"], before["attempts_made"]) == (None, None, [])
-    listed = [(await queries.list_calls(as_of=position))["items"] for position in (0, 1, 3)]
+    listed = [(await queries.calls.calls(as_of=position))["items"] for position in (0, 1, 3)]
     assert [[call["status"] for call in items] for items in listed] == [[], ["requested"], ["success"]]
-    assert (await queries.list_calls(as_of=2, status="in_doubt"))["items"] != []
+    assert (await queries.calls.calls(CallFilter(status="in_doubt"), as_of=2))["items"] != []
     with pytest.raises(NotFound, match="at position 0"):
-        await queries.call(call_id, as_of=0)
+        await queries.calls.call(call_id, as_of=0)
 
 
 async def test_a_call_shows_its_prompt_its_text_and_its_attempts(log, follower, queries):
     call_id = chat(log, 1, attempt_failed(), answered(attempt=2))
     follower.catch_up()
-    call = await queries.call(call_id)
+    call = await queries.calls.call(call_id)
     assert (call["prompt"], call["text"], call["attempts"]) == ("Name three primes", '2, 3 and 5 are "prime"', 2)
     assert [attempt["outcome"] for attempt in call["attempts_made"]] == ["failed", "success"]
-    assert (await queries.attempts(call_id))["items"] == call["attempts_made"]
+    assert (await queries.calls.attempts(call_id))["items"] == call["attempts_made"]
 
 
 async def test_calls_are_paged_newest_first_without_gap_or_double(log, follower, queries):
@@ -163,14 +164,14 @@ async def test_calls_are_paged_newest_first_without_gap_or_double(log, follower,
     follower.catch_up()
     found, cursor = [], None
     while True:
-        page = await queries.list_calls(limit=3, cursor=cursor)
+        page = await queries.calls.calls(page=Paging(3, cursor))
         found += [call["call_id"] for call in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
             break
     assert found == expected
     with pytest.raises(Rejected, match="no cursor"):
-        await queries.list_calls(cursor="sideways")
+        await queries.calls.calls(page=Paging(cursor="sideways"))
 
 
 async def test_calls_are_found_by_what_they_are(log, follower, queries):
@@ -181,8 +182,10 @@ async def test_calls_are_found_by_what_they_are(log, follower, queries):
     log.write(UUID(int=10), GroupMembersAdded(group_id=UUID(int=9), members=(Member(call_id=first),)))
     follower.catch_up()
 
-    async def found(**wanted):
-        return [UUID(call["call_id"]) for call in (await queries.list_calls(**wanted))["items"]]
+    async def found(as_of=None, **wanted):
+        return [
+            UUID(call["call_id"]) for call in (await queries.calls.calls(CallFilter(**wanted), as_of=as_of))["items"]
+        ]
 
     assert await found(status="failed") == [second]
     assert await found(provider="AZURE", modality="embedding") == [UUID(int=3)]
@@ -212,11 +215,11 @@ async def test_a_preprocessed_call_shows_what_was_done_and_what_was_asked(log, f
     log.write(call_id, requested(preprocessing=PREPROCESSED), payloads=[REQUEST, ORIGINAL])
     log.write(UUID(int=2), requested(preprocessing=replace(PREPROCESSED, original=None)), payloads=[REQUEST])
     follower.catch_up()
-    call = await queries.call(call_id)
+    call = await queries.calls.call(call_id)
     assert call["preprocessing"]["steps"][1] == {"step": "pii", "parameter": "US", "replaced": {"[EMAIL]": 1}}
     assert call["preprocessing"]["original_sha256"] == PREPROCESSED.original_sha256
     assert call["original"] == {"fields": {}, "messages": [{"role": "user", "content": "Name  three primes"}]}
-    assert (await queries.call(UUID(int=2)))["original"] is None
+    assert (await queries.calls.call(UUID(int=2)))["original"] is None
 
 
 async def test_who_was_answered_by_anothers_call_shows_what_they_asked(log, follower, queries):
@@ -227,11 +230,11 @@ async def test_who_was_answered_by_anothers_call_shows_what_they_asked(log, foll
     log.write(UUID(int=2), joined, payloads=[ORIGINAL])
     log.write(UUID(int=2), replace(joined, preprocessing=None, took_over=True))
     follower.catch_up()
-    call = await queries.call(UUID(int=2))
+    call = await queries.calls.call(UUID(int=2))
     assert (call["source_call_id"], call["how"]) == (str(paid_for), "took_over")
     assert call["preprocessing"]["original_sha256"] == PREPROCESSED.original_sha256
     assert call["original"]["messages"][0]["content"] == "Name  three primes"
-    assert (await queries.call(paid_for))["preprocessing"] is None
+    assert (await queries.calls.call(paid_for))["preprocessing"] is None
 
 
 @pytest.mark.parametrize("count", [1, 60])  # few rows are inserted, many are copied
@@ -243,11 +246,11 @@ async def test_the_cost_is_the_events_to_the_last_digit(log, follower, sql, quer
     follower.catch_up()
     costs = sql("SELECT cost FROM study.raw_calls ORDER BY position")
     assert costs == [(None,), *((Decimal(number) / 10**10,) for number in range(2, count + 1)), (None,)]
-    one = await queries.call(UUID(int=1))
+    one = await queries.calls.call(UUID(int=1))
     assert (one["cost"], one["price"]["input"], one["price"]["valid_from"]) == (None, "0.15", "2024-07-18")
-    assert (await queries.call(UUID(int=1000)))["price"] is None
+    assert (await queries.calls.call(UUID(int=1000)))["price"] is None
     if count > 1:
-        listed = (await queries.list_calls(limit=100))["items"]
+        listed = (await queries.calls.calls(page=Paging(100)))["items"]
         assert [call["cost"] for call in listed][-2] == "0.0000000002"
 
 
@@ -257,7 +260,7 @@ async def test_who_was_answered_by_anothers_call_paid_nothing_and_saved_its_cost
         UUID(int=2), CallJoined(call_id=paid_for, modality="text", provider="openai", model="m", request_hash="ab")
     )
     follower.catch_up()
-    own, joined = await queries.call(paid_for), await queries.call(UUID(int=2))
+    own, joined = await queries.calls.call(paid_for), await queries.calls.call(UUID(int=2))
     assert (own["cost"], own["saved"]) == ("0.0000045", None)
     assert (joined["cost"], joined["saved"]) == ("0", "0.0000045")
 
@@ -272,12 +275,12 @@ async def test_calls_that_were_never_answered_are_listed_newest_first_as_of_any_
     follower.catch_up()
 
     async def unanswered(**options):
-        page = await queries.unanswered(**options)
+        page = await queries.calls.unanswered(**options)
         return [(UUID(call["call_id"]).int, call["status"]) for call in page["items"]], page["next_cursor"]
 
     assert await unanswered() == ([(5, "in_doubt"), (3, "cancelled"), (2, "requested")], None)
     assert await unanswered(as_of=1) == ([(1, "requested")], None)
     assert (await unanswered(as_of=log.written - 1))[0][0] == (6, "in_doubt")
-    first, cursor = await unanswered(limit=2)
+    first, cursor = await unanswered(page=Paging(2))
     assert first == [(5, "in_doubt"), (3, "cancelled")]
-    assert await unanswered(limit=2, cursor=cursor) == ([(2, "requested")], None)
+    assert await unanswered(page=Paging(2, cursor)) == ([(2, "requested")], None)

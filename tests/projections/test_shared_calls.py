@@ -34,13 +34,13 @@ async def test_a_joiner_shows_the_answer_of_the_call_it_joined(log, follower, qu
     log.write(JOINER, joined(owner))
     log.write(owner, attempt_failed(), answered(attempt=2))
     follower.catch_up()
-    shown, paid = await queries.call(JOINER), await queries.call(owner)
+    shown, paid = await queries.calls.call(JOINER), await queries.calls.call(owner)
     assert (shown["how"], shown["source_call_id"], shown["call_id"]) == ("joined", str(owner), str(JOINER))
     assert (paid["how"], paid["source_call_id"]) == (None, None)
     assert (shown["metadata"], shown["position"]) == ({"by": "the joiner"}, 2)
     same = ("status", "prompt", "request", "response", "tokens", "latency_ms", "attempts_made")
     assert [shown[name] for name in same] == [paid[name] for name in same]
-    assert (await queries.attempts(JOINER))["items"] == paid["attempts_made"]
+    assert (await queries.calls.attempts(JOINER))["items"] == paid["attempts_made"]
 
 
 async def test_as_of_a_position_a_joiner_waits_for_what_it_had_joined_then(log, follower, queries):
@@ -52,7 +52,7 @@ async def test_as_of_a_position_a_joiner_waits_for_what_it_had_joined_then(log, 
     follower.catch_up()
     seen = []
     for position in range(3, 7):
-        call = await queries.call(JOINER, as_of=position)
+        call = await queries.calls.call(JOINER, as_of=position)
         seen.append((call["how"], UUID(call["source_call_id"]).int, call["status"]))
     assert seen == [
         ("joined", 1, "requested"),
@@ -61,7 +61,7 @@ async def test_as_of_a_position_a_joiner_waits_for_what_it_had_joined_then(log, 
         ("took_over", 2, "success"),
     ]
     with pytest.raises(NotFound):
-        await queries.call(JOINER, as_of=2)
+        await queries.calls.call(JOINER, as_of=2)
 
 
 async def test_vectors_given_again_show_what_they_saved(log, follower, queries, sql):
@@ -77,7 +77,7 @@ async def test_vectors_given_again_show_what_they_saved(log, follower, queries, 
     )
     log.write(SERVED, fact)
     follower.catch_up()
-    shown = await queries.call(SERVED)
+    shown = await queries.calls.call(SERVED)
     assert (shown["cost"], shown["saved"], shown["metadata"]) == ("0", "0.000003", {"by": "me"})
     assert sql("SELECT saved FROM study.shared_calls") == [(Decimal("0.0000030000"),)]
 
@@ -94,7 +94,7 @@ async def test_joins_and_hits_are_rows_of_their_own_and_none_among_the_calls(log
         (SERVED, "cached", other, "openai", {}),
     ]
     assert sql("SELECT count(*) FROM study.raw_calls") == [(2,)]
-    assert (await queries.call(SERVED))["how"] == "cached"
+    assert (await queries.calls.call(SERVED))["how"] == "cached"
 
 
 async def test_the_last_answer_to_a_request_is_found_and_no_other_end(log, follower, queries):

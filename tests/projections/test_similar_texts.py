@@ -145,8 +145,8 @@ async def test_the_index_and_looking_at_all_find_the_same_in_the_same_order(both
     for number, (filters, as_of, fits) in enumerate(cases):
         for query in around(centres, 6, rng):
             limit = (1, 10, 100)[number % 3]
-            found = await by_index.similar(query, VectorFilter(**filters), limit=limit, as_of=as_of)
-            assert found == await by_all.similar(query, VectorFilter(**filters), limit=limit, as_of=as_of)
+            found = await by_index.similar_texts.similar(query, VectorFilter(**filters), limit=limit, as_of=as_of)
+            assert found == await by_all.similar_texts.similar(query, VectorFilter(**filters), limit=limit, as_of=as_of)
             assert texts_of(found) == naive(query, known, limit, fits)
 
 
@@ -163,11 +163,11 @@ async def test_the_index_is_asked_where_there_is_one(both, log, pgvector, monkey
         by_index.vectors_in_bulk, "_block", lambda space, calls: seen.append(len(calls)) or 1 / 0, raising=True
     )
     if pgvector:
-        assert len((await by_index.similar(centres[0], VectorFilter(), limit=5))["items"]) == 5
+        assert len((await by_index.similar_texts.similar(centres[0], VectorFilter(), limit=5))["items"]) == 5
         assert seen == []
     else:
         with pytest.raises(ZeroDivisionError):
-            await by_index.similar(centres[0], VectorFilter(), limit=5)
+            await by_index.similar_texts.similar(centres[0], VectorFilter(), limit=5)
 
 
 async def test_times_bound_what_is_looked_at(both, log):
@@ -176,9 +176,9 @@ async def test_times_bound_what_is_looked_at(both, log):
     middle = log.at
     embedded(log, UUID(int=2), [[1, 0.1]], texts=["late"])
     hurried.catch_up()
-    assert texts_of(await by_index.similar([1, 0], VectorFilter(until=middle))) == ["early"]
-    assert texts_of(await by_index.similar([1, 0], VectorFilter(since=middle))) == ["late"]
-    assert texts_of(await by_index.similar([1, 0], VectorFilter(since=NOON))) == ["early", "late"]
+    assert texts_of(await by_index.similar_texts.similar([1, 0], VectorFilter(until=middle))) == ["early"]
+    assert texts_of(await by_index.similar_texts.similar([1, 0], VectorFilter(since=middle))) == ["late"]
+    assert texts_of(await by_index.similar_texts.similar([1, 0], VectorFilter(since=NOON))) == ["early", "late"]
 
 
 async def test_a_text_that_was_embedded_in_passing_is_found_once_it_is_asked_for_otherwise(both, log, pgvector):
@@ -206,9 +206,11 @@ async def test_a_text_that_was_embedded_in_passing_is_found_once_it_is_asked_for
         (queries[2], "grouped", at_group),
     ):
         for asked in (by_index, by_all):
-            assert texts_of(await asked.similar(query, VectorFilter(), limit=1)) == [text]
-            assert texts_of(await asked.similar(query, VectorFilter(), limit=1, as_of=since)) == [text]
-            assert texts_of(await asked.similar(query, VectorFilter(), limit=1, as_of=since - 1)) != [text]
+            assert texts_of(await asked.similar_texts.similar(query, VectorFilter(), limit=1)) == [text]
+            assert texts_of(await asked.similar_texts.similar(query, VectorFilter(), limit=1, as_of=since)) == [text]
+            assert texts_of(await asked.similar_texts.similar(query, VectorFilter(), limit=1, as_of=since - 1)) != [
+                text
+            ]
     assert at_search < at_hit
 
 
@@ -217,21 +219,21 @@ async def test_a_model_that_was_only_asked_whether_it_is_there_has_nothing_to_co
     embedded(log, UUID(int=1), [[1, 0]], texts=["ping"], model="asked", metadata=FOR_VALIDATION)
     hurried.catch_up()
     with pytest.raises(NotFound, match="No text has been embedded"):
-        await by_index.similar([1, 0], VectorFilter())
+        await by_index.similar_texts.similar([1, 0], VectorFilter())
     embedded(log, UUID(int=2), [[1, 1]], texts=["a cat"], model="used")
     hurried.catch_up()
-    assert texts_of(await by_index.similar([1, 0], VectorFilter())) == ["a cat"]
+    assert texts_of(await by_index.similar_texts.similar([1, 0], VectorFilter())) == ["a cat"]
     shared = {"modality": "embedding", "provider": "openai", "model": "asked"}
     log.write(uuid4(), CallServedFromCache(**shared, hits=1, call_ids=(UUID(int=1),)))
     hurried.catch_up()
-    assert texts_of(await by_index.similar([1, 0], VectorFilter(model="asked"))) == ["ping"]
+    assert texts_of(await by_index.similar_texts.similar([1, 0], VectorFilter(model="asked"))) == ["ping"]
 
 
 async def test_a_result_says_where_its_vector_lies(both, log):
     by_index, _, hurried, _ = both
     position = embedded(log, UUID(int=1), [[0, 1], [3, 4]], texts=["up", "between"])
     hurried.catch_up()
-    first, second = (await by_index.similar([1, 0], VectorFilter()))["items"]
+    first, second = (await by_index.similar_texts.similar([1, 0], VectorFilter()))["items"]
     assert first == {
         "text": "between",
         "similarity": pytest.approx(0.6),
@@ -255,7 +257,7 @@ async def test_texts_that_lie_in_one_direction_are_in_the_logs_order(both, log):
             log, UUID(int=number + 1), np.outer(np.arange(1, 51), [1, 2, 3]), texts=[f"{number} {n}" for n in range(50)]
         )
     hurried.catch_up()
-    found = await by_index.similar([2, 4, 6.5], VectorFilter(), limit=120)
+    found = await by_index.similar_texts.similar([2, 4, 6.5], VectorFilter(), limit=120)
     order = [(item["position"], item["input_index"]) for item in found["items"]]
     assert len({item["similarity"] for item in found["items"]}) == 1
     assert order == sorted(order)
@@ -265,39 +267,39 @@ async def test_texts_that_lie_in_one_direction_are_in_the_logs_order(both, log):
 async def test_of_several_models_one_must_be_named(both, log):
     by_index, _, hurried, _ = both
     with pytest.raises(NotFound, match="No text has been embedded"):
-        await by_index.similar([1, 0], VectorFilter())
+        await by_index.similar_texts.similar([1, 0], VectorFilter())
     position = embedded(log, UUID(int=1), [[1, 0]], texts=["one"])
     embedded(log, UUID(int=2), [[0, 1]], texts=["two"], model="f")
     embedded(log, UUID(int=3), [[0, 1, 0]], texts=["three"], model="f")
     hurried.catch_up()
     with pytest.raises(Rejected, match=r"name one: openai/e \(2 dimensions\), openai/f \(2 dimensions\)"):
-        await by_index.similar([1, 0], VectorFilter())
-    assert texts_of(await by_index.similar([1, 0], VectorFilter(model="f"))) == ["two"]
-    assert texts_of(await by_index.similar([1, 0, 0], VectorFilter())) == ["three"]
-    assert texts_of(await by_index.similar([1, 0], VectorFilter(), as_of=position)) == ["one"]
+        await by_index.similar_texts.similar([1, 0], VectorFilter())
+    assert texts_of(await by_index.similar_texts.similar([1, 0], VectorFilter(model="f"))) == ["two"]
+    assert texts_of(await by_index.similar_texts.similar([1, 0, 0], VectorFilter())) == ["three"]
+    assert texts_of(await by_index.similar_texts.similar([1, 0], VectorFilter(), as_of=position)) == ["one"]
     with pytest.raises(Rejected, match="has 5 dimensions, and those to compare it with have 2 or 3"):
-        await by_index.similar([1, 0, 0, 0, 0], VectorFilter())
+        await by_index.similar_texts.similar([1, 0, 0, 0, 0], VectorFilter())
     with pytest.raises(NotFound, match="there are those of"):
-        await by_index.similar([1, 0], VectorFilter(model="g"))
+        await by_index.similar_texts.similar([1, 0], VectorFilter(model="g"))
 
 
 @pytest.mark.parametrize("vector", [[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0]])
 async def test_a_vector_without_direction_is_refused(both, vector):
     with pytest.raises(Rejected, match="no direction"):
-        await both[0].similar(vector, VectorFilter())
+        await both[0].similar_texts.similar(vector, VectorFilter())
 
 
 @pytest.mark.parametrize("limit", [0, 1001])
 async def test_a_limit_out_of_bounds_is_refused(both, limit):
     with pytest.raises(Rejected, match="1 to 1000"):
-        await both[0].similar([1, 0], VectorFilter(), limit=limit)
+        await both[0].similar_texts.similar([1, 0], VectorFilter(), limit=limit)
 
 
 async def test_an_answer_that_does_not_say_which_texts_it_embedded_is_found_all_the_same(both, log):
     by_index, _, hurried, _ = both
     embedded(log, UUID(int=1), [[1, 0], [1, 1]], texts=["a", "b"], hashes=b"")
     hurried.catch_up()
-    found = await by_index.similar([1, 0], VectorFilter())
+    found = await by_index.similar_texts.similar([1, 0], VectorFilter())
     assert texts_of(found) == ["a", "b"]
     assert [item["request_hash"] for item in found["items"]] == [None, None]
 
@@ -338,4 +340,4 @@ async def test_what_the_log_does_not_hold_is_told(both, log):
     log.write(UUID(int=1), answered(response=response, vectors=block), payloads=[response])
     hurried.catch_up()
     with pytest.raises(Exception, match="holds 4 bytes where 1 vectors of 2 dimensions"):
-        await by_index.similar([1, 0], VectorFilter())
+        await by_index.similar_texts.similar([1, 0], VectorFilter())

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from domain.errors import NotFound
 from domain.sweeps import SweepFailed, SweepFinished, SweepResumed, SweepStarted, SweepStepFinished
+from projections.paging import Paging
 from tests.support.facts import EXAMPLES
 
 BY_TYPE = {type(fact): fact for fact in EXAMPLES}
@@ -27,7 +28,7 @@ def eventful_sweep(log, follower):
 
 
 async def test_a_finished_sweep_has_the_promised_shape(eventful_sweep, queries):
-    sweep = await queries.sweep(SWEEP)
+    sweep = await queries.sweeps.sweep(SWEEP)
     assert (sweep["sweep_id"], sweep["status"], sweep["method"]) == (str(SWEEP), "finished", "k-subspaces")
     assert (sweep["chosen_k"], sweep["chosen_by"], sweep["duration_s"]) == (3, "silhouette", 3.25)
     assert [step["k"] for step in sweep["steps"]] == [2, 3]
@@ -37,21 +38,21 @@ async def test_a_finished_sweep_has_the_promised_shape(eventful_sweep, queries):
 
 
 async def test_as_of_each_position_the_sweep_is_what_it_was(eventful_sweep, queries):
-    seen = [await queries.sweep(SWEEP, as_of=position) for position in range(1, 7)]
+    seen = [await queries.sweeps.sweep(SWEEP, as_of=position) for position in range(1, 7)]
     assert [each["status"] for each in seen] == ["running", "running", "failed", "running", "running", "finished"]
     assert [len(each["steps"]) for each in seen] == [0, 1, 1, 1, 2, 2]
     assert [each["chosen_k"] for each in seen] == [None, None, None, None, None, 3]
     assert seen[2]["reason"] == "the disk is full"
     assert seen[4]["clusters"] == []
     with pytest.raises(NotFound, match="no sweep"):
-        await queries.sweep(SWEEP, as_of=0)
+        await queries.sweeps.sweep(SWEEP, as_of=0)
 
 
 async def test_of_a_step_that_two_processes_finished_the_later_one_stands(log, follower, queries, sql):
     slower = replace(step(2), duration_s=9.5)
     log.write(SWEEP, STARTED, step(2), slower)
     follower.catch_up()
-    seen = [(await queries.sweep(SWEEP, as_of=position))["steps"] for position in (1, 2, 3)]
+    seen = [(await queries.sweeps.sweep(SWEEP, as_of=position))["steps"] for position in (1, 2, 3)]
     assert [[each["duration_s"] for each in steps] for steps in seen] == [[], [0.75], [9.5]]
     assert sql("SELECT steps FROM study.sweeps") == [(1,)]
     assert sql("SELECT k, duration_s FROM study.sweep_steps") == [(2, 9.5)]
@@ -61,12 +62,12 @@ async def test_sweeps_are_listed_newest_first(log, follower, queries):
     for number in range(1, 4):
         log.write(UUID(int=number), STARTED)
     follower.catch_up()
-    page = await queries.sweeps(limit=2)
-    rest = await queries.sweeps(limit=2, cursor=page["next_cursor"])
+    page = await queries.sweeps.sweeps(page=Paging(2))
+    rest = await queries.sweeps.sweeps(page=Paging(2, page["next_cursor"]))
     found = [UUID(sweep["sweep_id"]).int for sweep in page["items"] + rest["items"]]
     assert found == [3, 2, 1]
     assert rest["next_cursor"] is None
-    assert len((await queries.sweeps(as_of=1))["items"]) == 1
+    assert len((await queries.sweeps.sweeps(as_of=1))["items"]) == 1
 
 
 def test_the_views_show_sweeps_and_steps(eventful_sweep, sql):
@@ -83,5 +84,5 @@ async def test_a_nul_in_what_a_cluster_says_stops_nothing(log, follower, queries
     finished = replace(FINISHED, clusters=tuple(replace(each, name="a\x00b") for each in FINISHED.clusters))
     log.write(UUID(int=1), STARTED, step(2), step(3), finished)
     follower.catch_up()
-    found = await queries.sweep(UUID(int=1))
+    found = await queries.sweeps.sweep(UUID(int=1))
     assert {cluster["name"] for cluster in found["clusters"]} == {"a\ufffdb"}

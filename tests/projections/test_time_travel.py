@@ -541,11 +541,12 @@ def test_the_comparison_is_complete(database: Database) -> None:
     past = Past(database)
     try:
         assert set(QUESTIONS) == all_questions(past.live)
-        one = UUID(int=1)
+        one, group = UUID(int=1), UUID(int=9)
         past.log.write(one, requested())
+        past.log.write(group, GroupCreated(group_type="run", name="r"))
         past.follower.catch_up()
         past.compare(
-            Known([one, UUID(int=2)], ["00" * 32], {one: ("run", "r")}, [one], [one], [one, "name"], [one]), [1]
+            Known([one, UUID(int=2)], ["00" * 32], {group: ("run", "r")}, [one], [one], [one, "name"], [one]), [2]
         )
         tables = {table.name for model in READ_MODELS for table in model.tables}
         assert past.redirect.tables_read == tables

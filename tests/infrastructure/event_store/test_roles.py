@@ -16,6 +16,7 @@ from infrastructure.event_store import migrations
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.roles import application_grants, reader_grants
 from infrastructure.settings import read_settings
+from interfaces.as_of import Moment
 from interfaces.composition import open_study
 from tests.conftest import Database, role_of, uri_on
 from tests.support.appends import append_of
@@ -88,7 +89,7 @@ async def use(uri: str, home: Path) -> None:
         await study.house.catch_up()
         await study.house.rebuild(None)
         assert (await study.house.verify(None)).equal
-        await study.calls.list(as_of=datetime.now(UTC).isoformat())
+        await study.calls.list(moment=Moment(datetime.now(UTC).isoformat()))
 
 
 @pytest.mark.parametrize("statement", CHANGES_TO_THE_LOG)
