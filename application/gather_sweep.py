@@ -10,7 +10,7 @@ from application.embed_texts import Embedded, EmbedTexts, Progress, TextsToEmbed
 from application.group_calls import GroupCalls, GroupPlace
 from application.import_dataset import Dataset, ImportDataset, Table, hash_of_texts, hash_of_vectors
 from application.notebook import Context
-from application.run_sweep import SweepRequest
+from application.sweep_request import SweepRequest
 from domain.clustering.vectors import check_vectors
 from domain.errors import Rejected
 from domain.groups import Member

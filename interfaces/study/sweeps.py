@@ -11,7 +11,8 @@ from application.embed_texts import Embedded
 from application.gather_sweep import GatherSweep
 from application.keep_artifact import KeepArtifact
 from application.notebook import Context
-from application.run_sweep import Progress, RunSweep, SweepRequest
+from application.run_sweep import Progress, RunSweep
+from application.sweep_request import SweepRequest
 from domain.clustering.stability import adjusted_rand_index
 from domain.errors import NotFound, Rejected
 from domain.sweep_comparison import compare_sweeps, same_rows

@@ -8,8 +8,9 @@ import pytest
 from application.group_calls import GroupCalls
 from application.keep_artifact import KeepArtifact
 from application.ports import Claim, ClaimHeld
-from application.run_sweep import RunSweep, SweepRequest
+from application.run_sweep import RunSweep
 from application.summarise_texts import SummariseTexts
+from application.sweep_request import SweepRequest
 from domain.artifacts import ArtifactKept
 from domain.calls import CallRequested
 from domain.errors import NotFound, Rejected

@@ -1,0 +1,137 @@
+"""Keep what a sweep makes: its groups and their links, and its results as artifacts in them."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from application.group_calls import GroupCalls, GroupPlace
+from application.import_dataset import TableFiles
+from application.keep_artifact import FileToKeep, KeepArtifact
+from application.notebook import Context
+from application.sweep_request import SweepRequest
+from domain.clustering.step import Prepared, StepResult
+from domain.events import Metadata
+from domain.groups import GroupLinked, LinkType
+from domain.sweeps import Cluster, StepMetrics
+
+
+class SweepUnderRecord(Struct, frozen=True):
+    """Which sweep is kept, and on whose behalf."""
+
+    sweep_id: UUID
+    request: SweepRequest
+    context: Context
+
+    @property
+    def run_place(self) -> GroupPlace:
+        """The group of the whole sweep."""
+        return GroupPlace(group_type="run", name=str(self.sweep_id))
+
+    def step_place(self, k: int) -> GroupPlace:
+        """The group of one step."""
+        return GroupPlace(group_type="step", name=f"{self.sweep_id}/k={k}")
+
+    def account(self) -> Metadata:
+        """What run and steps say of how they came about."""
+        config = self.request.config
+        return {
+            "sweep_id": str(self.sweep_id),
+            "algorithm": config.method,
+            "config": msgspec.to_builtins(config),
+            "embedding_model": self.request.source.embedding_model,
+        }
+
+
+class KeepSweep:
+    """Keeps; the same results kept again are the same artifacts, in the same groups."""
+
+    def __init__(self, groups: GroupCalls, keep: KeepArtifact, files: TableFiles) -> None:
+        self._groups = groups
+        self._keep = keep
+        self._files = files
+
+    async def inputs(self, sweep: SweepUnderRecord) -> None:
+        """The sweep's group, linked to the groups of what goes into it."""
+        run_id, request = sweep.run_place.group_id, sweep.request
+        await self._groups.ensure(sweep.run_place, sweep.context, metadata=sweep.account())
+        links = []
+        if request.source.embedding_group_id is not None:
+            links.append(link(run_id, request.source.embedding_group_id, "depends_on"))
+            if request.dataset_group_id is not None:
+                links.append(link(request.source.embedding_group_id, request.dataset_group_id, "depends_on"))
+        elif request.dataset_group_id is not None:
+            links.append(link(run_id, request.dataset_group_id, "depends_on"))
+        await self._groups.link(links, sweep.context)
+
+    async def step(self, sweep: SweepUnderRecord, result: StepResult) -> dict[str, UUID]:
+        """A step's group and what came out of it; returns the artifacts' ids by their type."""
+        k = result.metrics.k
+        place = sweep.step_place(k)
+        metadata = {**sweep.account(), "parent_run_id": str(sweep.run_place.group_id), "k": k}
+        await self._groups.ensure(place, sweep.context, metadata=metadata)
+        # Before the step counts as finished: whoever takes the sweep up again does not look at finished steps.
+        await self._groups.link([link(sweep.run_place.group_id, place.group_id, "step", k)], sweep.context)
+        folder, group_id, context = f"{sweep.sweep_id}/k={k}", place.group_id, sweep.context
+        return {
+            "sweep_labels": await self._array(f"{folder}/sweep_labels.npy", result.labels, group_id, context),
+            "sweep_centroids": await self._array(f"{folder}/sweep_centroids.npy", result.centroids, group_id, context),
+            "sweep_metrics": await self._json(f"{folder}/sweep_metrics.json", result.metrics, group_id, context),
+        }
+
+    async def whole(
+        self,
+        sweep: SweepUnderRecord,
+        prepared: Prepared,
+        steps: Sequence[StepMetrics],
+        chosen_k: int,
+        clusters: Sequence[Cluster],
+    ) -> dict[str, UUID]:
+        """What belongs to the sweep as a whole; returns the artifacts' ids by their type."""
+        folder, group_id, context = f"{sweep.sweep_id}/sweep", sweep.run_place.group_id, sweep.context
+        results = {"steps": steps, "chosen_k": chosen_k, "clusters": clusters}
+        artifact_ids = {
+            "scatter": await self._array(f"{folder}/scatter.npy", prepared.scatter, group_id, context),
+            "pca_components": await self._array(f"{folder}/pca_components.npy", prepared.components, group_id, context),
+            "sweep_results": await self._json(f"{folder}/sweep_results.json", results, group_id, context),
+        }
+        hashes = sweep.request.request_hashes
+        if hashes is not None:
+            block = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), -1)
+            artifact_ids["request_hashes"] = await self._array(f"{folder}/request_hashes.npy", block, group_id, context)
+        return artifact_ids
+
+    async def array(self, artifact_id: UUID) -> NDArray[Any]:
+        """An array that was kept. Raises NotFound, Unavailable."""
+        return self._files.from_npy(await self._keep.content(artifact_id))
+
+    async def _array(self, name: str, array: NDArray[np.generic], group_id: UUID, context: Context) -> UUID:
+        file = FileToKeep(
+            name=name,
+            content=self._files.to_npy(array),
+            content_type="application/x-npy",
+            artifact_type=name.rsplit("/", 1)[1].removesuffix(".npy"),
+            group_id=group_id,
+            shape=tuple(array.shape),
+            metadata={"dtype": str(array.dtype)},
+        )
+        return await self._keep(file, context)
+
+    async def _json(self, name: str, value: Any, group_id: UUID, context: Context) -> UUID:
+        file = FileToKeep(
+            name=name,
+            content=msgspec.json.encode(value),
+            content_type="application/json",
+            artifact_type=name.rsplit("/", 1)[1].removesuffix(".json"),
+            group_id=group_id,
+        )
+        return await self._keep(file, context)
+
+
+def link(parent: UUID, child: UUID, link_type: LinkType, position: int | None = None) -> GroupLinked:
+    """One group of a sweep linked to another."""
+    return GroupLinked(parent_group_id=parent, child_group_id=child, link_type=link_type, position=position)
