@@ -2,17 +2,11 @@
 
 import asyncio
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
-_gate = threading.Lock()
-_inside = 0
-_limits: threadpool_limits | None = None
+from domain.clustering.threads import one_blas_thread
 
 
 class LocalCompute:
@@ -31,26 +25,5 @@ class LocalCompute:
 
 
 def _run(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    with _one_blas_thread():
+    with one_blas_thread():
         return function(*arguments)
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """One BLAS thread inside each of ours: sums keep their order, and threads don't fight for cores.
-
-    BLAS knows one limit a process, so the first function in sets it and the last one out lifts it.
-    """
-    global _inside, _limits  # noqa: PLW0603 - the limit itself belongs to the process
-    with _gate:
-        _inside += 1
-        if _inside == 1:
-            _limits = threadpool_limits(limits=1)
-    try:
-        yield
-    finally:
-        with _gate:
-            _inside -= 1
-            if _inside == 0 and _limits is not None:
-                _limits.restore_original_limits()
-                _limits = None
