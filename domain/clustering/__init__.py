@@ -7,14 +7,18 @@ from domain.clustering.methods import METHODS, Method, method
 from domain.clustering.projection import Projection, mean_pool, pca
 from domain.clustering.representatives import representatives
 from domain.clustering.selection import ChosenK, choose_k
+from domain.clustering.separation import calinski_harabasz, davies_bouldin
 from domain.clustering.silhouette import silhouette_cosine, silhouette_euclidean
 from domain.clustering.stability import (
     Stability,
     adjusted_rand_index,
     clustering_accuracy,
+    completeness,
+    homogeneity,
     normalized_mutual_information,
     pairwise_ari,
     stability,
+    v_measure,
 )
 from domain.clustering.subspaces import k_subspaces
 from domain.clustering.vectors import Labels, Vectors, check_vectors, unit_rows
@@ -31,11 +35,15 @@ __all__ = [
     "adjusted_rand_index",
     "best",
     "best_restart",
+    "calinski_harabasz",
     "check_vectors",
     "choose_k",
     "clustering_accuracy",
+    "completeness",
     "coverage",
+    "davies_bouldin",
     "dispersion",
+    "homogeneity",
     "k_means",
     "k_subspaces",
     "mean_pool",
@@ -49,4 +57,5 @@ __all__ = [
     "spherical_k_means",
     "stability",
     "unit_rows",
+    "v_measure",
 ]

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from domain.clustering.assignment import cluster_sums
-from domain.clustering.vectors import Doubles, Labels, check_labels, check_vectors, row_slices, unit_rows
+from domain.clustering.vectors import Doubles, Labels, check_vectors, number_labels, row_slices, unit_rows
 
 ROWS_PER_BLOCK = 512  # of distances at once, 512 × 2048 doubles
 
@@ -18,7 +18,7 @@ def silhouette_cosine(vectors: ArrayLike, labels: ArrayLike) -> float | None:
     Source: Rousseeuw 1987. Specified by tests/domain/clustering/naive.py.
     """
     rows = unit_rows(vectors)
-    ids, sizes = _number(labels, len(rows))
+    ids, sizes = number_labels(labels, len(rows))
     if len(sizes) < 2:
         return None
     sums = cluster_sums(rows, ids, len(sizes))
@@ -37,7 +37,7 @@ def silhouette_euclidean(vectors: ArrayLike, labels: ArrayLike) -> float | None:
     As silhouette_cosine otherwise. Rows nearer than float64 can tell by expanded squares are at distance 0.
     """
     rows = check_vectors(vectors)
-    ids, sizes = _number(labels, len(rows))
+    ids, sizes = number_labels(labels, len(rows))
     if len(sizes) < 2:
         return None
     # Moving the origin into the data keeps the expanded squares small.
@@ -52,11 +52,6 @@ def silhouette_euclidean(vectors: ArrayLike, labels: ArrayLike) -> float | None:
             to_cluster += _distances(centred, squares, part, other) @ members[other]
         total += _sum_of_silhouettes(to_cluster, np.zeros(len(to_cluster)), ids[part], sizes)
     return total / len(rows)
-
-
-def _number(labels: ArrayLike, n_samples: int) -> tuple[Labels, Doubles]:
-    names, ids = np.unique(check_labels(labels, n_samples), return_inverse=True)
-    return ids.astype(np.int32), np.bincount(ids, minlength=len(names)).astype(np.float64)
 
 
 def _distances(centred: Doubles, squares: Doubles, part: slice, other: slice) -> Doubles:

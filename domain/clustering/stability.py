@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from domain.clustering.clusterings import Clustering
 from domain.clustering.vectors import check_labels
+from domain.errors import Rejected
 
 
 class Stability(NamedTuple):
@@ -71,6 +72,37 @@ def normalized_mutual_information(first: ArrayLike, second: ArrayLike) -> float:
     return float(np.clip(2 * shared / entropies, 0.0, 1.0))
 
 
+def homogeneity(labels: ArrayLike, classes: ArrayLike) -> float:
+    """Measure how far each cluster holds samples of one class alone: what labels tell of the classes' entropy.
+
+    labels, classes: (n_samples,) of any sortable type, in this order; scikit-learn takes the classes first
+    Returns 0 to 1; 1 if there is only one class. Raises Rejected if the lengths differ or are 0.
+    Source: Rosenberg & Hirschberg 2007, as completeness and v_measure.
+    """
+    return _information(labels, classes).homogeneity
+
+
+def completeness(labels: ArrayLike, classes: ArrayLike) -> float:
+    """Measure how far each class lies in one cluster alone: what classes tell of the labels' entropy.
+
+    As homogeneity otherwise, with the two changed about; 1 if there is only one cluster.
+    """
+    return _information(labels, classes).completeness
+
+
+def v_measure(labels: ArrayLike, classes: ArrayLike, beta: float = 1.0) -> float:
+    """Take the harmonic mean of homogeneity and completeness; beta above 1 gives completeness more weight.
+
+    As homogeneity otherwise; beta: at least 0. Returns 0 where both are 0. With beta 1 it is the normalized mutual
+    information, in which labels and classes may change places.
+    """
+    if not 0 <= beta < np.inf:
+        raise Rejected(f"beta must be a number of at least 0, not {beta}", fields=("beta",))
+    homogeneous, complete = _information(labels, classes)
+    weighted = beta * homogeneous + complete
+    return (1 + beta) * homogeneous * complete / weighted if weighted > 0 else 0.0
+
+
 def clustering_accuracy(labels: ArrayLike, classes: ArrayLike) -> float:
     """Find the fraction of samples in their class when clusters are matched to classes one to one, at best.
 
@@ -93,6 +125,22 @@ def contingency_table(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:
     shape = len(left_names), len(right_names)
     counts = np.bincount(left_ids * shape[1] + right_ids, minlength=shape[0] * shape[1])
     return counts.reshape(shape)
+
+
+class _Information(NamedTuple):
+    homogeneity: float
+    completeness: float
+
+
+def _information(labels: ArrayLike, classes: ArrayLike) -> _Information:
+    table = contingency_table(labels, classes)
+    of_labels, of_classes = _entropy(table.sum(axis=1)), _entropy(table.sum(axis=0))
+    shared = of_labels + of_classes - _entropy(table.ravel())
+    # Rounding can lead a little below 0 or above 1.
+    return _Information(
+        homogeneity=min(max(shared / of_classes, 0.0), 1.0) if of_classes > 0 else 1.0,
+        completeness=min(max(shared / of_labels, 0.0), 1.0) if of_labels > 0 else 1.0,
+    )
 
 
 def _pairs(counts: NDArray[np.int64]) -> int:

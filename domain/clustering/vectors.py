@@ -70,6 +70,16 @@ def check_cluster_ids(labels: ArrayLike, n_samples: int, n_clusters: int) -> Lab
     return given.astype(np.int32)
 
 
+def number_labels(labels: ArrayLike, n_samples: int) -> tuple[Labels, Doubles]:
+    """Number the clusters that have a sample from 0, in the order of their labels.
+
+    labels: (n_samples,) of any sortable type
+    Returns ids, (n_samples,), and sizes, (n_clusters,) float64. Raises Rejected as check_labels does.
+    """
+    names, ids = np.unique(check_labels(labels, n_samples), return_inverse=True)
+    return ids.astype(np.int32), np.bincount(ids, minlength=len(names)).astype(np.float64)
+
+
 def check_centroids(centroids: ArrayLike, n_features: int) -> Vectors:
     """Take centroids as check_vectors does. Raises Rejected also if they have another width than the vectors."""
     centres = check_vectors(centroids, "centroids")

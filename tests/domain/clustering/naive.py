@@ -1,5 +1,6 @@
 """Slow, obvious references: one loop a sum, float64 throughout, nothing shared with what they specify."""
 
+from fractions import Fraction
 from itertools import combinations, permutations
 from math import log, sqrt
 
@@ -103,3 +104,54 @@ def silhouette(rows, labels, distance):
         larger = max(within, next_one)
         values.append((next_one - within) / larger if larger else 0.0)
     return float(np.mean(values))
+
+
+def homogeneity(labels, classes):
+    """One minus the part of the classes' entropy that is left within clusters."""
+
+    def entropy(names):
+        counts = [list(names).count(name) / len(names) for name in set(names)]
+        return -sum(share * log(share) for share in counts)
+
+    left = 0.0
+    for cluster in set(labels):
+        own = [name for label, name in zip(labels, classes, strict=True) if label == cluster]
+        left += len(own) / len(labels) * entropy(own)
+    return 1.0 if entropy(classes) == 0 else 1.0 - left / entropy(classes)
+
+
+def clusters_of(rows, labels):
+    """The rows of each cluster with their mean, all in fractions, so that equal means are equal."""
+    for cluster in sorted(set(labels)):
+        own = [[Fraction(float(x)) for x in row] for row, at in zip(rows, labels, strict=True) if at == cluster]
+        yield own, [sum(column) / len(own) for column in zip(*own, strict=True)]
+
+
+def exact_squared_distance(first, second):
+    return sum((a - b) ** 2 for a, b in zip(first, second, strict=True))
+
+
+def calinski_harabasz(rows, labels):
+    clusters = list(clusters_of(rows, labels))
+    if len(clusters) in (1, len(rows)):
+        return None
+    ((_, centre),) = clusters_of(rows, [0] * len(rows))
+    within = sum(exact_squared_distance(row, mean) for own, mean in clusters for row in own)
+    between = sum(len(own) * exact_squared_distance(mean, centre) for own, mean in clusters)
+    return 1.0 if within == 0 else float(between * (len(rows) - len(clusters)) / (within * (len(clusters) - 1)))
+
+
+def davies_bouldin(rows, labels):
+    clusters = list(clusters_of(rows, labels))
+    if len(clusters) == 1:
+        return None
+    widths = [sum(sqrt(exact_squared_distance(row, mean)) for row in own) / len(own) for own, mean in clusters]
+    worst = []
+    for i, (_, mean) in enumerate(clusters):
+        mixed = [0.0]
+        for j, (_, other) in enumerate(clusters):
+            apart = sqrt(exact_squared_distance(mean, other))
+            if apart > 0:
+                mixed.append((widths[i] + widths[j]) / apart)
+        worst.append(max(mixed))
+    return sum(worst) / len(worst)

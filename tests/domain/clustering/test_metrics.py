@@ -2,14 +2,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from domain.clustering import (
     Stability,
     adjusted_rand_index,
+    calinski_harabasz,
     clustering_accuracy,
+    completeness,
     coverage,
+    davies_bouldin,
     dispersion,
+    homogeneity,
     k_means,
     normalized_mutual_information,
     pairwise_ari,
@@ -17,6 +22,7 @@ from domain.clustering import (
     silhouette_cosine,
     silhouette_euclidean,
     stability,
+    v_measure,
 )
 from domain.errors import Rejected
 from tests.domain.clustering import naive
@@ -25,7 +31,14 @@ from tests.domain.clustering.blobs import blobs
 LABEL_PAIRS = st.integers(1, 30).flatmap(
     lambda n: st.tuples(*[st.lists(st.integers(0, 4), min_size=n, max_size=n)] * 2)
 )
-AGREEMENTS = [adjusted_rand_index, normalized_mutual_information, clustering_accuracy]
+AGREEMENTS = [
+    adjusted_rand_index,
+    normalized_mutual_information,
+    clustering_accuracy,
+    homogeneity,
+    completeness,
+    v_measure,
+]
 SILHOUETTES = [silhouette_cosine, silhouette_euclidean]
 
 
@@ -115,6 +128,79 @@ def test_dispersion_and_coverage_are_those_of_the_cosine_distances_to_the_own_ce
         covered = np.mean(np.asarray(distances) <= threshold)
         assert coverage(rows, found.labels, found.centroids, threshold) == covered
     assert coverage(rows, found.labels, found.centroids) == np.mean(np.asarray(distances) <= 0.2)
+
+
+LABELLED_TABLES = st.integers(1, 12).flatmap(
+    lambda n: st.tuples(
+        arrays(np.float32, st.tuples(st.just(n), st.integers(1, 3)), elements=st.integers(-3, 3)),
+        st.lists(st.integers(0, 4), min_size=n, max_size=n),
+    )
+)
+
+
+@settings(deadline=None)
+@given(LABEL_PAIRS)
+def test_homogeneity_and_completeness_are_what_the_entropies_say(pair):
+    labels, classes = pair
+    assert homogeneity(labels, classes) == pytest.approx(naive.homogeneity(labels, classes), abs=1e-9)
+    assert completeness(labels, classes) == pytest.approx(naive.homogeneity(classes, labels), abs=1e-9)
+    assert v_measure(labels, classes, 0.0) == pytest.approx(
+        homogeneity(labels, classes) if completeness(labels, classes) > 0 else 0.0, abs=1e-9
+    )
+    for beta in (0.5, 1.0, 3.0):
+        found = homogeneity(labels, classes), completeness(labels, classes), v_measure(labels, classes, beta)
+        theirs = metrics.homogeneity_completeness_v_measure(classes, labels, beta=beta)
+        assert found == pytest.approx(theirs, abs=1e-9)
+    assert v_measure(labels, classes) == pytest.approx(normalized_mutual_information(labels, classes), abs=1e-9)
+
+
+@pytest.mark.parametrize("beta", [-0.1, np.nan, np.inf])
+def test_a_weight_of_completeness_that_is_none_is_rejected(beta):
+    with pytest.raises(Rejected, match="beta"):
+        v_measure([0, 1], [0, 1], beta)
+
+
+@settings(deadline=None)
+@given(LABELLED_TABLES)
+def test_separation_is_what_exact_fractions_say_for_any_table(labelled):
+    rows, labels = labelled
+    for measured, slow in (
+        (calinski_harabasz, naive.calinski_harabasz),
+        (davies_bouldin, naive.davies_bouldin),
+    ):
+        expected = slow(rows, labels)
+        assert measured(rows, labels) == (
+            expected if expected is None else pytest.approx(expected, rel=1e-9, abs=1e-12)
+        )
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_separation_agrees_with_scikit_learn_and_ignores_empty_ids(offset):
+    rows, _ = blobs(n_samples=5000, n_features=7, spread=1.0)
+    rows += np.float32(offset)
+    labels = np.random.default_rng(0).integers(0, 40, 5000)
+    labels[labels == 7] = 8
+    labels[3] = 99
+    doubles = rows.astype(np.float64)
+    assert calinski_harabasz(rows, labels) == pytest.approx(metrics.calinski_harabasz_score(doubles, labels), rel=1e-6)
+    assert davies_bouldin(rows, labels) == pytest.approx(metrics.davies_bouldin_score(doubles, labels), rel=1e-6)
+
+
+def test_separation_of_degenerate_clusterings_is_defined():
+    rows, _ = blobs()
+    for one_cluster in (rows, np.zeros(60)), (rows[:1], [0]):
+        assert calinski_harabasz(*one_cluster) is None
+        assert davies_bouldin(*one_cluster) is None
+    assert calinski_harabasz(rows, np.arange(60)) is None
+    assert davies_bouldin(rows, np.arange(60)) == 0
+    alike, halves = np.full((6, 3), 0.1), ["a", "a", "a", "b", "b", "b"]
+    assert calinski_harabasz(alike, halves) == 1
+    assert davies_bouldin(alike, halves) == 0
+    for measured in (calinski_harabasz, davies_bouldin):
+        with pytest.raises(Rejected, match="60"):
+            measured(rows, [0, 1])
+        with pytest.raises(Rejected, match="Row 0"):
+            measured([[np.nan]], [0])
 
 
 @pytest.mark.parametrize(
