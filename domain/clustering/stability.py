@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from domain.clustering.clusterings import Clustering
-from domain.clustering.vectors import check_labels
+from domain.clustering.contingency import CELLS_PER_SAMPLE, SMALL_TABLE, contingency_table, meetings
+from domain.clustering.vectors import check_labels, number_labels
 from domain.errors import Rejected
 
 
@@ -26,11 +27,33 @@ def stability(clusterings: Sequence[Clustering]) -> Stability:
 
 
 def pairwise_ari(labelings: Sequence[ArrayLike]) -> Stability:
-    """Average the adjusted Rand index over all pairs of labelings of the same samples."""
+    """Average the adjusted Rand index over all pairs of labelings of the same samples.
+
+    labelings: each (n_samples,) of any sortable type. Raises Rejected if the lengths differ or are 0.
+    """
     if len(labelings) < 2:
         return Stability(None, None)
-    indices = [adjusted_rand_index(first, second) for first, second in combinations(labelings, 2)]
+    indices = _all_pairs(labelings)
     return Stability(float(np.mean(indices)), float(np.std(indices)))
+
+
+def _all_pairs(labelings: Sequence[ArrayLike]) -> list[float]:
+    from domain.clustering.counting import count_pairs_together
+
+    n_samples = len(check_labels(labelings[0]))
+    numbered = [number_labels(labels, n_samples) for labels in labelings]
+    n_labels = np.array([len(sizes) for _, sizes in numbered])
+    largest = np.sort(n_labels)[-2:]
+    if largest.prod() > max(SMALL_TABLE, CELLS_PER_SAMPLE * n_samples):
+        return [adjusted_rand_index(first, second) for first, second in combinations(labelings, 2)]
+    together = np.zeros((len(labelings), len(labelings)), dtype=np.int64)
+    table = np.empty(max(int(n_labels.max()) ** 2, 1), dtype=np.int64)
+    count_pairs_together(np.stack([ids for ids, _ in numbered]), n_labels, table, together)
+    total = comb(n_samples, 2)
+    return [
+        _adjusted(int(together[j, i]), int(together[i, i]), int(together[j, j]), total)
+        for i, j in combinations(range(len(labelings)), 2)
+    ]
 
 
 def adjusted_rand_index(first: ArrayLike, second: ArrayLike) -> float:
@@ -41,10 +64,12 @@ def adjusted_rand_index(first: ArrayLike, second: ArrayLike) -> float:
     Raises Rejected if the lengths differ or are 0.
     Source: Hubert & Arabie 1985, as in scikit-learn.
     """
-    table = contingency_table(first, second)
-    together = _pairs(table.ravel())
-    in_first, in_second = _pairs(table.sum(axis=1)), _pairs(table.sum(axis=0))
-    total = comb(int(table.sum()), 2)
+    met = meetings(first, second)
+    return _adjusted(_pairs(met.cells), _pairs(met.first), _pairs(met.second), comb(int(met.first.sum()), 2))
+
+
+def _adjusted(together: int, in_first: int, in_second: int, total: int) -> float:
+    """Correct for chance the pairs of samples that two labelings put together; the same for both puts out 1."""
     if together == in_first == in_second:
         return 1.0
     only_first, only_second = in_first - together, in_second - together
@@ -62,14 +87,13 @@ def normalized_mutual_information(first: ArrayLike, second: ArrayLike) -> float:
     first, second: (n_samples,) labels of any sortable type
     Returns 0 to 1; 1 if both have a single cluster. Raises Rejected if the lengths differ or are 0.
     """
-    table = contingency_table(first, second)
-    rows, columns = table.sum(axis=1), table.sum(axis=0)
-    if len(rows) == len(columns) == 1:
+    met = meetings(first, second)
+    entropies = _entropy(met.first) + _entropy(met.second)
+    if entropies == 0:
         return 1.0
-    entropies = _entropy(rows) + _entropy(columns)
     # Rounding can lead a little below 0 or above 1.
-    shared = entropies - _entropy(table.ravel())
-    return float(np.clip(2 * shared / entropies, 0.0, 1.0))
+    shared = entropies - _entropy(met.cells)
+    return min(max(2 * shared / entropies, 0.0), 1.0)
 
 
 def homogeneity(labels: ArrayLike, classes: ArrayLike) -> float:
@@ -116,26 +140,15 @@ def clustering_accuracy(labels: ArrayLike, classes: ArrayLike) -> float:
     return float(table[clusters, matched].sum() / table.sum())
 
 
-def contingency_table(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:
-    """Count the samples for each pair of labels: (distinct in first, distinct in second) int64, in sorted order."""
-    left = check_labels(first)
-    right = check_labels(second, len(left))
-    left_names, left_ids = np.unique(left, return_inverse=True)
-    right_names, right_ids = np.unique(right, return_inverse=True)
-    shape = len(left_names), len(right_names)
-    counts = np.bincount(left_ids * shape[1] + right_ids, minlength=shape[0] * shape[1])
-    return counts.reshape(shape)
-
-
 class _Information(NamedTuple):
     homogeneity: float
     completeness: float
 
 
 def _information(labels: ArrayLike, classes: ArrayLike) -> _Information:
-    table = contingency_table(labels, classes)
-    of_labels, of_classes = _entropy(table.sum(axis=1)), _entropy(table.sum(axis=0))
-    shared = of_labels + of_classes - _entropy(table.ravel())
+    met = meetings(labels, classes)
+    of_labels, of_classes = _entropy(met.first), _entropy(met.second)
+    shared = of_labels + of_classes - _entropy(met.cells)
     # Rounding can lead a little below 0 or above 1.
     return _Information(
         homogeneity=min(max(shared / of_classes, 0.0), 1.0) if of_classes > 0 else 1.0,

@@ -42,8 +42,10 @@ def in_parts(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[
             except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
                 errors[turn] = error
 
-    with one_blas_thread():
-        helpers = [_pool().submit(copy_context().run, work) for _ in range(min(thread_count(), len(waiting)) - 1)]
+    workers = max(min(thread_count(), len(waiting)), 1)
+    # Parts of a part share out the threads that its own parts have left over.
+    with one_blas_thread(), at_most(max(thread_count() // workers, 1)):
+        helpers = [_pool().submit(copy_context().run, work) for _ in range(workers - 1)]
         work()
         for helper in helpers:
             if not helper.cancel():

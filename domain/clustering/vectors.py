@@ -19,6 +19,10 @@ Doubles = NDArray[np.float64]
 # Slices never depend on the machine, so that every sum is added up in the same order everywhere.
 ROWS_PER_SLICE = 2048
 
+# Whole numbers within so many times the number of samples, or so few, are counted and not sorted.
+LABELS_PER_SAMPLE = 2
+FEW_LABELS = 1024
+
 
 def check_vectors(vectors: ArrayLike, name: str = "vectors") -> Vectors:
     """Take vectors as C-ordered float32, or say what is wrong with them.
@@ -76,8 +80,19 @@ def number_labels(labels: ArrayLike, n_samples: int) -> tuple[Labels, Doubles]:
     labels: (n_samples,) of any sortable type
     Returns ids, (n_samples,), and sizes, (n_clusters,) float64. Raises Rejected as check_labels does.
     """
-    names, ids = np.unique(check_labels(labels, n_samples), return_inverse=True)
-    return ids.astype(np.int32), np.bincount(ids, minlength=len(names)).astype(np.float64)
+    given = check_labels(labels, n_samples)
+    if given.dtype.kind in "iu" and given.dtype != np.uint64:
+        # Sorting is the slow part, and whole numbers in a small range need none.
+        lowest = int(given.min())
+        span = int(given.max()) - lowest + 1
+        if span <= LABELS_PER_SAMPLE * n_samples + FEW_LABELS:
+            counts = np.bincount(given.astype(np.int64) - lowest, minlength=span)
+            present = counts > 0
+            numbers = np.cumsum(present, dtype=np.int32) - np.int32(1)
+            ids: Labels = numbers[given.astype(np.int64) - lowest]
+            return ids, counts[present].astype(np.float64)
+    names, inverse = np.unique(given, return_inverse=True)
+    return inverse.astype(np.int32), np.bincount(inverse, minlength=len(names)).astype(np.float64)
 
 
 def check_centroids(centroids: ArrayLike, n_features: int) -> Vectors:

@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,6 +70,43 @@ def test_the_rand_index_of_very_many_samples_does_not_overflow():
     first, second = np.arange(200_000) % 2, np.arange(200_000) // 2 % 2
     assert adjusted_rand_index(first, second) == pytest.approx(metrics.adjusted_rand_score(first, second), abs=1e-12)
     assert abs(adjusted_rand_index(first, second)) < 1e-4
+
+
+@pytest.mark.parametrize("agreement", AGREEMENTS)
+def test_agreement_takes_any_whole_numbers_and_never_a_table_of_their_range(agreement):
+    first, second = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 2, 2])
+    expected = agreement(first, second)
+    for left in (first - 7, first * 10**12, first.astype(np.uint64) + 2**63, first.astype(np.int8), first == 1):
+        left.flags.writeable = False
+        if left.dtype != bool:
+            assert agreement(left, second) == pytest.approx(expected, abs=1e-12)
+        assert agreement(left, left[::-1].copy()[::-1]) == 1
+
+
+@pytest.mark.parametrize("agreement", [each for each in AGREEMENTS if each is not clustering_accuracy])
+def test_labelings_with_a_cluster_for_almost_every_sample_are_counted_without_a_table(agreement):
+    chance = np.random.default_rng(0)
+    first, second = chance.permutation(50_000), chance.integers(0, 40_000, 50_000)
+    first[:100] = 7
+    assert 0 <= agreement(first, second) < 1
+    assert agreement(first, chance.permutation(60_000)[first]) == pytest.approx(1, abs=1e-12)
+
+
+def test_pairs_of_labelings_with_very_many_clusters_agree_as_one_by_one():
+    labelings = np.random.default_rng(0).integers(0, 700, size=(3, 1000))
+    indices = [metrics.adjusted_rand_score(labelings[i], labelings[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert pairwise_ari(list(labelings)) == pytest.approx((np.mean(indices), np.std(indices)), abs=1e-12)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 12).flatmap(
+        lambda n: st.lists(st.lists(st.integers(-2, 3), min_size=n, max_size=n), min_size=2, max_size=4)
+    )
+)
+def test_stability_of_any_labelings_is_what_counting_pairs_says(labelings):
+    indices = [naive.adjusted_rand_index(first, second) for first, second in combinations(labelings, 2)]
+    assert pairwise_ari(labelings) == pytest.approx((np.mean(indices), np.std(indices)), abs=1e-12)
 
 
 @pytest.mark.parametrize("agreement", AGREEMENTS)
