@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from domain.clustering.assignment import cluster_sums
+from domain.clustering.means import cluster_means, distances_to_means
 from domain.clustering.vectors import Doubles, Labels, Vectors, check_vectors, number_labels, row_slices
 
 # Means nearer than this part of their largest entry are the same but for rounding.
@@ -70,11 +70,6 @@ class _Clusters(NamedTuple):
 
 
 def _measured(rows: Vectors, ids: Labels, sizes: Doubles) -> _Clusters:
-    means = cluster_sums(rows, ids, len(sizes)) / sizes[:, None]
-    distances, squares = np.zeros(len(sizes)), np.zeros(len(sizes))
-    for part in row_slices(len(rows)):
-        difference = rows[part].astype(np.float64) - means[ids[part]]
-        own = np.einsum("ij,ij->i", difference, difference)
-        squares += np.bincount(ids[part], own, len(sizes))
-        distances += np.bincount(ids[part], np.sqrt(own), len(sizes))
-    return _Clusters(means, distances, squares)
+    as_they_are = np.ones(len(rows))
+    means = cluster_means(rows, as_they_are, ids, sizes)
+    return _Clusters(means, *distances_to_means(rows, as_they_are, ids, means))

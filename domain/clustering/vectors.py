@@ -19,6 +19,9 @@ Doubles = NDArray[np.float64]
 # Slices never depend on the machine, so that every sum is added up in the same order everywhere.
 ROWS_PER_SLICE = 2048
 
+# Each part of a sum holds memory of its own until it is added up, so there are only so many.
+PARTS = 32
+
 # Whole numbers within so many times the number of samples, or so few, are counted and not sorted.
 LABELS_PER_SAMPLE = 2
 FEW_LABELS = 1024
@@ -110,6 +113,18 @@ def row_slices(n_samples: int, rows_per_slice: int = ROWS_PER_SLICE) -> Iterator
     """Cut rows 0 to n_samples into consecutive slices of a fixed length."""
     for start in range(0, n_samples, rows_per_slice):
         yield slice(start, min(start + rows_per_slice, n_samples))
+
+
+def row_parts(n_samples: int) -> list[slice]:
+    """Cut rows into at most PARTS parts of whole slices, for sums that are added up part by part."""
+    slices = -(-n_samples // ROWS_PER_SLICE)
+    return list(row_slices(n_samples, ROWS_PER_SLICE * -(-slices // PARTS)))
+
+
+def slices_of(part: slice) -> Iterator[slice]:
+    """Cut a part into slices."""
+    for inner in row_slices(part.stop - part.start):
+        yield slice(part.start + inner.start, part.start + inner.stop)
 
 
 def squared_lengths(rows: Vectors) -> Doubles:
