@@ -1,11 +1,16 @@
 """The directions in which rows reach farthest, by covariance and a symmetric eigenproblem."""
 
+from itertools import combinations_with_replacement
+
 import numpy as np
 
+from domain.clustering.threads import in_parts, one_blas_thread
 from domain.clustering.vectors import Doubles, Vectors, row_slices
 
 # Beneath this part of the largest eigenvalue, a direction is rounding noise.
 SMALLEST_RELATIVE_EIGENVALUE = 1e-12
+
+COLUMNS_PER_BLOCK = 256
 
 
 def leading_directions(rows: Vectors, mean: Doubles, rank: int) -> tuple[Doubles, Doubles]:
@@ -15,20 +20,22 @@ def leading_directions(rows: Vectors, mean: Doubles, rank: int) -> tuple[Doubles
     Returns the sums of squares along each direction, (rank,) float64, falling, and the directions, (rank, n_features)
     float64, each with its entry of largest magnitude positive. Where the rows have fewer directions than rank, the
     rest are zeros. Works on the smaller of rows·rowsᵀ and rowsᵀ·rows, in float64.
-    Two BLAS threads may round the last digit otherwise than one: hold BLAS to one thread for the same bits.
+    The same bits for any number of threads.
     """
     n_samples, n_features = rows.shape
     values, directions = np.zeros(rank), np.zeros((rank, n_features))
-    if n_samples < n_features:
-        centred = rows - mean
-        found, weights = _largest(centred @ centred.T, min(rank, n_samples))
-        vectors = weights.T @ centred
-    else:
-        found, weights = _largest(_scatter(rows, mean), rank)
-        vectors = weights.T
-    kept = int(np.count_nonzero(found > SMALLEST_RELATIVE_EIGENVALUE * found[0])) if found[0] > 0 else 0
+    with one_blas_thread():
+        if n_samples < n_features:
+            centred = rows - mean
+            found, weights = _largest(centred @ centred.T, min(rank, n_samples))
+            kept = _count_real(found)
+            vectors = _orthonormal(weights.T[:kept] @ centred)
+        else:
+            found, weights = _largest(_scatter(rows, mean), rank)
+            kept = _count_real(found)
+            vectors = weights.T[:kept]
     values[:kept] = found[:kept]
-    directions[:kept] = _with_fixed_signs(_orthonormal(vectors[:kept]))
+    directions[:kept] = _with_fixed_signs(vectors)
     return values, directions
 
 
@@ -46,11 +53,26 @@ def complete(directions: Doubles, kept: int) -> Doubles:
     return np.vstack([directions[:kept], _with_fixed_signs(orthonormal[kept:])])
 
 
+def _count_real(values: Doubles) -> int:
+    return int(np.count_nonzero(values > SMALLEST_RELATIVE_EIGENVALUE * values[0])) if values[0] > 0 else 0
+
+
 def _scatter(rows: Vectors, mean: Doubles) -> Doubles:
-    total = np.zeros((rows.shape[1], rows.shape[1]))
+    """Sum centredᵀ·centred slice by slice; blocks of columns by pairs, each pair by whichever thread is free."""
+    n_features = rows.shape[1]
+    total = np.zeros((n_features, n_features))
+    columns = list(row_slices(n_features, COLUMNS_PER_BLOCK))
+    pairs = list(combinations_with_replacement(columns, 2))
     for part in row_slices(len(rows)):
         centred = rows[part] - mean
-        total += centred.T @ centred
+
+        def add(pair: tuple[slice, slice], centred: Doubles = centred) -> None:
+            first, second = pair
+            total[first, second] += centred[:, first].T @ centred[:, second]
+
+        in_parts(add, pairs)
+    for first, second in pairs:
+        total[second, first] = total[first, second].T
     return total
 
 

@@ -5,15 +5,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from domain.clustering.assignment import (
-    SMALLEST_NORMAL,
-    UNIT_ROUNDOFF,
-    cluster_sums,
-    fill_empty_clusters,
-)
+from domain.clustering.assignment import SMALLEST_NORMAL, UNIT_ROUNDOFF, fill_empty_clusters
 from domain.clustering.clusterings import Clustering, check_fit, restart_generator
 from domain.clustering.directions import leading_directions
 from domain.clustering.kmeans import k_means
+from domain.clustering.means import cluster_means
+from domain.clustering.threads import in_parts
 from domain.clustering.vectors import Doubles, Labels, Vectors, check_vectors, row_slices, squared_lengths
 from domain.errors import Rejected
 
@@ -50,7 +47,7 @@ def k_subspaces(
         raise Rejected(f"rank must be 1 to {rows.shape[1]}, the number of features, not {rank}", fields=("rank",))
     nearest = NearestSubspace(rows)
     starts = _first_labels(rows, n_clusters, start, restarts, max_iterations, seed)
-    return [_alternate(nearest, labels, n_clusters, rank, max_iterations) for labels in starts]
+    return in_parts(lambda labels: _alternate(nearest, labels, n_clusters, rank, max_iterations), starts)
 
 
 class NearestSubspace:
@@ -69,17 +66,23 @@ class NearestSubspace:
         bases: (n_clusters, rank, n_features) float64, rows orthonormal or zero
         Returns (n_samples,) int32. A float32 matrix product decides where it can, float64 where it can't.
         """
-        n_clusters, rank, n_features = bases.shape
+        from domain.clustering.nearest_subspaces import find_best
+
+        _, rank, n_features = bases.shape
         directions = bases.reshape(-1, n_features).astype(np.float32)
+        margins = self._margins(rank)
         labels = np.empty(len(self.rows), dtype=np.int32)
-        for part in row_slices(len(self.rows)):
+
+        def label(part: slice) -> None:
+            unsure = np.empty(part.stop - part.start, dtype=np.bool_)
             with np.errstate(over="ignore", invalid="ignore"):
-                kept = np.square(directions @ self.rows[part].T).reshape(n_clusters, rank, -1).sum(axis=1)
-                near = kept >= kept.max(axis=0) - self._margin(part, rank)
-            labels[part] = near.argmax(axis=0)
-            undecided = part.start + np.flatnonzero(np.count_nonzero(near, axis=0) != 1)
+                products = directions @ self.rows[part].T
+            find_best(products, rank, margins[part], labels[part], unsure)
+            undecided = part.start + np.flatnonzero(unsure)
             if len(undecided):
                 labels[undecided] = self._decide(undecided, bases)
+
+        in_parts(label, row_slices(len(self.rows)))
         return labels
 
     def distances_to_own(self, labels: Labels, bases: Doubles) -> Doubles:
@@ -102,12 +105,12 @@ class NearestSubspace:
             labels[part] = (kept >= best[:, None]).argmax(axis=1)
         return labels
 
-    def _margin(self, part: slice, rank: int) -> Vectors:
+    def _margins(self, rank: int) -> Vectors:
         """Bound twice the error of a kept square: each of `rank` products errs by n_features roundings."""
         n_features = self.rows.shape[1]
-        error = UNIT_ROUNDOFF * (2 * (n_features + 10) * np.sqrt(rank) + rank + 8) * self._squares[part]
-        margin: Vectors = (2 * (error + rank * n_features * SMALLEST_NORMAL)).astype(np.float32)
-        return margin
+        error = UNIT_ROUNDOFF * (2 * (n_features + 10) * np.sqrt(rank) + rank + 8) * self._squares
+        margins: Vectors = (2 * (error + rank * n_features * SMALLEST_NORMAL)).astype(np.float32)
+        return margins
 
 
 def _first_labels(
@@ -125,28 +128,40 @@ def _first_labels(
 def _alternate(nearest: NearestSubspace, labels: Labels, n_clusters: int, rank: int, max_iterations: int) -> Clustering:
     """Fit subspaces to labels and labels to subspaces until nothing changes."""
     rows = nearest.rows
-    bases = _fit(rows, labels, np.zeros((n_clusters, rank, rows.shape[1])))
+    bases = _fit(rows, labels, np.arange(n_clusters), np.zeros((n_clusters, rank, rows.shape[1])))
     iterations, converged = 0, False
     while not converged and iterations < max_iterations:
         assigned = nearest.assign(bases)
         if not np.bincount(assigned, minlength=n_clusters).all():
             assigned = fill_empty_clusters(assigned, nearest.distances_to_own(assigned, bases), n_clusters)
         iterations += 1
-        converged = np.array_equal(assigned, labels)
+        moved = np.flatnonzero(assigned != labels)
+        converged = not len(moved)
         if not converged:
-            labels, bases = assigned, _fit(rows, assigned, bases)
+            # A cluster that no row came to or left has the basis it had, to the last bit.
+            changed = np.union1d(labels[moved], assigned[moved])
+            labels, bases = assigned, _fit(rows, assigned, changed, bases)
     if not converged:
         # The subspaces have moved since: labels must be those of the bases that are returned.
         labels = nearest.assign(bases)
     sizes = np.bincount(labels, minlength=n_clusters)
-    centroids = (cluster_sums(rows, labels, n_clusters) / np.maximum(sizes, 1)[:, None]).astype(np.float32)
+    means = cluster_means(rows, np.ones(len(rows)), labels, np.maximum(sizes, 1))
     objective = float(nearest.distances_to_own(labels, bases).sum())
-    return Clustering(labels, centroids, objective, iterations, converged, int((sizes == 0).sum()), bases)
+    return Clustering(
+        labels, means.astype(np.float32), objective, iterations, converged, int((sizes == 0).sum()), bases
+    )
 
 
-def _fit(rows: Vectors, labels: Labels, bases: Doubles) -> Doubles:
-    """Turn each subspace to its rows' leading directions about the origin; an empty cluster's stays."""
+def _fit(rows: Vectors, labels: Labels, clusters: NDArray[np.integer], bases: Doubles) -> Doubles:
+    """Turn the subspaces of these clusters to their rows' leading directions about the origin; an empty one's stays."""
     fitted, origin = bases.copy(), np.zeros(rows.shape[1])
-    for cluster in np.unique(labels):
-        _, fitted[cluster] = leading_directions(rows[labels == cluster], origin, bases.shape[1])
+    by_cluster = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_cluster], np.arange(len(bases) + 1))
+
+    def turn(cluster: int) -> None:
+        members = by_cluster[starts[cluster] : starts[cluster + 1]]
+        if len(members):
+            _, fitted[cluster] = leading_directions(rows[members], origin, bases.shape[1])
+
+    in_parts(turn, clusters.tolist())
     return fitted
