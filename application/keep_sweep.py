@@ -15,9 +15,13 @@ from application.keep_artifact import FileToKeep, KeepArtifact
 from application.notebook import Context
 from application.sweep_request import SweepRequest
 from domain.clustering.step import Prepared, StepResult
+from domain.clustering.vectors import Vectors
 from domain.events import Metadata
 from domain.groups import GroupLinked, LinkType
 from domain.sweeps import Cluster, StepMetrics
+
+REPRESENTATIVES = "sweep_representatives"  # (k, 8) int32 rows, nearest to their cluster first, −1 for none
+VIEW = "view"  # (n_samples, 2) float32
 
 
 class SweepUnderRecord(Struct, frozen=True):
@@ -80,7 +84,10 @@ class KeepSweep:
         return {
             "sweep_labels": await self._array(f"{folder}/sweep_labels.npy", result.labels, group_id, context),
             "sweep_centroids": await self._array(f"{folder}/sweep_centroids.npy", result.centroids, group_id, context),
-            "sweep_metrics": await self._json(f"{folder}/sweep_metrics.json", result.metrics, group_id, context),
+            REPRESENTATIVES: await self._array(
+                f"{folder}/{REPRESENTATIVES}.npy", result.representatives, group_id, context
+            ),
+            "sweep_metrics": await self._json(f"{folder}/sweep_metrics.json", result.metrics.flat(), group_id, context),
         }
 
     async def whole(
@@ -90,15 +97,18 @@ class KeepSweep:
         steps: Sequence[StepMetrics],
         chosen_k: int,
         clusters: Sequence[Cluster],
+        view: Vectors | None = None,
     ) -> dict[str, UUID]:
         """What belongs to the sweep as a whole; returns the artifacts' ids by their type."""
         folder, group_id, context = f"{sweep.sweep_id}/sweep", sweep.run_place.group_id, sweep.context
-        results = {"steps": steps, "chosen_k": chosen_k, "clusters": clusters}
+        results = {"steps": [step.flat() for step in steps], "chosen_k": chosen_k, "clusters": clusters}
         artifact_ids = {
             "scatter": await self._array(f"{folder}/scatter.npy", prepared.scatter, group_id, context),
             "pca_components": await self._array(f"{folder}/pca_components.npy", prepared.components, group_id, context),
             "sweep_results": await self._json(f"{folder}/sweep_results.json", results, group_id, context),
         }
+        if view is not None:
+            artifact_ids[VIEW] = await self._array(f"{folder}/{VIEW}.npy", view, group_id, context)
         hashes = sweep.request.request_hashes
         if hashes is not None:
             block = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), -1)

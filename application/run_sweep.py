@@ -1,7 +1,7 @@
 """Sweep the number of clusters: every finished step is recorded, and a sweep that died goes on where it stopped."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial, reduce
 from typing import Any, Protocol
@@ -10,14 +10,17 @@ from uuid import UUID
 from application.group_calls import GroupCalls
 from application.import_dataset import TableFiles
 from application.keep_artifact import KeepArtifact
-from application.keep_sweep import KeepSweep, SweepUnderRecord
+from application.keep_sweep import REPRESENTATIVES, KeepSweep, SweepUnderRecord
 from application.name_clusters import NameClusters
 from application.notebook import Context, Notebook
 from application.ports import Claim
 from application.summarise_texts import SummariseTexts
 from application.sweep_request import SweepRequest, check_request
-from domain.clustering.selection import choose_k
+from domain.clustering.choosing import choose_step
+from domain.clustering.methods import METHODS, Method
 from domain.clustering.step import Prepared, StepResult, prepare, run_step
+from domain.clustering.umap_view import umap_view
+from domain.clustering.vectors import Vectors
 from domain.events import Fact
 from domain.identity import sha256_hex
 from domain.sweeps import (
@@ -31,6 +34,8 @@ from domain.sweeps import (
     fingerprint_of,
     sweep_id_of,
 )
+
+FOUND_BY_THE_METHOD = (0,)  # one step, whose K comes out
 
 Progress = Callable[[str, int, int], None]
 
@@ -54,12 +59,15 @@ class RunSweep:
         summarise: SummariseTexts,
         compute: Compute,
         software: Callable[[], dict[str, str]],
+        *,
+        methods: Mapping[str, Method] = METHODS,
     ) -> None:
         self.notebook = notebook
         self.keep = KeepSweep(groups, keep, files)
         self.name_clusters = NameClusters(groups, summarise)
         self.compute = compute
         self.software = software
+        self.methods = methods
 
     async def __call__(
         self, request: SweepRequest, context: Context, *, progress: Progress | None = None
@@ -68,7 +76,7 @@ class RunSweep:
 
         Raises Rejected for a configuration that can't be run, ClaimHeld while another process runs the same sweep.
         """
-        check_request(request)
+        check_request(request, self.methods)
         fingerprint = fingerprint_of(request.config, request.source)
         sweep_id = sweep_id_of(fingerprint, request.salt)
         state = await self.load(sweep_id)
@@ -90,6 +98,7 @@ class _Run:
         self.parts = parts
         self.sweep = sweep
         self.config = sweep.request.config
+        self.method = parts.methods[self.config.method]
         self.steps = dict(state.steps)
         self.started = state.started
         self.version = state.version
@@ -127,7 +136,7 @@ class _Run:
                 config=request.config,
                 source=request.source,
                 run_group_id=self.sweep.run_place.group_id,
-                software=self.parts.software(),
+                software=self.parts.software() | self.method.software(),
                 salt=request.salt,
                 gather_duration_s=request.gather_duration_s,
             )
@@ -136,19 +145,21 @@ class _Run:
         await self._write(fact, take=True)
 
     async def _run_missing_steps(self, prepared: Prepared) -> None:
-        wanted = self.config.k_values
+        wanted = self.config.k_values or FOUND_BY_THE_METHOD
         self.progress("clustering", len(self.steps), len(wanted))
 
         async def step(k: int) -> None:
             began = self.parts.notebook.clock.monotonic()
-            result = await self.parts.compute.run(run_step, prepared, k, self.config, self.sweep.request.labels)
+            result = await self.parts.compute.run(
+                run_step, prepared, k, self.config, self.sweep.request.labels, self.method
+            )
             await self._record_step(result, self.parts.notebook.clock.monotonic() - began)
             self.progress("clustering", len(self.steps), len(wanted))
 
         try:
             async with asyncio.TaskGroup() as tasks:
                 for k in wanted:
-                    if k not in self.steps:
+                    if k not in self.steps and not (self.method.finds_k and self.steps):
                         tasks.create_task(step(k))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
@@ -168,8 +179,8 @@ class _Run:
         self.steps[k] = fact
 
     async def _finish(self, prepared: Prepared) -> None:
-        metrics = [self.steps[k].metrics for k in self.config.k_values]
-        choice = choose_k(metrics, self.config.choose_by)
+        metrics = [self.steps[k].metrics for k in self.config.k_values or self.steps]
+        choice = choose_step(metrics, self.config, self.method)
         chosen = self.steps[choice.k].artifact_ids
         with self._timed("naming"):
             clusters = await self.parts.name_clusters(
@@ -177,15 +188,18 @@ class _Run:
                 prepared,
                 await self.parts.keep.array(chosen["sweep_labels"]),
                 await self.parts.keep.array(chosen["sweep_centroids"]),
+                # Of a step from before they were kept, they are those nearest to the centroids.
+                stand_for=await self.parts.keep.array(chosen[REPRESENTATIVES]) if REPRESENTATIVES in chosen else None,
                 progress=partial(self.progress, "naming"),
             )
+        view = await self._view(prepared)
         hashes = self.sweep.request.request_hashes
         finished = SweepFinished(
             chosen_k=choice.k,
             chosen_by=choice.rule,
             explanation=choice.explanation,
             clusters=tuple(clusters),
-            artifact_ids=await self.parts.keep.whole(self.sweep, prepared, metrics, choice.k, clusters),
+            artifact_ids=await self.parts.keep.whole(self.sweep, prepared, metrics, choice.k, clusters, view),
             duration_s=round(self.parts.notebook.clock.monotonic() - self.began, 6),
             representative_hashes=()
             if hashes is None
@@ -193,6 +207,14 @@ class _Run:
             timings_s=self.timings_s,
         )
         await self._write(finished, free=True)
+
+    async def _view(self, prepared: Prepared) -> Vectors | None:
+        """The second look at the rows, if one was asked for."""
+        if not self.config.view:
+            return None
+        with self._timed("view"):
+            view: Vectors = await self.parts.compute.run(umap_view, prepared.vectors, self.config.seed)
+        return view
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

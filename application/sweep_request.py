@@ -1,12 +1,14 @@
 """What is to be swept, and whether it can be."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from domain.clustering.methods import method
+from domain.clustering.choosing import check_asked
+from domain.clustering.methods import METHODS, Method, method
 from domain.errors import Rejected
 from domain.sweeps import SweepConfig, SweepSource
 
@@ -27,21 +29,19 @@ class SweepRequest(Struct, frozen=True, kw_only=True):
     gather_duration_s: float | None = None
 
 
-def check_request(request: SweepRequest) -> None:
+def check_request(request: SweepRequest, methods: Mapping[str, Method] = METHODS) -> None:
     """Raise Rejected for what can't be swept, naming the option at fault."""
     count = request.vectors.shape[0]
-    check_config(request.config, count)
+    check_config(request.config, count, methods)
     for name, values in (("texts", request.texts), ("labels", request.labels), ("hashes", request.request_hashes)):
         if values is not None and len(values) != count:
             raise Rejected(f"There are {len(values)} {name} for {count} vectors; each vector needs one", fields=(name,))
 
 
-def check_config(config: SweepConfig, n_samples: int) -> None:
+def check_config(config: SweepConfig, n_samples: int, methods: Mapping[str, Method] = METHODS) -> None:
     """Raise Rejected for a configuration that can't be run on so many samples."""
-    method(config.method).check(config.parameters)  # what is unknown is rejected before anything is written
-    if not config.k_values or min(config.k_values) < 1:
-        raise Rejected("K must be at least 1, and the smallest K no larger than the largest", fields=("k_min", "k_max"))
-    if max(config.k_values) > min(n_samples, LARGEST_K):
+    check_asked(config, method(config.method, methods))  # what is unknown is rejected before anything is written
+    if max(config.k_values, default=1) > min(n_samples, LARGEST_K):
         raise Rejected(
             f"K = {max(config.k_values)} is more than the {n_samples} texts there are; lower --k-max",
             fields=("k_max",),

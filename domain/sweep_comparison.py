@@ -27,6 +27,18 @@ METRICS = (
     "acc",
     "nmi",
     "ari",
+    "homogeneity",
+    "completeness",
+    "v_measure",
+    "silhouette_euclidean",
+    "calinski_harabasz",
+    "davies_bouldin",
+    "noise",
+    "gap",
+    "gap_s",
+    "prediction_strength",
+    "prediction_strength_std",
+    "bic",
     "labels_sha256",
 )
 

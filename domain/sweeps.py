@@ -3,7 +3,8 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict, force_setattr
 
 from domain.events import Fact, Metadata, RecordedEvent, stored_as
 from domain.identity import canonical_json, content_id, sha256_hex
@@ -11,8 +12,30 @@ from domain.identity import canonical_json, content_id, sha256_hex
 FINGERPRINT_VERSION = 1
 
 
+class Preparation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is done to rows before they are clustered, in this order; projecting is SweepConfig.pca_dim."""
+
+    unit_norm: bool = True  # scale rows to length 1
+    centre: bool | None = None  # subtract the mean: None does so where rows are projected
+    unit_norm_after: bool = False  # scale rows to length 1 again, after centring and projecting
+
+
+class Choosing(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How K is chosen, beyond the rule's name."""
+
+    parameters: dict[str, Any] = {}  # of the rule, e.g. references of gap
+    also_measure: tuple[str, ...] = ()  # further rules whose numbers are wanted
+
+
+View = Literal["umap"]
+
+
 class SweepConfig(Struct, frozen=True, kw_only=True):
-    """Everything that decides a sweep's numbers, but for the vectors themselves."""
+    """Everything that decides a sweep's numbers, but for the vectors themselves.
+
+    What came after the first version is unset where nothing else than before is asked for, so that the fingerprints of
+    earlier sweeps stay.
+    """
 
     method: str
     k_values: tuple[int, ...]
@@ -24,6 +47,31 @@ class SweepConfig(Struct, frozen=True, kw_only=True):
     choose_by: str = "silhouette"
     parameters: dict[str, Any] = {}  # of the method, e.g. rank
     summarise: str | None = None  # provider/model that names the clusters
+    preparation: Preparation | UnsetType = UNSET
+    choosing: Choosing | UnsetType = UNSET
+    view: View | UnsetType = UNSET  # besides the principal components
+
+    def __post_init__(self) -> None:
+        """Asking for what holds anyway is asking for nothing."""
+        if self.preparation == Preparation():
+            force_setattr(self, "preparation", UNSET)
+        if self.choosing == Choosing():
+            force_setattr(self, "choosing", UNSET)
+
+    @property
+    def prepared(self) -> Preparation:
+        """The preparation that was asked for, or the one that holds anyway."""
+        return self.preparation or Preparation()
+
+    @property
+    def choose_parameters(self) -> dict[str, Any]:
+        """Parameters of the rule."""
+        return self.choosing.parameters if self.choosing else {}
+
+    @property
+    def also_measured(self) -> tuple[str, ...]:
+        """Rules whose numbers are wanted besides."""
+        return self.choosing.also_measure if self.choosing else ()
 
 
 class SweepSource(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,6 +90,30 @@ class SweepSource(Struct, frozen=True, kw_only=True, omit_defaults=True):
     embedding_group_id: UUID | None = None
 
 
+class InternalMetrics(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Further numbers of the clusters themselves; None where they weren't asked for or say nothing."""
+
+    silhouette_euclidean: float | None = None  # −1 to 1
+    calinski_harabasz: float | None = None  # at least 0, higher is better
+    davies_bouldin: float | None = None  # at least 0, lower is better
+    noise: int = 0  # rows that belong to no cluster
+    gap: float | None = None  # in nats
+    gap_s: float | None = None
+    log_w: float | None = None  # log of the within-cluster dispersion, and its mean over references
+    log_w_expected: float | None = None
+    prediction_strength: float | None = None  # 0 to 1
+    prediction_strength_std: float | None = None  # over splits
+    bic: float | None = None  # lower is better
+
+
+class ExternalMetrics(Struct, frozen=True, kw_only=True):
+    """Further agreement with labels: fractions."""
+
+    homogeneity: float
+    completeness: float
+    v_measure: float
+
+
 class StepMetrics(Struct, frozen=True, kw_only=True):
     """A step's numbers; metrics are fractions (silhouettes −1 to 1), external ones None without labels."""
 
@@ -58,6 +130,15 @@ class StepMetrics(Struct, frozen=True, kw_only=True):
     acc: float | None = None
     nmi: float | None = None
     ari: float | None = None
+    internal: InternalMetrics | UnsetType = UNSET  # of steps from before it was measured there is none
+    external: ExternalMetrics | UnsetType = UNSET
+
+    def flat(self) -> dict[str, Any]:
+        """Every number by its name, as documents and tables show them; None where there is none."""
+        own = {name: value for name, value in asdict(self).items() if name not in {"internal", "external"}}
+        inside = asdict(self.internal or InternalMetrics(noise=0))
+        outside = asdict(self.external) if self.external else dict.fromkeys(ExternalMetrics.__struct_fields__)
+        return own | inside | outside
 
 
 class Cluster(Struct, frozen=True, kw_only=True):
@@ -70,6 +151,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
     representative_rows: tuple[int, ...]
     named_by_call_id: UUID | None = None
     fell_back: bool = False  # the name is the first representative, because the summary failed
+    keywords: tuple[str, ...] | UnsetType = UNSET  # what tells its texts from the others'; unset without texts
 
 
 @stored_as("sweep.started.v1")
@@ -95,7 +177,9 @@ class SweepStepFinished(Fact, frozen=True, kw_only=True):
     centroids_sha256: str
     best_restart: int
     step_group_id: UUID
-    artifact_ids: dict[str, UUID]  # by artifact type: sweep_labels, sweep_centroids, sweep_metrics
+    artifact_ids: dict[
+        str, UUID
+    ]  # by artifact type: sweep_labels, sweep_centroids, sweep_representatives, sweep_metrics
     duration_s: float
 
 

@@ -11,6 +11,8 @@ from threadpoolctl import threadpool_info
 from domain.identity import sha256_hex
 
 LIBRARIES = ("study-query-llm", "numpy", "scipy", "numba")
+OPTIONAL = ("scikit-learn", "umap-learn")
+UNKNOWN = "unknown"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -25,6 +27,7 @@ def software_versions() -> dict[str, str]:
     found = {
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
+        **{name: found for name in OPTIONAL if (found := _version(name)) != UNKNOWN},
         "blas": ", ".join(sorted({_blas(each) for each in threadpool_info() if each["user_api"] == "blas"})) or "none",
         "platform": platform.platform(),
         "cores": str(os.cpu_count()),
@@ -64,7 +67,7 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "unknown"
+        return UNKNOWN
 
 
 def _blas(library: dict[str, str]) -> str:

@@ -29,7 +29,9 @@ SWEEPS = """
 
 STEPS = """
     SELECT DISTINCT ON (sweep_id, k) sweep_id, k, objective, iterations, converged, empty_clusters, silhouette,
-        stability_ari_mean, stability_ari_std, dispersion, coverage, acc, nmi, ari, labels_sha256, centroids_sha256,
+        stability_ari_mean, stability_ari_std, dispersion, coverage, acc, nmi, ari, homogeneity, completeness,
+        v_measure, silhouette_euclidean, calinski_harabasz, davies_bouldin, noise, gap, gap_s, log_w, log_w_expected,
+        prediction_strength, prediction_strength_std, bic, labels_sha256, centroids_sha256,
         best_restart, step_group_id, artifact_ids, duration_s, finished_at
     FROM projections.sweep_steps
     WHERE sweep_id = ANY (%(sweep_ids)s) AND position <= %(position)s ORDER BY sweep_id, k, position DESC

@@ -80,6 +80,20 @@ METRICS = {
     "acc": "float8",
     "nmi": "float8",
     "ari": "float8",
+    "homogeneity": "float8",
+    "completeness": "float8",
+    "v_measure": "float8",
+    "silhouette_euclidean": "float8",
+    "calinski_harabasz": "float8",
+    "davies_bouldin": "float8",
+    "noise": "int NOT NULL",
+    "gap": "float8",
+    "gap_s": "float8",
+    "log_w": "float8",
+    "log_w_expected": "float8",
+    "prediction_strength": "float8",
+    "prediction_strength_std": "float8",
+    "bic": "float8",
 }
 
 STEPS = Table(
@@ -205,10 +219,11 @@ def _turn(event: RecordedEvent, status: str, reason: str | None = None) -> tuple
 
 
 def _step_row(event: RecordedEvent, fact: SweepStepFinished) -> tuple[Any, ...]:
+    metrics = fact.metrics.flat()
     return (
         event.stream_id,
         fact.metrics.k,
-        *(getattr(fact.metrics, name) for name in METRICS),
+        *(metrics[name] for name in METRICS),
         fact.labels_sha256,
         fact.centroids_sha256,
         fact.best_restart,
@@ -222,7 +237,7 @@ def _step_row(event: RecordedEvent, fact: SweepStepFinished) -> tuple[Any, ...]:
 
 SWEEP_RUNS = ReadModel(
     name="sweeps",
-    version=3,
+    version=4,
     reads=(SweepStarted, SweepStepFinished, SweepFinished, SweepFailed, SweepResumed),
     tables=(SWEEPS, TURNS, STEPS),
     views=(SWEEPS_VIEW, STEPS_VIEW),

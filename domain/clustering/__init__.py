@@ -2,13 +2,21 @@
 
 from domain.clustering.clusterings import Clustering, best, best_restart
 from domain.clustering.compactness import coverage, dispersion
+from domain.clustering.density import density_clusters
+from domain.clustering.gap import Gap, gap_statistic
+from domain.clustering.hierarchy import agglomerate
+from domain.clustering.keywords import keywords
 from domain.clustering.kmeans import k_means, spherical_k_means
 from domain.clustering.methods import METHODS, Method, method
+from domain.clustering.mixture import gaussian_mixture
+from domain.clustering.own_distance import nearest_clusters, nearest_rows, own_distances
+from domain.clustering.prediction_strength import PredictionStrength, prediction_strength
 from domain.clustering.projection import Projection, mean_pool, pca
 from domain.clustering.representatives import representatives
-from domain.clustering.selection import ChosenK, choose_k
+from domain.clustering.selection import RULES, ChosenK, Rule, choose_k
 from domain.clustering.separation import calinski_harabasz, davies_bouldin
 from domain.clustering.silhouette import silhouette_cosine, silhouette_euclidean
+from domain.clustering.spectral import spectral
 from domain.clustering.stability import (
     Stability,
     adjusted_rand_index,
@@ -21,18 +29,24 @@ from domain.clustering.stability import (
     v_measure,
 )
 from domain.clustering.subspaces import k_subspaces
+from domain.clustering.umap_view import umap_view
 from domain.clustering.vectors import Labels, Vectors, check_vectors, unit_rows
 
 __all__ = [
     "METHODS",
+    "RULES",
     "ChosenK",
     "Clustering",
+    "Gap",
     "Labels",
     "Method",
+    "PredictionStrength",
     "Projection",
+    "Rule",
     "Stability",
     "Vectors",
     "adjusted_rand_index",
+    "agglomerate",
     "best",
     "best_restart",
     "calinski_harabasz",
@@ -42,20 +56,30 @@ __all__ = [
     "completeness",
     "coverage",
     "davies_bouldin",
+    "density_clusters",
     "dispersion",
+    "gap_statistic",
+    "gaussian_mixture",
     "homogeneity",
     "k_means",
     "k_subspaces",
+    "keywords",
     "mean_pool",
     "method",
+    "nearest_clusters",
+    "nearest_rows",
     "normalized_mutual_information",
+    "own_distances",
     "pairwise_ari",
     "pca",
+    "prediction_strength",
     "representatives",
     "silhouette_cosine",
     "silhouette_euclidean",
+    "spectral",
     "spherical_k_means",
     "stability",
+    "umap_view",
     "unit_rows",
     "v_measure",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
+from domain.clustering.assignment import cluster_sums, squared_distances_to_own
 from domain.clustering.vectors import Doubles, Labels, Vectors
 from domain.errors import Rejected
 
@@ -12,13 +13,16 @@ from domain.errors import Rejected
 class Clustering(Struct, frozen=True, eq=False):
     """One restart of one method: who belongs where, and how well."""
 
-    labels: Labels  # (n_samples,), each its row's nearest centroid or subspace
+    labels: (
+        Labels  # (n_samples,), each its row's nearest centroid or subspace; −1 for noise, which only some methods find
+    )
     centroids: Vectors  # (n_clusters, n_features)
     objective: float  # sum of squared distances to the own centroid or subspace
     iterations: int  # times all rows were assigned
     converged: bool  # the last assignment changed nothing
     empty_clusters: int  # clusters without a row, as when there are fewer distinct rows than clusters
     bases: Doubles | None = None  # (n_clusters, rank, n_features), orthonormal rows; only of k-subspaces
+    bic: float | None = None  # Bayesian information criterion, lower is better; only of gaussian-mixture
 
 
 def best_restart(clusterings: Sequence[Clustering]) -> int:
@@ -52,3 +56,17 @@ def check_fit(n_samples: int, n_clusters: int, restarts: int, max_iterations: in
 def restart_generator(seed: int, n_clusters: int, restart: int) -> np.random.Generator:
     """Give each restart of each K its own stream of chance, whatever else is run beside it."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(n_clusters, restart)))
+
+
+def cluster_means(rows: Vectors, labels: Labels, n_clusters: int) -> tuple[Vectors, float]:
+    """Find the mean of each cluster's rows, and the sum of squared distances to the own mean.
+
+    rows: (n_samples, n_features); labels: (n_samples,), −1 for rows that count nowhere
+    Returns (n_clusters, n_features) float32, zeros for an empty cluster, and the sum.
+    """
+    clustered = labels >= 0
+    if not clustered.all():
+        rows, labels = rows[clustered], labels[clustered]
+    sizes = np.bincount(labels, minlength=n_clusters)
+    means = (cluster_sums(rows, labels, n_clusters) / np.maximum(sizes, 1)[:, None]).astype(np.float32)
+    return means, float(squared_distances_to_own(rows, labels, means).sum())

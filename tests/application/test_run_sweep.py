@@ -4,6 +4,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from application.group_calls import GroupCalls
 from application.keep_artifact import KeepArtifact
@@ -13,10 +14,13 @@ from application.summarise_texts import SummariseTexts
 from application.sweep_request import SweepRequest
 from domain.artifacts import ArtifactKept
 from domain.calls import CallRequested
+from domain.clustering.methods import METHODS, Method, NoParameters
 from domain.errors import NotFound, Rejected
 from domain.groups import GroupCreated, GroupLinked, group_id_of
 from domain.identity import sha256_hex
 from domain.sweeps import (
+    Choosing,
+    Preparation,
     SweepConfig,
     SweepFailed,
     SweepFinished,
@@ -118,7 +122,8 @@ async def test_a_sweep_finds_the_clusters_names_them_and_keeps_everything() -> N
     assert {cluster.size for cluster in state.finished.clusters} == {10}
     assert all(cluster.name.startswith("echo: Name the topic") for cluster in state.finished.clusters)
     assert sweeping.count(SweepStarted, SweepStepFinished, SweepFinished) == 5
-    assert sweeping.count(ArtifactKept) == 3 * 3 + 3
+    assert sweeping.count(ArtifactKept) == 3 * 4 + 3
+    assert all(cluster.keywords == ("text",) for cluster in state.finished.clusters)
     created = {fact.group_type for fact in sweeping.store.facts(GroupCreated) if isinstance(fact, GroupCreated)}
     assert created == {"run", "step", "summarization_batch"}
     said = {
@@ -199,6 +204,9 @@ async def test_a_failed_name_falls_back_and_says_so() -> None:
         ({"k_values": (0, 1)}, "k_min"),
         ({"k_values": (31,)}, "k_max"),
         ({"restarts": 0}, "restarts"),
+        ({"choose_by": "elbow"}, "choose_by"),
+        ({"choose_by": "gap", "choosing": Choosing(parameters={"draws": 3})}, "draws"),
+        ({"method": "hdbscan"}, "k_min"),
     ],
 )
 async def test_a_sweep_that_cannot_run_is_rejected_before_anything_is_written(
@@ -209,3 +217,59 @@ async def test_a_sweep_that_cannot_run_is_rejected_before_anything_is_written(
         await sweeping.run(request(**changes), CONTEXT)
     assert field in rejected.value.fields
     assert sweeping.store.events == []
+
+
+async def test_a_rules_numbers_are_recorded_with_the_steps_and_it_chooses() -> None:
+    sweeping = Sweeping()
+    choosing = Choosing(parameters={"references": 2}, also_measure=("prediction-strength",))
+    _, state = await sweeping.run(request(choose_by="gap", choosing=choosing, summarise=None), CONTEXT)
+    assert state.finished is not None
+    assert (state.finished.chosen_k, state.finished.chosen_by) == (3, "gap")
+    for step in state.steps.values():
+        numbers = step.metrics.flat()
+        assert numbers["gap"] is not None
+        assert numbers["prediction_strength"] is not None
+
+
+async def test_a_method_that_finds_the_number_of_clusters_makes_one_step_and_its_noise_belongs_to_none() -> None:
+    sweeping = Sweeping()
+    rows = blobs()
+    rows[29] = 9.0 * np.arange(6) ** 2
+    asked = request(
+        method="hdbscan", k_values=(), summarise=None, preparation=Preparation(unit_norm=False), pca_dim=None
+    )
+    _, state = await sweeping.run(structs.replace(asked, vectors=rows), CONTEXT)
+    assert state.finished is not None
+    assert (state.finished.chosen_k, state.finished.chosen_by) == (3, "hdbscan")
+    assert "1 rows belong to none" in state.finished.explanation
+    assert sorted(cluster.size for cluster in state.finished.clusters) == [9, 10, 10]
+    assert all(29 not in cluster.representative_rows for cluster in state.finished.clusters)
+    assert list(state.steps) == [3]
+    sweeping.compute.steps.clear()
+    again, _ = await sweeping.run(structs.replace(asked, vectors=rows), CONTEXT)
+    assert sweeping.compute.steps == []
+    assert state.started is not None
+    assert again == sweep_id_of(state.started.fingerprint)
+
+
+async def test_a_method_of_another_distribution_is_run_and_recorded_with_its_version() -> None:
+    sweeping = Sweeping()
+    sweeping.run.methods = {
+        "halves": Method("halves", NoParameters, METHODS["k-means"].run, distribution="lenders 1.2")
+    }
+    _, state = await sweeping.run(request(method="halves", summarise=None), CONTEXT)
+    assert state.started is not None
+    assert state.started.software == {"numpy": "2", "lenders": "1.2"}
+    assert state.finished is not None
+    assert state.finished.chosen_k == 3
+
+
+@pytest.mark.filterwarnings("ignore::ImportWarning")  # umap says at import what else it could do with other libraries
+async def test_a_second_view_is_kept_when_it_is_asked_for() -> None:
+    sweeping = Sweeping()
+    _, state = await sweeping.run(request(view="umap", k_values=(3,), summarise=None), CONTEXT)
+    assert state.finished is not None
+    assert "view" in state.finished.timings_s
+    view = await sweeping.run.keep.array(state.finished.artifact_ids["view"])
+    assert view.shape == (30, 2)
+    assert np.isfinite(view).all()
