@@ -122,6 +122,14 @@ class Study:
         """See AsyncStudy.sweep."""
         return self._portal.call(partial(self._study.sweep, data, **options))
 
+    def methods(self) -> Rows:
+        """See AsyncStudy.methods."""
+        return self._portal.call(self._study.methods)
+
+    def rules(self) -> Rows:
+        """See AsyncStudy.rules."""
+        return self._portal.call(self._study.rules)
+
     def find_sweep(self, sweep_id: UUID | str) -> Sweep:
         """See AsyncStudy.find_sweep."""
         return self._portal.call(self._study.find_sweep, sweep_id)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from domain.clustering.clusterings import Clustering, best
+from domain.clustering.contingency import contingency_table
 from domain.clustering.own_distance import Distance, nearest_clusters
-from domain.clustering.stability import contingency_table
 from domain.clustering.vectors import Labels, Vectors, check_vectors
 from domain.errors import Rejected
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from interfaces.as_of import Moment
     from interfaces.study import Study
 
-METHODS = ("k-means", "spherical-k-means", "k-subspaces")
-
 
 def add_to(study: click.Group) -> None:
     """Add the commands."""
@@ -32,8 +30,12 @@ def add_to(study: click.Group) -> None:
         "run",
         examples="study sweep run reviews --k-max 30\n"
         "study sweep run reviews --method k-subspaces --rank 2 --summarise openai/gpt-4o-mini\n"
-        "study sweep run --vectors vectors.npy --texts reviews.csv:text --labels reviews.csv:stars",
+        "study sweep run --vectors vectors.npy --texts reviews.csv:text --labels reviews.csv:stars\n"
+        "study sweep run reviews --choose-by gap --choose-param references=20 --also-measure prediction-strength\n"
+        "study sweep run reviews --method hdbscan --param min_cluster_size=10",
     )(run)
+    study_command(sweep, "methods", examples="study sweep methods --json")(list_methods)
+    study_command(sweep, "rules", examples="study sweep rules --json")(list_rules)
     study_command(sweep, "list")(list_all)
     study_command(sweep, "show")(show)
     study_command(study, "report", examples="study report 1fc6734e-01a1-5f71-820e-31f1e0df585a --out report.html")(
@@ -48,18 +50,30 @@ def add_to(study: click.Group) -> None:
 @click.option("--provider", help="Who embeds DATASET; without it, the first that is configured.")
 @click.option("--model", help="Embedding model.")
 @click.option("--dimensions", type=int, help="Length of the vectors, for models that can shorten them.")
-@click.option("--method", type=click.Choice(METHODS), default="k-means", show_default=True, help="How to cluster.")
-@click.option("--k-min", type=int, default=2, show_default=True, help="Smallest K.")
-@click.option("--k-max", type=int, default=20, show_default=True, help="Largest K.")
+@click.option(
+    "--method", default="k-means", show_default=True, help="How to cluster; `study sweep methods` lists them."
+)
+@click.option("--param", multiple=True, metavar="NAME=VALUE", help="A parameter of the method; may be repeated.")
+@click.option("--k-min", type=int, help="Smallest K.  [default: 2]")
+@click.option("--k-max", type=int, help="Largest K.  [default: 20]")
 @click.option("--restarts", type=int, default=10, show_default=True, help="Starts for each K; the best is kept.")
 @click.option("--max-iter", type=int, default=200, show_default=True, help="Iterations of a start at most.")
 @click.option("--pca-dim", type=int, default=64, show_default=True, help="Principal components kept; 0 keeps all.")
+@click.option("--unit-norm/--no-unit-norm", default=True, show_default=True, help="Scale rows to length 1 first.")
+@click.option("--centre/--no-centre", default=None, help="Subtract the mean; without it, where rows are projected.")
+@click.option("--unit-norm-after", is_flag=True, help="Scale rows to length 1 again, after projecting.")
 @click.option("--rank", type=int, help="Rank of the subspaces, for k-subspaces (2).")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bits.")
 @click.option("--summarise", metavar="PROVIDER/MODEL", help="Who names the clusters; without it they are numbered.")
 @click.option(
     "--coverage-threshold", type=float, default=0.2, show_default=True, help="Cosine distance that counts as covered."
 )
+@click.option(
+    "--choose-by", default="silhouette", show_default=True, help="Rule for K; `study sweep rules` lists them."
+)
+@click.option("--choose-param", multiple=True, metavar="NAME=VALUE", help="A parameter of the rule; may be repeated.")
+@click.option("--also-measure", multiple=True, metavar="RULE", help="A rule to measure besides; may be repeated.")
+@click.option("--view", type=click.Choice(["umap"]), help="A second map of the rows for the report.")
 @click.option("--force", is_flag=True, help="Run again even if the same sweep is finished.")
 def run(
     invocation: Invocation,
@@ -151,41 +165,72 @@ def column_of(argument: str, option: str, *, last: bool) -> tuple[str, ...]:
 
 
 def config_of(
-    *,
-    method: str,
-    k_min: int,
-    k_max: int,
-    restarts: int,
-    max_iter: int,
-    pca_dim: int,
-    rank: int | None,
-    seed: int,
-    summarise: str | None,
-    coverage_threshold: float,
+    *, param: tuple[str, ...], choose_param: tuple[str, ...], also_measure: tuple[str, ...], **options: Any
 ) -> "SweepConfig":
     """The options as a sweep's configuration. Raises Rejected."""
-    from domain.errors import Rejected
-    from domain.sweeps import SweepConfig
+    from infrastructure.method_plug_ins import InstalledMethods
+    from interfaces.sweep_options import SweepOptions, named_values
 
-    if k_min < 1 or k_max < k_min:
-        raise Rejected(f"--k-min {k_min} --k-max {k_max}: K runs from at least 1 upwards", fields=("k_min", "k_max"))
-    if pca_dim < 0 or seed < 0:
-        raise Rejected("--pca-dim and --seed can't be negative", fields=("pca_dim", "seed"))
-    if rank is not None and method != "k-subspaces":
-        raise Rejected(f"--rank belongs to k-subspaces; {method} has none", fields=("rank",))
-    if summarise is not None and not all(summarise.partition("/")[::2]):
-        raise Rejected(f"--summarise is written PROVIDER/MODEL, not {summarise!r}", fields=("summarise",))
-    return SweepConfig(
-        method=method,
-        k_values=tuple(range(k_min, k_max + 1)),
-        restarts=restarts,
-        max_iterations=max_iter,
-        pca_dim=pca_dim or None,
-        seed=seed,
-        coverage_threshold=coverage_threshold,
-        parameters={"rank": rank or 2} if method == "k-subspaces" else {},
-        summarise=summarise,
+    asked = SweepOptions(
+        **options,
+        parameters=named_values(param, "--param"),
+        choose_parameters=named_values(choose_param, "--choose-param"),
+        also_measure=also_measure,
     )
+    return asked.config(InstalledMethods())
+
+
+def list_methods(invocation: Invocation) -> None:
+    """List the clustering methods: ours, and those of other distributions, each with its parameters."""
+    from infrastructure.method_plug_ins import InstalledMethods
+    from interfaces.cli.tables import table
+
+    items = InstalledMethods().documents()
+    rows = [
+        [each["method"], _parameters(each), _here(each), each.get("error") or each["description"]] for each in items
+    ]
+    invocation.answer(
+        {"items": items, "next_cursor": None},
+        lambda console: console.print(table(["method", "--param", "here", "what it does"], rows)),
+    )
+
+
+def list_rules(invocation: Invocation) -> None:
+    """List the rules by which K is chosen, each with its parameters."""
+    from domain.clustering.selection import RULES
+    from interfaces.cli.tables import table
+
+    items = [rule.document() for rule in RULES.values()]
+    rows = [
+        [
+            each["rule"],
+            _parameters(each),
+            "when asked" if each["measured_when_asked"] else "always",
+            each["description"],
+        ]
+        for each in items
+    ]
+    invocation.answer(
+        {"items": items, "next_cursor": None},
+        lambda console: console.print(table(["rule", "--choose-param", "measured", "what it chooses"], rows)),
+    )
+
+
+def _parameters(document: dict[str, Any]) -> str:
+    """Names and defaults, one a line."""
+    fields = document.get("parameters", {}).get("properties", {})
+    return "\n".join(f"{name}={_default(field)}" for name, field in fields.items())
+
+
+def _default(field: dict[str, Any]) -> str:
+    value = field.get("default")
+    return "…" if value is None else str(value)
+
+
+def _here(document: dict[str, Any]) -> str:
+    if document["installed"]:
+        return "yes"
+    return f"needs [{document['extra']}]" if document.get("extra") else "no"
 
 
 def show_sweep(console: "Console", sweep: dict[str, Any]) -> None:

@@ -10,6 +10,14 @@ if TYPE_CHECKING:
 
 UUID_LENGTH = 36
 BARS = "▁▂▃▄▅▆▇█"
+MEASURED_WHEN_ASKED = {
+    "gap": "gap",
+    "gap_s": "± s",
+    "prediction_strength": "prediction",
+    "prediction_strength_std": "± std",
+    "silhouette_euclidean": "silhouette, Euclidean",
+    "bic": "BIC",
+}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> "Table":
@@ -55,6 +63,7 @@ def sparkline(values: Sequence[float | None]) -> str:
 def steps_table(sweep: Mapping[str, Any]) -> "Table":
     """A sweep's steps; the chosen one is marked."""
     labelled = any(step.get("nmi") is not None for step in sweep["steps"])
+    asked = [name for name in MEASURED_WHEN_ASKED if any(step.get(name) is not None for step in sweep["steps"])]
     columns = ["", "K", "silhouette", "stability", "±", "objective", "dispersion", "coverage"]
     rows = [
         [
@@ -66,23 +75,27 @@ def steps_table(sweep: Mapping[str, Any]) -> "Table":
             round(step["objective"], 1),
             step["dispersion"],
             step["coverage"],
+            *(step.get(name) for name in asked),
             *([step["nmi"], step["ari"], step["acc"]] if labelled else []),
         ]
         for step in sweep["steps"]
     ]
+    columns += [MEASURED_WHEN_ASKED[name] for name in asked]
     return table(columns + (["NMI", "ARI", "ACC"] if labelled else []), rows)
 
 
 def clusters_table(sweep: Mapping[str, Any]) -> "Table":
     """The clusters of the chosen K, the largest first."""
+    told = any(cluster.get("keywords") for cluster in sweep["clusters"])
     clusters = sorted(sweep["clusters"], key=lambda cluster: (-cluster["size"], cluster["cluster"]))
     rows = [
         [
             cluster["cluster"],
             cluster["size"],
             cluster["name"] + (" (fell back)" if cluster["fell_back"] else ""),
+            *([", ".join(cluster.get("keywords") or ())] if told else []),
             "\n".join(short(text, 56) for text in cluster["representatives"][:2]),
         ]
         for cluster in clusters
     ]
-    return table(["cluster", "size", "name", "for example"], rows)
+    return table(["cluster", "size", "name", *(["keywords"] if told else []), "for example"], rows)

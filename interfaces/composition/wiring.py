@@ -46,6 +46,7 @@ from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.compute import LocalCompute
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.method_plug_ins import InstalledMethods
 from infrastructure.price_file import read_price_table
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
@@ -261,6 +262,7 @@ class Wiring:
 
     @cached_property
     def sweeps(self) -> Sweeps:
+        methods = InstalledMethods()
         run = RunSweep(
             self.notebook,
             self.group,
@@ -269,8 +271,9 @@ class Wiring:
             SummariseTexts(self.ask),
             self.outside.compute,
             software_versions,
+            methods=methods,
         )
-        return Sweeps(self.gather, run, self.keep, self.files, self.queries, self.moments)
+        return Sweeps(self.gather, run, self.keep, self.files, self.queries, self.moments, methods)
 
     @cached_property
     def kept_artifacts(self) -> Artifacts:

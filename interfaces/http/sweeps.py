@@ -34,4 +34,16 @@ async def compare_sweeps(
     return await study.sweeps.compare(sweep_id, other_id, moment)
 
 
-ROUTES = Router("/", route_handlers=[list_sweeps, get_sweep, compare_sweeps], tags=["sweeps"])
+@get("/methods", summary="List clustering methods", responses=problem_responses(400))
+async def list_methods(study: OpenStudy) -> Json:
+    """Ours and those of other distributions: parameters as JSON schemas, whether installed, and what is broken."""
+    return {"items": study.sweeps.method_documents(), "next_cursor": None}
+
+
+@get("/rules", summary="List rules that choose K", responses=problem_responses(400))
+async def list_rules(study: OpenStudy) -> Json:
+    """Each with the number that it looks at and its parameters as a JSON schema."""
+    return {"items": study.sweeps.rule_documents(), "next_cursor": None}
+
+
+ROUTES = Router("/", route_handlers=[list_sweeps, get_sweep, compare_sweeps, list_methods, list_rules], tags=["sweeps"])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 # Okabe and Ito's colours, without the two that vanish on white or on black; the shape tells further clusters apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SHAPES = ("circle", "square", "triangle", "inverted_triangle", "diamond", "hex")
+NOISE_LOOK = ("#8a929b", "x")
 DASHES = ("solid", "dashed", "dotted")
 
 FONT = "system-ui, sans-serif"
@@ -46,11 +47,12 @@ LEGEND_STYLE: dict[str, Any] = {
 
 
 class Series(NamedTuple):
-    """A line of a chart: one value for each K, None where there is none; `spread` is a standard deviation."""
+    """A line of a chart: one value for each K, None where there is none; `spread` is what `spread_name` says."""
 
     name: str
     values: Sequence[float | None]
     spread: Sequence[float | None] | None = None
+    spread_name: str = "standard deviation"
 
 
 class Points(NamedTuple):
@@ -65,7 +67,9 @@ class Points(NamedTuple):
 
 
 def look_of(cluster: int) -> tuple[str, str]:
-    """A cluster's colour and shape; 36 clusters differ, further ones repeat."""
+    """A cluster's colour and shape; 36 clusters differ, further ones repeat. Noise, −1, looks like none of them."""
+    if cluster < 0:
+        return NOISE_LOOK
     return COLOURS[cluster % len(COLOURS)], SHAPES[cluster // len(COLOURS) % len(SHAPES)]
 
 
@@ -95,7 +99,7 @@ def metric_chart(k_values: Sequence[int], series: Sequence[Series], chosen_k: in
         dots = plot.scatter(x="k", y="value", source=source, color=colour, size="size")
         tooltips = [("K", "@k{0}"), (line.name, "@value{0.0000}")]
         if line.spread is not None:
-            tooltips.append(("standard deviation", "@spread{0.0000}"))
+            tooltips.append((line.spread_name, "@spread{0.0000}"))
         plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltips, mode="vline" if len(series) == 1 else "mouse"))
         renderers: list[Any] = [drawn, dots]
         legend_items.append(LegendItem(label=line.name, renderers=renderers))
@@ -105,12 +109,18 @@ def metric_chart(k_values: Sequence[int], series: Sequence[Series], chosen_k: in
     return plot
 
 
-def scatter_chart(points: Points, centres: Sequence[tuple[int, float, float]], *, height: int = 520) -> figure:
+def scatter_chart(
+    points: Points,
+    centres: Sequence[tuple[int, float, float]],
+    *,
+    axes: tuple[str, str] = ("First principal component", "Second principal component"),
+    height: int = 520,
+) -> figure:
     """Draw texts as points, coloured and shaped by cluster, with each cluster's number at its middle."""
     plot = _plot(
         height=height,
-        x_axis_label="First principal component",
-        y_axis_label="Second principal component",
+        x_axis_label=axes[0],
+        y_axis_label=axes[1],
         tools="pan,wheel_zoom,box_zoom,reset,save",
         active_drag=None,
         toolbar_location="above",
@@ -121,7 +131,10 @@ def scatter_chart(points: Points, centres: Sequence[tuple[int, float, float]], *
         "y": points.y,
         "colour": [colour for colour, _ in looks],
         "shape": [shape for _, shape in looks],
-        "cluster": [f"{cluster}: {name}" for cluster, name in zip(points.cluster, points.cluster_name, strict=True)],
+        "cluster": [
+            f"{cluster}: {name}" if cluster >= 0 else "noise: no cluster"
+            for cluster, name in zip(points.cluster, points.cluster_name, strict=True)
+        ],
         "text": list(points.text),
     }
     if points.true_label is not None:

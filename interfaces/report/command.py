@@ -1,8 +1,11 @@
 """The one command that makes the same sweep again."""
 
+import json
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
-from domain.sweeps import SweepStarted
+from domain.sweeps import SweepConfig, SweepStarted
 
 
 def command_of(started: SweepStarted) -> str:
@@ -12,12 +15,41 @@ def command_of(started: SweepStarted) -> str:
     words += [source.dataset_name] if source.dataset_name and not source.vectors_id else ["--vectors", "VECTORS.npy"]
     if source.embedding_provider and source.embedding_model:
         words += ["--provider", source.embedding_provider, "--model", source.embedding_model]
-    words += ["--method", config.method, "--k-min", str(config.k_values[0]), "--k-max", str(config.k_values[-1])]
+    words += ["--method", config.method]
+    if config.k_values:
+        words += ["--k-min", str(config.k_values[0]), "--k-max", str(config.k_values[-1])]
     words += ["--restarts", str(config.restarts), "--max-iter", str(config.max_iterations)]
-    words += ["--pca-dim", str(config.pca_dim or 0), "--seed", str(config.seed)]
+    words += ["--pca-dim", str(config.pca_dim or 0), *_preparation(config), "--seed", str(config.seed)]
     words += ["--coverage-threshold", str(config.coverage_threshold)]
-    if "rank" in config.parameters:
-        words += ["--rank", str(config.parameters["rank"])]
+    words += _pairs("--param", config.parameters)
+    words += ["--choose-by", config.choose_by, *_pairs("--choose-param", config.choose_parameters)]
+    for rule in config.also_measured:
+        words += ["--also-measure", rule]
+    if config.view:
+        words += ["--view", config.view]
     if config.summarise:
         words += ["--summarise", config.summarise]
     return shlex.join(words)
+
+
+def _preparation(config: SweepConfig) -> list[str]:
+    asked = config.prepared
+    words = [] if asked.unit_norm else ["--no-unit-norm"]
+    if asked.centre is not None:
+        words.append("--centre" if asked.centre else "--no-centre")
+    return [*words, "--unit-norm-after"] if asked.unit_norm_after else words
+
+
+def _pairs(option: str, values: Mapping[str, Any]) -> list[str]:
+    """Each as NAME=VALUE; a text that would be read as JSON is written as JSON."""
+    return [word for name, value in values.items() for word in (option, f"{name}={_written(value)}")]
+
+
+def _written(value: Any) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except ValueError:
+        return value
+    return json.dumps(value)

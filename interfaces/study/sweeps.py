@@ -13,10 +13,12 @@ from application.keep_artifact import KeepArtifact
 from application.notebook import Context
 from application.run_sweep import Progress, RunSweep
 from application.sweep_request import SweepRequest
+from domain.clustering.selection import RULES
 from domain.clustering.stability import adjusted_rand_index
 from domain.errors import NotFound, Rejected
 from domain.sweep_comparison import compare_sweeps, same_rows
 from domain.sweeps import SweepConfig
+from infrastructure.method_plug_ins import InstalledMethods
 from infrastructure.table_files import ColumnarFiles
 from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from interfaces.report import ReportData
 
 SWEEPS = (SWEEP_RUNS.name,)
+Documents = list[Json]
 
 
 class Sweeps:
@@ -42,6 +45,7 @@ class Sweeps:
         files: ColumnarFiles,
         queries: Queries,
         moments: Moments,
+        methods: InstalledMethods,
     ) -> None:
         self._gather_sweep = gather_sweep
         self._run_sweep = run_sweep
@@ -49,6 +53,15 @@ class Sweeps:
         self._files = files
         self._queries = queries
         self._moments = moments
+        self.methods = methods
+
+    def method_documents(self) -> Documents:
+        """The methods there are, ours and those of other distributions, with their parameters as JSON schemas."""
+        return self.methods.documents()
+
+    def rule_documents(self) -> Documents:
+        """The rules by which K is chosen, with their parameters as JSON schemas."""
+        return [rule.document() for rule in RULES.values()]
 
     async def of_dataset(
         self,
@@ -145,12 +158,14 @@ class Sweeps:
         if state.finished is None:
             raise Rejected(f"Sweep {sweep_id} is {state.status}; a report needs a finished one")
         chosen = state.steps[state.finished.chosen_k]
+        artifacts = state.finished.artifact_ids
         dataset = await self._gather_sweep.dataset_of(state.started.source)
         return ReportData(
             sweep=await self.get(sweep_id),
             labels=await self._array(chosen.artifact_ids["sweep_labels"]),
-            scatter=await self._array(state.finished.artifact_ids["scatter"]),
+            scatter=await self._array(artifacts["scatter"]),
             command=command_of(state.started),
+            view=await self._array(artifacts["view"]) if "view" in artifacts else None,
             texts=None if dataset is None else dataset.texts,
             true_labels=None if dataset is None else dataset.labels,
         )

@@ -8,9 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from domain.clustering.methods import METHODS
 from interfaces.cli.main import study
-from interfaces.cli.sweeps import METHODS as OFFERED
 from tests.interfaces.cli.conftest import ROOT
 
 
@@ -37,11 +35,6 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_the_methods_offered_are_those_there_are() -> None:
-    # They are written down twice, since the registry loads the compiler and `--help` must not.
-    assert tuple(METHODS) == OFFERED
 
 
 def test_the_version_is_told_from_a_checkout_too() -> None:

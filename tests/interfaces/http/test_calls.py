@@ -285,3 +285,12 @@ def test_costs_are_strings_without_an_exponent(http: httpx.Client) -> None:
     answer = ask(http, "Where is Rome now?")
     assert (answer["cost"], answer["saved"]) == ("0", None)
     assert read_back(http, answer)["cost"] == "0"
+
+
+def test_methods_and_rules_are_listed_with_their_parameters(http: httpx.Client) -> None:
+    methods = {each["method"]: each for each in http.get("/api/methods").json()["items"]}
+    assert methods["k-subspaces"]["parameters"]["properties"]["rank"]["minimum"] == 1
+    assert (methods["hdbscan"]["finds_k"], methods["hdbscan"]["extra"]) == (True, "clustering")
+    rules = {each["rule"]: each for each in http.get("/api/rules").json()["items"]}
+    assert rules["gap"]["measured_when_asked"]
+    assert rules["prediction-strength"]["parameters"]["properties"]["threshold"]["default"] == 0.8

@@ -50,6 +50,8 @@ ROUTES = {
     ("/api/sweeps", "get"),
     ("/api/sweeps/{sweep_id}", "get"),
     ("/api/sweeps/{sweep_id}/compare/{other_id}", "get"),
+    ("/api/methods", "get"),
+    ("/api/rules", "get"),
     ("/api/provenance/{kind}/{thing_id}", "get"),
     ("/api/provenance/links/{name}/{kind}/{thing_id}", "get"),
     ("/api/calls/{call_id}/bytes", "get"),
@@ -71,7 +73,14 @@ ROUTES = {
 
 
 # What tells of this moment alone, or of the log itself.
-TIMELESS = ("/health/", "/api/providers", "/api/projections", "/api/calls/{call_id}/events")
+TIMELESS = (
+    "/health/",
+    "/api/providers",
+    "/api/projections",
+    "/api/calls/{call_id}/events",
+    "/api/methods",
+    "/api/rules",
+)
 
 
 def test_every_question_about_what_is_recorded_can_be_asked_as_of_a_moment(reader: httpx.Client) -> None:
