@@ -1,14 +1,13 @@
 """The directions in which rows reach farthest, by covariance and a symmetric eigenproblem."""
 
+from functools import partial
 from itertools import combinations_with_replacement
 
 import numpy as np
 
 from domain.clustering.threads import in_parts, one_blas_thread
 from domain.clustering.vectors import Doubles, Vectors, row_slices
-
-# Beneath this part of the largest eigenvalue, a direction is rounding noise.
-SMALLEST_RELATIVE_EIGENVALUE = 1e-12
+from domain.errors import Rejected
 
 COLUMNS_PER_BLOCK = 256
 
@@ -28,14 +27,11 @@ def leading_directions(rows: Vectors, mean: Doubles, rank: int) -> tuple[Doubles
         if n_samples < n_features:
             centred = rows - mean
             found, weights = _largest(centred @ centred.T, min(rank, n_samples))
-            kept = _count_real(found)
-            vectors = _orthonormal(weights.T[:kept] @ centred)
+            vectors = _with_fixed_signs(_orthonormal(weights @ centred))
         else:
-            found, weights = _largest(_scatter(rows, mean), rank)
-            kept = _count_real(found)
-            vectors = weights.T[:kept]
-    values[:kept] = found[:kept]
-    directions[:kept] = _with_fixed_signs(vectors)
+            found, vectors = _largest(_scatter(rows, mean), rank)
+    values[: len(found)] = found
+    directions[: len(found)] = vectors
     return values, directions
 
 
@@ -53,8 +49,20 @@ def complete(directions: Doubles, kept: int) -> Doubles:
     return np.vstack([directions[:kept], _with_fixed_signs(orthonormal[kept:])])
 
 
-def _count_real(values: Doubles) -> int:
-    return int(np.count_nonzero(values > SMALLEST_RELATIVE_EIGENVALUE * values[0])) if values[0] > 0 else 0
+def _largest(symmetric: Doubles, count: int) -> tuple[Doubles, Doubles]:
+    """Find the largest eigenvalues that are no rounding noise, count at most, and their eigenvectors as rows."""
+    from domain.clustering.eigenvectors import dsyevr, find_leading
+
+    values, vectors = np.empty(count), np.empty((count, len(symmetric)))
+    kept = find_leading(dsyevr(), symmetric, values, vectors)
+    check_found(kept >= 0)
+    return values[:kept], vectors[:kept]
+
+
+def check_found(found: bool) -> None:
+    """Raise Rejected if LAPACK found no eigenvectors, as of numbers whose squares are too large for float64."""
+    if not found:
+        raise Rejected("LAPACK found no principal directions; scale the vectors down", fields=("vectors",))
 
 
 def _scatter(rows: Vectors, mean: Doubles) -> Doubles:
@@ -63,25 +71,16 @@ def _scatter(rows: Vectors, mean: Doubles) -> Doubles:
     total = np.zeros((n_features, n_features))
     columns = list(row_slices(n_features, COLUMNS_PER_BLOCK))
     pairs = list(combinations_with_replacement(columns, 2))
+
+    def add(centred: Doubles, pair: tuple[slice, slice]) -> None:
+        first, second = pair
+        total[first, second] += centred[:, first].T @ centred[:, second]
+
     for part in row_slices(len(rows)):
-        centred = rows[part] - mean
-
-        def add(pair: tuple[slice, slice], centred: Doubles = centred) -> None:
-            first, second = pair
-            total[first, second] += centred[:, first].T @ centred[:, second]
-
-        in_parts(add, pairs)
+        in_parts(partial(add, rows[part] - mean), pairs)
     for first, second in pairs:
         total[second, first] = total[first, second].T
     return total
-
-
-def _largest(symmetric: Doubles, count: int) -> tuple[Doubles, Doubles]:
-    from scipy.linalg import eigh
-
-    size = len(symmetric)
-    values, vectors = eigh(symmetric, subset_by_index=(size - count, size - 1), check_finite=False)
-    return values[::-1], vectors[:, ::-1]
 
 
 def _orthonormal(vectors: Doubles) -> Doubles:

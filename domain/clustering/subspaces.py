@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from domain.clustering.assignment import SMALLEST_NORMAL, UNIT_ROUNDOFF, fill_empty_clusters
 from domain.clustering.clusterings import Clustering, check_fit, restart_generator
-from domain.clustering.directions import leading_directions
+from domain.clustering.directions import check_found, leading_directions
 from domain.clustering.kmeans import k_means
 from domain.clustering.means import cluster_means
 from domain.clustering.threads import in_parts
@@ -18,6 +18,9 @@ Start = Literal["k-means", "random"]
 
 # Two subspaces that keep the same part of a row, but for this, tie; less of a row left over than this is nothing.
 RELATIVE_TIE = 1e-12
+
+FEW_FEATURES = 128
+CLUSTERS_PER_PART = 4  # fitted without a word to the interpreter
 
 
 def k_subspaces(
@@ -139,7 +142,7 @@ def _alternate(nearest: NearestSubspace, labels: Labels, n_clusters: int, rank: 
         converged = not len(moved)
         if not converged:
             # A cluster that no row came to or left has the basis it had, to the last bit.
-            changed = np.union1d(labels[moved], assigned[moved])
+            changed = np.union1d(labels[moved], assigned[moved]).astype(np.int64)
             labels, bases = assigned, _fit(rows, assigned, changed, bases)
     if not converged:
         # The subspaces have moved since: labels must be those of the bases that are returned.
@@ -154,14 +157,23 @@ def _alternate(nearest: NearestSubspace, labels: Labels, n_clusters: int, rank: 
 
 def _fit(rows: Vectors, labels: Labels, clusters: NDArray[np.integer], bases: Doubles) -> Doubles:
     """Turn the subspaces of these clusters to their rows' leading directions about the origin; an empty one's stays."""
+    from domain.clustering.eigenvectors import dsyevr, fit_subspaces
+
     fitted, origin = bases.copy(), np.zeros(rows.shape[1])
-    by_cluster = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[by_cluster], np.arange(len(bases) + 1))
+    _, rank, n_features = bases.shape
+    members = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[members], np.arange(len(bases) + 1))
+    # A few rows of many features are fitted by their products with each other, which leading_directions does.
+    few = (np.diff(starts)[clusters] < n_features) & (n_features > FEW_FEATURES)
 
-    def turn(cluster: int) -> None:
-        members = by_cluster[starts[cluster] : starts[cluster + 1]]
-        if len(members):
-            _, fitted[cluster] = leading_directions(rows[members], origin, bases.shape[1])
+    def turn(part: NDArray[np.integer]) -> None:
+        check_found(fit_subspaces(dsyevr(), rows, members, starts, part, fitted))
 
-    in_parts(turn, clusters.tolist())
+    def turn_few(cluster: int) -> None:
+        own = members[starts[cluster] : starts[cluster + 1]]
+        if len(own):
+            _, fitted[cluster] = leading_directions(rows[own], origin, rank)
+
+    in_parts(turn, [clusters[~few][part] for part in row_slices(int(np.count_nonzero(~few)), CLUSTERS_PER_PART)])
+    in_parts(turn_few, clusters[few].tolist())
     return fitted
