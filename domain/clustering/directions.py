@@ -2,37 +2,48 @@
 
 from functools import partial
 from itertools import combinations_with_replacement
+from typing import NamedTuple
 
 import numpy as np
 
 from domain.clustering.threads import in_parts, one_blas_thread
-from domain.clustering.vectors import Doubles, Vectors, row_slices
+from domain.clustering.vectors import Doubles, Rows, row_slices
 from domain.errors import Rejected
 
 COLUMNS_PER_BLOCK = 256
 
 
-def leading_directions(rows: Vectors, mean: Doubles, rank: int) -> tuple[Doubles, Doubles]:
+class Directions(NamedTuple):
+    """Where rows reach farthest from their mean."""
+
+    squares: Doubles  # (rank,) float64, falling: the sum of squares along each direction
+    directions: Doubles  # (rank, n_features) float64, each with its entry of largest magnitude positive
+    total: float  # the sum of squares in all directions
+
+
+def leading_directions(rows: Rows, mean: Doubles, rank: int) -> Directions:
     """Find the orthonormal directions that carry most of the sum of squares of rows − mean.
 
     rows: (n_samples, n_features) float32; mean: (n_features,) float64; rank: at most n_features
-    Returns the sums of squares along each direction, (rank,) float64, falling, and the directions, (rank, n_features)
-    float64, each with its entry of largest magnitude positive. Where the rows have fewer directions than rank, the
-    rest are zeros. Works on the smaller of rows·rowsᵀ and rowsᵀ·rows, in float64.
-    The same bits for any number of threads.
+    Directions are orthonormal. Where the rows have fewer of them than rank, the rest are zeros. Works on the smaller of
+    rows·rowsᵀ and rowsᵀ·rows, in float64. The same bits for any number of threads.
     """
     n_samples, n_features = rows.shape
-    values, directions = np.zeros(rank), np.zeros((rank, n_features))
+    squares, directions = np.zeros(rank), np.zeros((rank, n_features))
     with one_blas_thread():
         if n_samples < n_features:
-            centred = rows - mean
-            found, weights = _largest(centred @ centred.T, min(rank, n_samples))
+            centred = rows[: len(rows)] - mean
+            products = centred @ centred.T
+            total = float(np.trace(products))
+            found, weights = _largest(products, min(rank, n_samples))
             vectors = _with_fixed_signs(_orthonormal(weights @ centred))
         else:
-            found, vectors = _largest(_scatter(rows, mean), rank)
-    values[: len(found)] = found
+            products = _scatter(rows, mean)
+            total = float(np.trace(products))
+            found, vectors = _largest(products, rank)
+    squares[: len(found)] = found
     directions[: len(found)] = vectors
-    return values, directions
+    return Directions(squares, directions, total)
 
 
 def complete(directions: Doubles, kept: int) -> Doubles:
@@ -65,7 +76,7 @@ def check_found(found: bool) -> None:
         raise Rejected("LAPACK found no principal directions; scale the vectors down", fields=("vectors",))
 
 
-def _scatter(rows: Vectors, mean: Doubles) -> Doubles:
+def _scatter(rows: Rows, mean: Doubles) -> Doubles:
     """Sum centredᵀ·centred slice by slice; blocks of columns by pairs, each pair by whichever thread is free."""
     n_features = rows.shape[1]
     total = np.zeros((n_features, n_features))

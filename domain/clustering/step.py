@@ -28,13 +28,12 @@ def prepare(vectors: Vectors, config: SweepConfig) -> Prepared:
     """Bring rows to unit length, centre and project them, as far as asked. Raises Rejected as check_vectors does."""
     asked = config.prepared
     rows = check_vectors(vectors)
-    if asked.unit_norm:
-        rows = unit_rows(rows)
-    projection = pca(rows, config.pca_dim or min(rows.shape), centre=asked.centre is not False)
+    projection = pca(rows, config.pca_dim or min(rows.shape), centre=asked.centre is not False, unit=asked.unit_norm)
     if config.pca_dim:
         rows = projection.projected
-    elif asked.centre:
-        rows = (rows - projection.mean).astype(np.float32)
+    else:
+        rows = unit_rows(rows) if asked.unit_norm else rows
+        rows = (rows - projection.mean).astype(np.float32) if asked.centre else rows
     plane = projection.projected[:, :2]
     return Prepared(
         vectors=unit_rows(rows) if asked.unit_norm_after else rows,

@@ -172,7 +172,7 @@ def _fit(rows: Vectors, labels: Labels, clusters: NDArray[np.integer], bases: Do
     def turn_few(cluster: int) -> None:
         own = members[starts[cluster] : starts[cluster + 1]]
         if len(own):
-            _, fitted[cluster] = leading_directions(rows[own], origin, rank)
+            fitted[cluster] = leading_directions(rows[own], origin, rank).directions
 
     in_parts(turn, [clusters[~few][part] for part in row_slices(int(np.count_nonzero(~few)), CLUSTERS_PER_PART)])
     in_parts(turn_few, clusters[few].tolist())

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from domain.clustering.threads import in_parts
 from domain.errors import Rejected
 
 Vectors = NDArray[np.float32]
@@ -136,16 +137,42 @@ def squared_lengths(rows: Vectors) -> Doubles:
     return lengths
 
 
+class UnitRows:
+    """Rows scaled to length 1 slice by slice, whenever they are looked at, so that there is no second copy of them.
+
+    rows: (n_samples, n_features) as check_vectors gives them; a row of zeros stays zero
+    """
+
+    def __init__(self, rows: Vectors) -> None:
+        self.shape = rows.shape
+        self._rows = rows
+        parts = in_parts(lambda part: squared_lengths(rows[part]), row_parts(len(rows)))
+        self._lengths = np.sqrt(np.concatenate(parts))
+        self._lengths[self._lengths == 0] = 1.0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, part: slice) -> Vectors:
+        scaled: Vectors = (self._rows[part] / self._lengths[part, None]).astype(np.float32)
+        return scaled
+
+
+Rows = Vectors | UnitRows
+"""Rows that are looked at slice by slice."""
+
+
 def unit_rows(vectors: ArrayLike) -> Vectors:
     """Scale each row to length 1; a row of zeros has no direction and stays zero, as in scikit-learn.
 
     vectors: (n_samples, n_features)
     Returns the same shape, float32. Cosine distances to a zero row are 1.
     """
-    rows = check_vectors(vectors)
-    lengths = np.sqrt(squared_lengths(rows))
-    lengths[lengths == 0] = 1.0
-    scaled = np.empty_like(rows)
-    for part in row_slices(len(rows)):
-        scaled[part] = rows[part].astype(np.float64) / lengths[part, None]
+    units = UnitRows(check_vectors(vectors))
+    scaled = np.empty(units.shape, dtype=np.float32)
+
+    def scale(part: slice) -> None:
+        scaled[part] = units[part]
+
+    in_parts(scale, row_slices(len(scaled)))
     return scaled

@@ -3,7 +3,19 @@ import pytest
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.preprocessing import normalize
 
-from domain.clustering import check_vectors, mean_pool, pca, unit_rows
+from domain.clustering import (
+    best,
+    calinski_harabasz,
+    check_vectors,
+    davies_bouldin,
+    k_subspaces,
+    mean_pool,
+    pca,
+    silhouette_cosine,
+    silhouette_euclidean,
+    unit_rows,
+)
+from domain.clustering.threads import at_most
 from domain.errors import Rejected
 from tests.domain.clustering.blobs import blobs
 
@@ -78,6 +90,44 @@ def test_pca_agrees_with_scikit_learn_but_for_signs(shape):
     np.testing.assert_allclose(mine.explained_variance_ratio, theirs.explained_variance_ratio_, atol=1e-10)
     np.testing.assert_allclose(mine.mean, theirs.mean_, atol=1e-10)
     assert mine.projected.dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(60, 5), (12, 30), (5000, 300)])
+def test_singular_values_and_variances_agree_with_scikit_learn(shape):
+    rows, _ = blobs(*shape, n_clusters=4)
+    rows *= np.logspace(0, -3, shape[1]).astype(np.float32)
+    mine = pca(rows, 4)
+    theirs = PCA(4, svd_solver="full").fit(rows.astype(np.float64))
+    np.testing.assert_allclose(mine.singular_values, theirs.singular_values_, rtol=1e-9)
+    np.testing.assert_allclose(mine.explained_variance, theirs.explained_variance_, rtol=1e-9)
+    assert pca(rows[:1], 1).explained_variance.tolist() == [0]
+
+
+def test_rows_brought_to_unit_length_on_the_way_project_as_those_brought_there_before():
+    rows, _ = blobs(n_samples=5000, n_features=9)
+    rows[7] = 0
+    on_the_way, before = pca(rows, 3, unit=True), pca(unit_rows(rows), 3)
+    assert on_the_way.projected.tobytes() == before.projected.tobytes()
+    assert on_the_way.components.tobytes() == before.components.tobytes()
+
+
+def test_projections_are_the_same_bits_for_any_number_of_threads():
+    rows, _ = blobs(n_samples=70_000, n_features=3)
+    wide, _ = blobs(n_samples=3000, n_features=600)
+    found = set()
+    for threads in (1, 2, 3, 1):
+        with at_most(threads):
+            found.add(b"".join(pca(each, 3).projected.tobytes() for each in (rows, wide)) + unit_rows(wide).tobytes())
+    assert len(found) == 1
+
+
+def test_vectors_that_may_not_be_written_to_are_taken_as_they_are():
+    rows, classes = blobs(n_samples=200)
+    rows.flags.writeable = classes.flags.writeable = False
+    assert pca(rows, 2).projected.shape == (200, 2)
+    assert best(k_subspaces(rows, 3)).labels.shape == (200,)
+    for measured in (silhouette_cosine, silhouette_euclidean, calinski_harabasz, davies_bouldin):
+        assert measured(rows, classes) > 0
 
 
 def test_pca_without_centring_agrees_with_a_truncated_svd():
