@@ -15,7 +15,7 @@ from domain.clustering.vectors import check_vectors
 from domain.errors import Rejected
 from domain.groups import Member
 from domain.identity import sha256_hex
-from domain.sweeps import SweepConfig, SweepSource
+from domain.sweeps import SweepConfig, SweepSource, hash_of_request_hashes
 
 Texts = tuple[str, ...] | None
 
@@ -126,6 +126,19 @@ class GatherSweep:
         taken = self._clock.monotonic() - began
         return _request(vectors, config, dataset, (texts, labels), salt, taken, vectors_id=vectors_id)
 
+    def of_kept_vectors(
+        self,
+        vectors: NDArray[np.float32],
+        config: SweepConfig,
+        vectors_id: UUID | None,
+        dataset: Dataset | None,
+        *,
+        salt: str | None = None,
+    ) -> SweepRequest:
+        """Vectors that were kept before, with the dataset of their texts."""
+        rows = (None, None) if dataset is None else (dataset.texts, dataset.labels)
+        return _request(vectors, config, dataset, rows, salt, 0.0, vectors_id=vectors_id)
+
     async def keep_vectors(
         self,
         vectors: NDArray[np.float32],
@@ -202,6 +215,7 @@ def _request(
         dataset_name=None if dataset is None else dataset.name,
         texts_sha256=None if texts is None else hash_of_texts(texts),
         labels_sha256=None if labels is None else hash_of_texts(labels),
+        request_hashes_sha256=None if request_hashes is None else hash_of_request_hashes(request_hashes),
         **origin,
     )
     return SweepRequest(

@@ -185,6 +185,14 @@ class ImportDataset:
             await self._notebook.write(self._notebook.entry(context, vectors_id, 1, fact))
         return vectors_id, content_sha256
 
+    async def vectors(self, vectors_id: UUID) -> NDArray[np.float32]:
+        """Vectors that were imported, (n, d) float32. Raises NotFound."""
+        events = await self._notebook.store.read_stream(vectors_id)
+        fact = events[0].fact if events else None
+        if not isinstance(fact, VectorsImported):
+            raise NotFound(f"There are no imported vectors {vectors_id}")
+        return self._files.from_npy(await self._keep.content(fact.artifact_id)).astype(np.float32, copy=False)
+
     async def _dataset_id(self, place: GroupPlace) -> UUID | None:
         events = await self._notebook.store.read_stream(place.group_id)
         if not events or not isinstance(events[0].fact, GroupCreated):

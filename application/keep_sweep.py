@@ -1,7 +1,7 @@
 """Keep what a sweep makes: its groups and their links, and its results as artifacts in them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,10 @@ from domain.sweeps import Cluster, StepMetrics
 
 REPRESENTATIVES = "sweep_representatives"  # (k, 8) int32 rows, nearest to their cluster first, −1 for none
 VIEW = "view"  # (n_samples, 2) float32
+REQUEST_HASHES = "request_hashes"  # (n_samples, 32) uint8, what each row's text was embedded under
+TRUE_LABELS = "true_labels"
+
+T = TypeVar("T")
 
 
 class SweepUnderRecord(Struct, frozen=True):
@@ -59,8 +63,11 @@ class KeepSweep:
         self._keep = keep
         self._files = files
 
-    async def inputs(self, sweep: SweepUnderRecord) -> None:
-        """The sweep's group, linked to the groups of what goes into it."""
+    async def inputs(self, sweep: SweepUnderRecord) -> dict[str, UUID]:
+        """The sweep's group, linked to the groups of what goes into it, and in it what of that lies nowhere else.
+
+        Returns the artifacts' ids by their type: with them, nobody who goes on with the sweep need be told anything.
+        """
         run_id, request = sweep.run_place.group_id, sweep.request
         await self._groups.ensure(sweep.run_place, sweep.context, metadata=sweep.account())
         links = []
@@ -71,6 +78,24 @@ class KeepSweep:
         elif request.dataset_group_id is not None:
             links.append(link(run_id, request.dataset_group_id, "depends_on"))
         await self._groups.link(links, sweep.context)
+        return await self._inputs(sweep)
+
+    async def _inputs(self, sweep: SweepUnderRecord) -> dict[str, UUID]:
+        request, folder, group_id = sweep.request, f"{sweep.sweep_id}/sweep", sweep.run_place.group_id
+        artifact_ids = {}
+        if request.request_hashes is not None:
+            block = np.frombuffer(bytes.fromhex("".join(request.request_hashes)), dtype=np.uint8)
+            artifact_ids[REQUEST_HASHES] = await self._array(
+                f"{folder}/{REQUEST_HASHES}.npy",
+                block.reshape(len(request.request_hashes), -1),
+                group_id,
+                sweep.context,
+            )
+        if request.labels is not None and request.source.dataset_name is None:
+            artifact_ids[TRUE_LABELS] = await self._json(
+                f"{folder}/{TRUE_LABELS}.json", request.labels, group_id, sweep.context
+            )
+        return artifact_ids
 
     async def step(self, sweep: SweepUnderRecord, result: StepResult) -> dict[str, UUID]:
         """A step's group and what came out of it; returns the artifacts' ids by their type."""
@@ -103,21 +128,22 @@ class KeepSweep:
         folder, group_id, context = f"{sweep.sweep_id}/sweep", sweep.run_place.group_id, sweep.context
         results = {"steps": [step.flat() for step in steps], "chosen_k": chosen_k, "clusters": clusters}
         artifact_ids = {
+            **await self._inputs(sweep),
             "scatter": await self._array(f"{folder}/scatter.npy", prepared.scatter, group_id, context),
             "pca_components": await self._array(f"{folder}/pca_components.npy", prepared.components, group_id, context),
             "sweep_results": await self._json(f"{folder}/sweep_results.json", results, group_id, context),
         }
         if view is not None:
             artifact_ids[VIEW] = await self._array(f"{folder}/{VIEW}.npy", view, group_id, context)
-        hashes = sweep.request.request_hashes
-        if hashes is not None:
-            block = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), -1)
-            artifact_ids["request_hashes"] = await self._array(f"{folder}/request_hashes.npy", block, group_id, context)
         return artifact_ids
 
     async def array(self, artifact_id: UUID) -> NDArray[Any]:
         """An array that was kept. Raises NotFound, Unavailable."""
         return self._files.from_npy(await self._keep.content(artifact_id))
+
+    async def document(self, artifact_id: UUID, kind: type[T]) -> T:
+        """A JSON document that was kept. Raises NotFound, Unavailable."""
+        return msgspec.json.decode(await self._keep.content(artifact_id), type=kind)
 
     async def _array(self, name: str, array: NDArray[np.generic], group_id: UUID, context: Context) -> UUID:
         file = FileToKeep(

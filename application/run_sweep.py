@@ -3,166 +3,204 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial, reduce
-from typing import Any, Protocol
+from functools import partial
 from uuid import UUID
 
-from application.group_calls import GroupCalls
-from application.import_dataset import TableFiles
-from application.keep_artifact import KeepArtifact
+from application.call_provider import Stopping
+from application.compute import LOCAL, Compute, Computes
 from application.keep_sweep import REPRESENTATIVES, KeepSweep, SweepUnderRecord
 from application.name_clusters import NameClusters
-from application.notebook import Context, Notebook
-from application.ports import Claim
-from application.summarise_texts import SummariseTexts
+from application.notebook import Context
+from application.ports import AppendConflict
+from application.sweep_progress import Progress, StepsProgress, untold
 from application.sweep_request import SweepRequest, check_request
+from application.sweep_turns import (
+    SweepTurns,
+    SweepUnderWay,
+    SweepWasCancelled,
+    failure_of,
+    first_of,
+    was_cancelled,
+    while_looking,
+)
 from domain.clustering.choosing import choose_step
 from domain.clustering.methods import METHODS, Method
 from domain.clustering.step import Prepared, StepResult, prepare, run_step
 from domain.clustering.umap_view import umap_view
 from domain.clustering.vectors import Vectors
+from domain.errors import Conflict
 from domain.events import Fact
 from domain.identity import sha256_hex
 from domain.sweeps import (
-    SweepFailed,
+    SweepCancelled,
     SweepFinished,
+    SweepInterrupted,
+    SweepRequested,
     SweepResumed,
     SweepStarted,
     SweepState,
     SweepStepFinished,
-    evolve,
     fingerprint_of,
     sweep_id_of,
 )
 
 FOUND_BY_THE_METHOD = (0,)  # one step, whose K comes out
 
-Progress = Callable[[str, int, int], None]
-
-
-class Compute(Protocol):
-    """Where steps are computed."""
-
-    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a pure function and return its result."""
-
 
 class RunSweep:
-    """Runs sweeps, finds finished ones again, resumes unfinished ones."""
+    """Runs sweeps, finds finished ones again, goes on with unfinished ones."""
 
     def __init__(
         self,
-        notebook: Notebook,
-        groups: GroupCalls,
-        keep: KeepArtifact,
-        files: TableFiles,
-        summarise: SummariseTexts,
-        compute: Compute,
+        turns: SweepTurns,
+        keep: KeepSweep,
+        name_clusters: NameClusters,
+        computes: Computes,
         software: Callable[[], dict[str, str]],
+        stopping: Stopping,
         *,
         methods: Mapping[str, Method] = METHODS,
     ) -> None:
-        self.notebook = notebook
-        self.keep = KeepSweep(groups, keep, files)
-        self.name_clusters = NameClusters(groups, summarise)
-        self.compute = compute
+        self.turns = turns
+        self.keep = keep
+        self.name_clusters = name_clusters
+        self.computes = computes
         self.software = software
+        self.stopping = stopping
         self.methods = methods
 
     async def __call__(
-        self, request: SweepRequest, context: Context, *, progress: Progress | None = None
+        self,
+        request: SweepRequest,
+        context: Context,
+        *,
+        compute: str = LOCAL,
+        progress: Progress | None = None,
     ) -> tuple[UUID, SweepState]:
         """Run a sweep to its end. The same fingerprint gives the finished sweep, without any new work.
 
-        Raises Rejected for a configuration that can't be run, ClaimHeld while another process runs the same sweep.
+        Raises Rejected for a configuration that can't be run, SweepUnderWay while another process runs the same sweep,
+        SweepWasCancelled, Conflict when the sweep began with other vectors, Unavailable.
         """
         check_request(request, self.methods)
-        fingerprint = fingerprint_of(request.config, request.source)
-        sweep_id = sweep_id_of(fingerprint, request.salt)
-        state = await self.load(sweep_id)
-        if state.status == "finished":
-            return sweep_id, state
-        sweep = SweepUnderRecord(sweep_id, request, context)
-        run = _Run(self, sweep, state, progress or (lambda _what, _done, _total: None))
-        return sweep_id, await run.to_the_end(fingerprint)
+        sweep_id = sweep_id_of(fingerprint_of(request.config, request.source), request.salt)
+        state = await self.turns.load(sweep_id)
+        if state.status != "finished":
+            async with self.turns.turn(sweep_id) as left:
+                state = await self.go_on(sweep_id, left, request, context, compute=compute, progress=progress)
+        _check_vectors(sweep_id, state, request)
+        return sweep_id, state
 
-    async def load(self, sweep_id: UUID) -> SweepState:
-        """A sweep's state; the empty state if there is none of this id."""
-        return reduce(evolve, await self.notebook.store.read_stream(sweep_id), SweepState())
+    async def go_on(
+        self,
+        sweep_id: UUID,
+        state: SweepState,
+        request: SweepRequest,
+        context: Context,
+        *,
+        compute: str = LOCAL,
+        progress: Progress | None = None,
+    ) -> SweepState:
+        """Do what is still to be done of a sweep, within a turn at it that began with this state; see __call__."""
+        if state.status == "finished":
+            return state
+        _check_vectors(sweep_id, state, request)
+        async with self.computes.at(compute) as place:
+            sweep = SweepUnderRecord(sweep_id, request, context)
+            await _Run(self, sweep, state, place, progress or untold).to_the_end()
+        return await self.turns.load(sweep_id)
 
 
 class _Run:
-    """One sweep under way in this process, which holds the claim to it."""
+    """One sweep under way in this process, whose turn it is."""
 
-    def __init__(self, parts: RunSweep, sweep: SweepUnderRecord, state: SweepState, progress: Progress) -> None:
+    def __init__(
+        self, parts: RunSweep, sweep: SweepUnderRecord, state: SweepState, compute: Compute, progress: Progress
+    ) -> None:
         self.parts = parts
         self.sweep = sweep
         self.config = sweep.request.config
         self.method = parts.methods[self.config.method]
         self.steps = dict(state.steps)
-        self.started = state.started
+        self.is_begun = state.started is not None
         self.version = state.version
+        self.compute = compute
         self.progress = progress
-        self.claim = Claim(key=f"sweep:{sweep.sweep_id}", holder=sweep.sweep_id)
-        self.began = parts.notebook.clock.monotonic()
+        self.notebook = parts.turns.notebook
+        self.clock = self.notebook.clock
+        self.began = self.clock.monotonic()
         self.writing = asyncio.Lock()
         self.timings_s: dict[str, float] = {}
 
-    async def to_the_end(self, fingerprint: str) -> SweepState:
-        await self._begin(fingerprint)
+    async def to_the_end(self) -> None:
+        """Do all that is missing, and record how it ended."""
+        await self._begin()
         try:
-            await self.parts.keep.inputs(self.sweep)
-            with self._timed("preparing"):
-                prepared = await self.parts.compute.run(prepare, self.sweep.request.vectors, self.config)
-            with self._timed("steps"):
-                await self._run_missing_steps(prepared)
-            await self._finish(prepared)
-        except (Exception, asyncio.CancelledError) as error:
-            reason = (
-                "it was stopped" if isinstance(error, asyncio.CancelledError) else f"{type(error).__name__}: {error}"
-            )
-            await asyncio.shield(
-                self._write(SweepFailed(reason=f"{reason}; the same command goes on from here"), free=True)
-            )
+            await while_looking(self.notebook, self._look, self._work())
+        except BaseExceptionGroup as failures:
+            error = first_of(failures)
+            if not isinstance(error, (SweepWasCancelled, SweepUnderWay)):
+                await self._write(failure_of(error))
+            raise error from None
+        except asyncio.CancelledError:
+            await asyncio.shield(self._write(SweepInterrupted(reason=self.parts.stopping.reason)))
             raise
-        return await self.parts.load(self.sweep.sweep_id)
 
-    async def _begin(self, fingerprint: str) -> None:
-        """Take the claim, and say in the same breath that the sweep starts or goes on."""
+    async def _begin(self) -> None:
+        """Keep what goes in, then say that the sweep starts, or goes on."""
+        input_artifact_ids = await self.parts.keep.inputs(self.sweep)
+        if self.is_begun:
+            await self._write(SweepResumed(finished_steps=len(self.steps)))
+            return
         request = self.sweep.request
-        if self.started is None:
-            fact: Fact = SweepStarted(
-                fingerprint=fingerprint,
-                config=request.config,
-                source=request.source,
-                run_group_id=self.sweep.run_place.group_id,
-                software=self.parts.software() | self.method.software(),
-                salt=request.salt,
-                gather_duration_s=request.gather_duration_s,
-            )
-        else:
-            fact = SweepResumed(finished_steps=len(self.steps))
-        await self._write(fact, take=True)
+        started = SweepStarted(
+            fingerprint=fingerprint_of(request.config, request.source),
+            config=request.config,
+            source=request.source,
+            run_group_id=self.sweep.run_place.group_id,
+            software=self.parts.software() | self.method.software(),
+            salt=request.salt,
+            gather_duration_s=request.gather_duration_s,
+            input_artifact_ids=input_artifact_ids,
+        )
+        await self._write(started)
+
+    async def _work(self) -> None:
+        with self._timed("preparing"):
+            # Always here: what is prepared is far smaller than the vectors, and travels in their place.
+            async with self.parts.computes.at(LOCAL) as here:
+                prepared = await here.run(prepare, self.sweep.request.vectors, self.config)
+        with self._timed("steps"):
+            await self._run_missing_steps(prepared)
+        await self._finish(prepared)
+
+    async def _look(self) -> None:
+        async with self.writing:
+            await self._catch_up()
 
     async def _run_missing_steps(self, prepared: Prepared) -> None:
-        wanted = self.config.k_values or FOUND_BY_THE_METHOD
-        self.progress("clustering", len(self.steps), len(wanted))
+        wanted = self.config.k_values or tuple(self.steps) or FOUND_BY_THE_METHOD
+        missing = [k for k in wanted if k not in self.steps]
+        told = StepsProgress(self.progress, wanted, at_once=self.compute.at_once, monotonic=self.clock.monotonic)
+        told.tell(list(self.steps))
+        if not missing:
+            return
+        shared, labels = await self.compute.share(prepared), await self.compute.share(self.sweep.request.labels)
+        # No more at a time than can be computed: another sweep's steps then wait for one of ours, not for all.
+        places = asyncio.Semaphore(self.compute.at_once)
 
         async def step(k: int) -> None:
-            began = self.parts.notebook.clock.monotonic()
-            result = await self.parts.compute.run(
-                run_step, prepared, k, self.config, self.sweep.request.labels, self.method
-            )
-            await self._record_step(result, self.parts.notebook.clock.monotonic() - began)
-            self.progress("clustering", len(self.steps), len(wanted))
+            async with places:
+                began = self.clock.monotonic()
+                result = await self.compute.run(run_step, shared, k, self.config, labels, self.method)
+                duration_s = self.clock.monotonic() - began
+            await self._record_step(result, duration_s)
+            told.finished(k, duration_s)
+            told.tell(list(self.steps) if self.config.k_values else [k])
 
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for k in wanted:
-                    if k not in self.steps and not (self.method.finds_k and self.steps):
-                        tasks.create_task(step(k))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        async with asyncio.TaskGroup() as tasks:
+            for k in missing:
+                tasks.create_task(step(k))
 
     async def _record_step(self, result: StepResult, duration_s: float) -> None:
         k = result.metrics.k
@@ -200,32 +238,72 @@ class _Run:
             explanation=choice.explanation,
             clusters=tuple(clusters),
             artifact_ids=await self.parts.keep.whole(self.sweep, prepared, metrics, choice.k, clusters, view),
-            duration_s=round(self.parts.notebook.clock.monotonic() - self.began, 6),
+            duration_s=round(self.clock.monotonic() - self.began, 6),
             representative_hashes=()
             if hashes is None
             else tuple(tuple(hashes[row] for row in cluster.representative_rows) for cluster in clusters),
             timings_s=self.timings_s,
         )
-        await self._write(finished, free=True)
+        await self._write(finished)
 
     async def _view(self, prepared: Prepared) -> Vectors | None:
         """The second look at the rows, if one was asked for."""
         if not self.config.view:
             return None
         with self._timed("view"):
-            view: Vectors = await self.parts.compute.run(umap_view, prepared.vectors, self.config.seed)
+            async with self.parts.computes.at(LOCAL) as here:
+                view: Vectors = await here.run(umap_view, prepared.vectors, self.config.seed)
         return view
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        began = self.parts.notebook.clock.monotonic()
+        began = self.clock.monotonic()
         yield
-        self.timings_s[stage] = round(self.parts.notebook.clock.monotonic() - began, 6)
+        self.timings_s[stage] = round(self.clock.monotonic() - began, 6)
 
-    async def _write(self, fact: Fact, *, take: bool = False, free: bool = False) -> None:
+    async def _write(self, fact: Fact) -> None:
+        """Append to the sweep's stream, behind what others may have written there meanwhile."""
         async with self.writing:
-            entry = self.parts.notebook.entry(self.sweep.context, self.sweep.sweep_id, self.version + 1, fact)
-            await self.parts.notebook.write(
-                entry, take=(self.claim,) if take else (), free=(self.claim,) if free else ()
-            )
-            self.version += 1
+            while True:
+                try:
+                    await self._append(fact)
+                except AppendConflict:
+                    await self._catch_up()
+                else:
+                    return
+
+    async def _append(self, fact: Fact) -> None:
+        sweep = self.sweep
+        await self.notebook.write(self.notebook.entry(sweep.context, sweep.sweep_id, self.version + 1, fact))
+        self.version += 1
+
+    async def _catch_up(self) -> None:
+        """Look at what others wrote. Raises SweepWasCancelled, SweepUnderWay when another process goes on with it."""
+        sweep_id, notebook = self.sweep.sweep_id, self.notebook
+        to_be_told = False
+        for event in await notebook.store.read_stream(sweep_id, after_version=self.version):
+            match event.fact:
+                case SweepCancelled() as cancelled:
+                    raise was_cancelled(sweep_id, event.envelope.actor, cancelled)
+                case SweepInterrupted() | SweepRequested():
+                    to_be_told = True  # that it runs: it was thought dead, or asked for once more
+                case SweepStepFinished(metrics=metrics) if event.envelope.process == notebook.process:
+                    self.steps[metrics.k] = event.fact  # ours: it landed though we were cancelled meanwhile
+                case _ if event.envelope.process != notebook.process:
+                    raise SweepUnderWay(
+                        f"Process {event.envelope.process} goes on with sweep {sweep_id}: this one was thought dead",
+                        existing_id=str(sweep_id),
+                    )
+            self.version = event.version
+        if to_be_told:
+            await self._append(SweepResumed(finished_steps=len(self.steps)))
+
+
+def _check_vectors(sweep_id: UUID, state: SweepState, request: SweepRequest) -> None:
+    began_with = None if state.started is None else state.started.source.vectors_sha256
+    if began_with not in (None, request.source.vectors_sha256):
+        raise Conflict(
+            f"Sweep {sweep_id} began with other vectors (SHA-256 {began_with}) than these "
+            f"({request.source.vectors_sha256}), though their texts were embedded alike; run it with --force",
+            existing_id=str(sweep_id),
+        )

@@ -1,9 +1,11 @@
 """A sweep over the number of clusters, as facts, and the state that resuming needs."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 from msgspec.structs import asdict, force_setattr
 
 from domain.events import Fact, Metadata, RecordedEvent, stored_as
@@ -88,6 +90,7 @@ class SweepSource(Struct, frozen=True, kw_only=True, omit_defaults=True):
     embedding_provider: str | None = None
     embedding_model: str | None = None
     embedding_group_id: UUID | None = None
+    request_hashes_sha256: str | None = None  # of what its rows were embedded under, in their order
 
 
 class InternalMetrics(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,6 +157,22 @@ class Cluster(Struct, frozen=True, kw_only=True):
     keywords: tuple[str, ...] | UnsetType = UNSET  # what tells its texts from the others'; unset without texts
 
 
+@stored_as("sweep.requested.v1")
+class SweepRequested(Fact, frozen=True, kw_only=True):
+    """Somebody asked for a sweep and left: a server is to run it, or to go on with it."""
+
+    fingerprint: str
+    config: SweepConfig
+    dataset_id: UUID | None = None
+    dataset_name: str | None = None
+    vectors_id: UUID | None = None  # of vectors made elsewhere; without it the dataset is to be embedded
+    provider: str | None = None
+    model: str | None = None
+    dimensions: int | None = None
+    salt: str | None = None
+    compute: str | None = None  # the scheduler that computes its steps; without it the server does
+
+
 @stored_as("sweep.started.v1")
 class SweepStarted(Fact, frozen=True, kw_only=True):
     """A sweep began; its id is made of its fingerprint."""
@@ -166,6 +185,7 @@ class SweepStarted(Fact, frozen=True, kw_only=True):
     salt: str | None = None  # set when a second run of the same fingerprint was asked for
     metadata: Metadata = {}
     gather_duration_s: float | None = None  # until the vectors were there: read, embedded or imported
+    input_artifact_ids: dict[str, UUID] = {}  # by artifact type: what is recorded nowhere else of what goes into it
 
 
 @stored_as("sweep.step_finished.v1")
@@ -206,55 +226,101 @@ class SweepFailed(Fact, frozen=True, kw_only=True):
 
 @stored_as("sweep.resumed.v1")
 class SweepResumed(Fact, frozen=True, kw_only=True):
-    """Another process took up a sweep where a dead or failed one had left it."""
+    """Somebody took up a sweep where it had been left."""
 
     finished_steps: int
 
 
-SweepStatus = Literal["running", "finished", "failed"]
+@stored_as("sweep.cancelled.v1")
+class SweepCancelled(Fact, frozen=True, kw_only=True):
+    """Somebody wanted no more of the sweep; finished steps stay finished, and it can be resumed."""
+
+    reason: str
 
 
-class SweepState(Struct, frozen=True):
-    """What a sweep knows of itself."""
+@stored_as("sweep.interrupted.v1")
+class SweepInterrupted(Fact, frozen=True, kw_only=True):
+    """Nobody runs the sweep any more: its process was stopped, or was found dead."""
 
+    reason: str
+    dead_process: str | None = None
+    first_seen_dead_at: datetime | None = None
+
+
+SweepStatus = Literal["requested", "running", "finished", "failed", "cancelled", "interrupted"]
+# A sweep that was asked for goes on by itself while it has one of these, whoever ran it died or stopped meanwhile.
+LEFT_TO_SERVERS: tuple[SweepStatus, ...] = ("requested", "running", "interrupted")
+
+
+# What a sweep is from each of these on.
+TURNS: dict[type[Fact], SweepStatus] = {
+    SweepRequested: "requested",
+    SweepStarted: "running",
+    SweepResumed: "running",
+    SweepFinished: "finished",
+    SweepFailed: "failed",
+    SweepCancelled: "cancelled",
+    SweepInterrupted: "interrupted",
+}
+
+
+class SweepState(Struct, frozen=True, kw_only=True):
+    """What a sweep knows of itself; `process` is who wrote its latest turn."""
+
+    requested: SweepRequested | None = None
     started: SweepStarted | None = None
     steps: dict[int, SweepStepFinished] = {}
     finished: SweepFinished | None = None
     status: SweepStatus = "running"
+    process: str | None = None
     version: int = 0
 
 
 def evolve(state: SweepState, event: RecordedEvent) -> SweepState:
     """Fold one event of a sweep's stream into its state."""
-    fact, version = event.fact, event.version
+    changes: dict[str, Any] = {"version": event.version}
+    fact = event.fact
+    if isinstance(fact, tuple(TURNS)):
+        changes |= {"status": TURNS[type(fact)], "process": event.envelope.process}
     match fact:
+        case SweepRequested():
+            changes["requested"] = fact
         case SweepStarted():
-            return SweepState(started=fact, version=version)
+            changes["started"] = fact
         case SweepStepFinished():
-            steps = {**state.steps, fact.metrics.k: fact}
-            return SweepState(state.started, steps, state.finished, state.status, version)
+            changes["steps"] = {**state.steps, fact.metrics.k: fact}
         case SweepFinished():
-            return SweepState(state.started, state.steps, fact, "finished", version)
-        case SweepFailed():
-            return SweepState(state.started, state.steps, state.finished, "failed", version)
-        case SweepResumed():
-            return SweepState(state.started, state.steps, state.finished, "running", version)
-    return state
+            changes["finished"] = fact
+    return structs.replace(state, **changes)
 
 
 def fingerprint_of(config: SweepConfig, source: SweepSource) -> str:
     """What makes two sweeps the same: the vectors, texts, labels and configuration, not the names they go by."""
+    rows = source.request_hashes_sha256 or source.vectors_sha256
+    return fingerprint(config, rows, source.texts_sha256, source.labels_sha256)
+
+
+def fingerprint(config: SweepConfig, rows_sha256: str, texts_sha256: str | None, labels_sha256: str | None) -> str:
+    """The same from its parts.
+
+    rows_sha256: of what the rows were embedded under, which is known before they are embedded; else of the vectors
+    """
     return sha256_hex(
         canonical_json(
             {
                 "v": FINGERPRINT_VERSION,
                 "config": config,
-                "vectors": source.vectors_sha256,
-                "texts": source.texts_sha256,
-                "labels": source.labels_sha256,
+                "vectors": rows_sha256,
+                "texts": texts_sha256,
+                "labels": labels_sha256,
             }
         )
     )
+
+
+def hash_of_request_hashes(request_hashes: Sequence[str]) -> str:
+    """The identity of rows by what each was embedded under, in their order."""
+    return sha256_hex(bytes.fromhex("".join(request_hashes)))
 
 
 def sweep_id_of(fingerprint: str, salt: str | None = None) -> UUID:

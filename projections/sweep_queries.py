@@ -1,14 +1,17 @@
 """Questions about sweeps, as they stood at a position."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from application.recover_sweeps import RunningSweep
 from domain.errors import NotFound
+from domain.sweeps import LEFT_TO_SERVERS
 from projections.paging import FIRST_PAGE, LATEST, Page, Paging, at_position, last_counted, page_of
 from projections.reading import Reader, Row, in_json
 
-SWEEPS = """
-    SELECT s.sweep_id, last.status, s.method, s.dataset_id, s.dataset_name,
+STARTED = """
+    SELECT s.sweep_id, s.method, s.dataset_id, s.dataset_name,
         CASE WHEN s.finished_position <= %(position)s THEN s.chosen_k END AS chosen_k,
         CASE WHEN s.finished_position <= %(position)s THEN s.chosen_by END AS chosen_by,
         CASE WHEN s.finished_position <= %(position)s THEN s.explanation END AS explanation,
@@ -18,13 +21,38 @@ SWEEPS = """
         CASE WHEN s.finished_position <= %(position)s THEN s.timings_s END AS timings_s,
         CASE WHEN s.finished_position <= %(position)s THEN s.finished_at END AS finished_at,
         s.started_at, s.gather_duration_s, s.fingerprint, s.config, s.source, s.run_group_id, s.software, s.metadata,
-        s.actor, last.process, last.reason, s.started_position AS position
-    FROM projections.sweeps s
+        s.actor, s.started_position AS position
+    FROM projections.sweeps s WHERE s.started_position <= %(position)s
+"""
+
+# A sweep that was asked for, by the first who did, until it starts.
+WAITING = """
+    SELECT DISTINCT ON (r.sweep_id) r.sweep_id, r.config ->> 'method', r.dataset_id, r.dataset_name, NULL::int,
+        NULL::text, NULL::text, NULL::jsonb, NULL::jsonb, NULL::float8, NULL::jsonb, NULL::timestamptz,
+        NULL::timestamptz, NULL::float8, r.fingerprint, r.config, NULL::jsonb, NULL::uuid, NULL::jsonb, NULL::jsonb,
+        r.actor, r.position
+    FROM projections.sweep_requests r
+    WHERE r.position <= %(position)s AND NOT EXISTS (
+        SELECT FROM projections.sweeps s WHERE s.sweep_id = r.sweep_id AND s.started_position <= %(position)s
+    ) ORDER BY r.sweep_id, r.position
+"""
+
+SWEEPS = f"""
+    SELECT s.*, last.status, last.process, last.reason, asked.requested_at, asked.compute
+    FROM ({STARTED} UNION ALL ({WAITING})) AS s
     CROSS JOIN LATERAL (
         SELECT t.status, t.process, t.reason FROM projections.sweep_turns t
         WHERE t.sweep_id = s.sweep_id AND t.position <= %(position)s ORDER BY t.position DESC LIMIT 1
     ) AS last
-    WHERE s.started_position <= %(position)s
+    LEFT JOIN LATERAL (
+        SELECT r.requested_at, r.compute FROM projections.sweep_requests r
+        WHERE r.sweep_id = s.sweep_id AND r.position <= %(position)s ORDER BY r.position DESC LIMIT 1
+    ) AS asked ON true
+"""  # noqa: S608 - our own words
+
+LAST_TURNS = """
+    SELECT DISTINCT ON (t.sweep_id) t.sweep_id, t.status, t.process FROM projections.sweep_turns t
+    ORDER BY t.sweep_id, t.position DESC
 """
 
 STEPS = """
@@ -48,7 +76,7 @@ class SweepQueries:
     async def sweep(self, sweep_id: UUID, *, as_of: int | None = None) -> Row:
         """One sweep with its steps, by k, and the clusters of the chosen one. Raises NotFound."""
         found = await self._reader.rows(
-            f"{SWEEPS} AND s.sweep_id = %(sweep_id)s", {"sweep_id": sweep_id, "position": last_counted(as_of)}
+            f"{SWEEPS} WHERE s.sweep_id = %(sweep_id)s", {"sweep_id": sweep_id, "position": last_counted(as_of)}
         )
         if not found:
             raise NotFound(
@@ -65,10 +93,28 @@ class SweepQueries:
             "limit": page.rows,
         }
         rows = await self._reader.rows(
-            f"{SWEEPS} AND s.started_position < %(before)s ORDER BY s.started_position DESC LIMIT %(limit)s", parameters
+            f"{SWEEPS} WHERE s.position < %(before)s ORDER BY s.position DESC LIMIT %(limit)s", parameters
         )
         found = page_of(rows, page.limit, as_of, lambda row: (row["position"],))
         return Page(await self._with_steps(found.items, as_of), found.next_cursor)
+
+    async def running_sweeps(self) -> Sequence[RunningSweep]:
+        """Those that a process said it runs, and has not said how they ended."""
+        rows = await self._reader.rows(
+            f"SELECT sweep_id, process FROM ({LAST_TURNS}) AS last WHERE status = 'running'",  # noqa: S608
+            {},
+        )
+        return [RunningSweep(row["sweep_id"], row["process"]) for row in rows]
+
+    async def left_to_servers(self) -> Sequence[UUID]:
+        """Sweeps that were asked for and are to go on by themselves, in the order in which they were asked for."""
+        rows = await self._reader.rows(
+            f"SELECT sweep_id FROM ({LAST_TURNS}) AS last "  # noqa: S608
+            "JOIN (SELECT sweep_id, min(position) AS position FROM projections.sweep_requests GROUP BY sweep_id) "
+            "AS asked USING (sweep_id) WHERE status = ANY (%(statuses)s) ORDER BY asked.position",
+            {"statuses": list(LEFT_TO_SERVERS)},
+        )
+        return [row["sweep_id"] for row in rows]
 
     async def _with_steps(self, sweeps: list[Row], as_of: int | None) -> list[Row]:
         sweep_ids = [sweep["sweep_id"] for sweep in sweeps]

@@ -2,14 +2,22 @@
 
 A sweep may fail and be resumed many times, so its status lies in a table of its turns: as of a position, the last
 turn up to it counts. A process that was thought dead may finish a step that another has finished too, and of a step's
-rows the last one up to the position counts.
+rows the last one up to the position counts. One that was asked for has no row among the sweeps until it starts.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from domain.events import RecordedEvent
-from domain.sweeps import SweepFailed, SweepFinished, SweepResumed, SweepStarted, SweepStepFinished
+from domain.sweeps import (
+    TURNS as STATUSES,
+)
+from domain.sweeps import (
+    SweepFinished,
+    SweepRequested,
+    SweepStarted,
+    SweepStepFinished,
+)
 from projections.read_model import Change, Insert, ReadModel, Table, Update, View
 
 SWEEPS = Table(
@@ -59,12 +67,30 @@ TURNS = Table(
     columns={
         "sweep_id": "uuid NOT NULL",
         "position": "bigint NOT NULL",
-        "status": "text NOT NULL",  # what the sweep is from here on: running, finished or failed
+        "status": "text NOT NULL",  # what the sweep is from here on
         "at": "timestamptz NOT NULL",
         "process": "text NOT NULL",
         "reason": "text",
     },
     key=("sweep_id", "position"),
+)
+
+REQUESTS = Table(
+    name="sweep_requests",
+    columns={
+        "sweep_id": "uuid NOT NULL",
+        "position": "bigint NOT NULL",
+        "fingerprint": "text NOT NULL",
+        "salt": "text",
+        "config": "jsonb NOT NULL",
+        "dataset_id": "uuid",
+        "dataset_name": "text",
+        "compute": "text",
+        "actor": "text NOT NULL",
+        "requested_at": "timestamptz NOT NULL",
+    },
+    key=("sweep_id", "position"),
+    indexes=("(position)",),
 )
 
 METRICS = {
@@ -133,6 +159,15 @@ SWEEPS_VIEW = View(
     """,
 )
 
+REQUESTS_VIEW = View(
+    name="sweep_requests",
+    select="""
+        SELECT sweep_id, position, fingerprint, salt, config AS config_json, dataset_id, dataset_name, compute, actor,
+            requested_at
+        FROM {schema}.sweep_requests
+    """,
+)
+
 STEPS_VIEW = View(
     name="sweep_steps",
     select=f"""
@@ -158,6 +193,7 @@ _insert_sweeps = Insert(SWEEPS)
 _insert_turns = Insert(TURNS)
 _finish_sweeps = Update(SWEEPS, *_finished_columns)
 _insert_steps = Insert(STEPS)
+_insert_requests = Insert(REQUESTS)
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[Change]:
@@ -166,28 +202,28 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
     finished: dict[Any, tuple[Any, ...]] = {}
     turns: list[tuple[Any, ...]] = []
     steps: list[tuple[Any, ...]] = []
+    requests: list[tuple[Any, ...]] = []
     for event in events:
         fact, at = event.fact, event.envelope.occurred_at
+        if type(fact) in STATUSES:
+            turns.append(_turn(event))
         match fact:
+            case SweepRequested():
+                requests.append(_request_row(event, fact))
             case SweepStarted():
                 started.append(_started_row(event, fact))
-                turns.append(_turn(event, "running"))
             case SweepStepFinished():
                 steps.append(_step_row(event, fact))
             case SweepFinished():
                 chosen = (fact.chosen_k, fact.chosen_by, fact.explanation, fact.clusters, fact.artifact_ids)
                 made = (fact.duration_s, fact.representative_hashes, fact.timings_s)
                 finished[event.stream_id] = (event.stream_id, at, event.position, *chosen, *made)
-                turns.append(_turn(event, "finished"))
-            case SweepFailed():
-                turns.append(_turn(event, "failed", fact.reason))
-            case SweepResumed():
-                turns.append(_turn(event, "running"))
     return [
         *_insert_sweeps(started),
         *_finish_sweeps(list(finished.values())),
         *_insert_turns(turns),
         *_insert_steps(steps),
+        *_insert_requests(requests),
     ]
 
 
@@ -214,8 +250,24 @@ def _started_row(event: RecordedEvent, fact: SweepStarted) -> tuple[Any, ...]:
     )
 
 
-def _turn(event: RecordedEvent, status: str, reason: str | None = None) -> tuple[Any, ...]:
+def _turn(event: RecordedEvent) -> tuple[Any, ...]:
+    status, reason = STATUSES[type(event.fact)], getattr(event.fact, "reason", None)
     return (event.stream_id, event.position, status, event.envelope.occurred_at, event.envelope.process, reason)
+
+
+def _request_row(event: RecordedEvent, fact: SweepRequested) -> tuple[Any, ...]:
+    return (
+        event.stream_id,
+        event.position,
+        fact.fingerprint,
+        fact.salt,
+        fact.config,
+        fact.dataset_id,
+        fact.dataset_name,
+        fact.compute,
+        event.envelope.actor,
+        event.envelope.occurred_at,
+    )
 
 
 def _step_row(event: RecordedEvent, fact: SweepStepFinished) -> tuple[Any, ...]:
@@ -237,9 +289,9 @@ def _step_row(event: RecordedEvent, fact: SweepStepFinished) -> tuple[Any, ...]:
 
 SWEEP_RUNS = ReadModel(
     name="sweeps",
-    version=4,
-    reads=(SweepStarted, SweepStepFinished, SweepFinished, SweepFailed, SweepResumed),
-    tables=(SWEEPS, TURNS, STEPS),
-    views=(SWEEPS_VIEW, STEPS_VIEW),
+    version=5,
+    reads=(*STATUSES, SweepStepFinished),
+    tables=(SWEEPS, TURNS, STEPS, REQUESTS),
+    views=(SWEEPS_VIEW, STEPS_VIEW, REQUESTS_VIEW),
     changes=changes,
 )

@@ -18,8 +18,8 @@ from interfaces.cli.terminal import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
+    from application.sweep_progress import Progress
     from infrastructure.settings import Settings
     from interfaces.study import Study
 
@@ -36,7 +36,6 @@ EXITS: tuple[tuple[type[StudyError], int, str], ...] = (
 )
 
 T = TypeVar("T")
-Stages = Callable[[str, int, int], None]
 
 
 class Stopped(Exception):
@@ -113,30 +112,19 @@ class Invocation:
             click.echo(f"There are more: --cursor {page['next_cursor']} goes on, --limit shows up to 1000", err=True)
 
     @contextmanager
-    def progress(self) -> Iterator[Stages]:
+    def progress(self) -> "Iterator[Progress]":
         """Progress bars on stderr, one a stage, if somebody is there to see them."""
         if self.as_json or not sys.stderr.isatty():
-            yield lambda _stage, _done, _total: None
+            from application.sweep_progress import untold
+
+            yield untold
             return
         from rich.console import Console
 
-        with _bars(Console(stderr=True)) as bars:
-            tasks: dict[str, Any] = {}
+        from interfaces.progress_bars import progress_bars
 
-            def advance(stage: str, done: int, total: int) -> None:
-                if stage not in tasks:
-                    tasks[stage] = bars.add_task(stage, total=total)
-                bars.update(tasks[stage], completed=done, total=total)
-
+        with progress_bars(Console(stderr=True)) as advance:
             yield advance
-
-
-def _bars(console: "Console") -> "Progress":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
 
 
 def study_command(

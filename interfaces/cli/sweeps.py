@@ -8,11 +8,12 @@ from uuid import UUID
 
 import click
 
-from interfaces.cli.command import Invocation, Stages, as_of_a_moment, by_the_page, study_command
+from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, study_command
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from application.sweep_progress import Progress
     from domain.sweeps import SweepConfig
     from interfaces.as_of import Moment
     from interfaces.study import Study
@@ -130,7 +131,7 @@ async def _sweep_vectors(
     config: "SweepConfig",
     *,
     force: bool,
-    progress: Stages,
+    progress: "Progress",
 ) -> UUID:
     from infrastructure.table_files import read_vectors
 

@@ -9,9 +9,11 @@ from functools import cached_property
 
 from application.adopt_answer import AdoptAnswer
 from application.ask_batch import AskBatch
+from application.ask_for_sweep import AskForSweep
 from application.ask_model import AskModel
 from application.audit_log import AuditLog
 from application.call_provider import CallProvider, Stopping
+from application.cancel_sweep import CancelSweep
 from application.continue_conversation import ContinueConversation
 from application.embed_texts import EmbedTexts
 from application.export_embeddings import ExportEmbeddings
@@ -22,14 +24,19 @@ from application.import_dataset import ImportDataset
 from application.keep_artifact import KeepArtifact
 from application.keep_conversation import KeepConversation
 from application.keep_file import KeepFile
+from application.keep_sweep import KeepSweep
 from application.mend_artifacts import MendArtifacts
+from application.name_clusters import NameClusters
 from application.notebook import Notebook
 from application.ports import ArtifactFiles
 from application.read_artifact import ReadArtifact
 from application.read_bytes import ReadBytes
 from application.read_vectors import ReadVectors
+from application.recall_sweep import RecallSweep
 from application.recover_calls import RecoverCalls
+from application.recover_sweeps import RecoverSweeps
 from application.replay_journal import ReplayJournal
+from application.resume_sweep import ResumeSweep
 from application.reuse_answers import ReuseAnswers
 from application.run_sweep import RunSweep
 from application.sample_dataset import SampleDataset
@@ -38,12 +45,13 @@ from application.share_calls import ShareCalls
 from application.share_texts import SharedTexts
 from application.stream_answer import StreamAnswer
 from application.summarise_texts import SummariseTexts
+from application.sweep_turns import SweepTurns
 from application.text_batches import TextBatches
 from application.validate_deployments import ValidateDeployments
 from infrastructure.answer_journal import AnswerJournal
 from infrastructure.artifact_kinds import KnownKinds
 from infrastructure.clock import SystemClock, TimeOrderedIds
-from infrastructure.compute import LocalCompute
+from infrastructure.compute import ComputePlaces, LocalCompute
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.method_plug_ins import InstalledMethods
@@ -263,17 +271,29 @@ class Wiring:
     @cached_property
     def sweeps(self) -> Sweeps:
         methods = InstalledMethods()
+        keep = KeepSweep(self.group, self.keep, self.files)
+        turns = SweepTurns(self.notebook)
         run = RunSweep(
-            self.notebook,
-            self.group,
-            self.keep,
-            self.files,
-            SummariseTexts(self.ask),
-            self.outside.compute,
+            turns,
+            keep,
+            NameClusters(self.group, SummariseTexts(self.ask)),
+            ComputePlaces(self.outside.compute),
             software_versions,
+            self.stopping,
             methods=methods,
         )
-        return Sweeps(self.gather, run, self.keep, self.files, self.queries, self.moments, methods)
+        return Sweeps(
+            self.gather,
+            run,
+            ResumeSweep(run, RecallSweep(self.gather, self.import_dataset, keep, self.cache)),
+            CancelSweep(turns),
+            AskForSweep(turns, self.import_dataset, self.embed, self.gather),
+            self.keep,
+            self.files,
+            self.queries,
+            self.moments,
+            methods,
+        )
 
     @cached_property
     def kept_artifacts(self) -> Artifacts:
@@ -299,8 +319,14 @@ class Wiring:
             self.outside.store,
             after_seconds=self.outside.settings.study_in_doubt_after_s,
         )
+        recover_sweeps = RecoverSweeps(
+            self.notebook,
+            self.queries.sweeps,
+            self.outside.store,
+            after_seconds=self.outside.settings.study_in_doubt_after_s,
+        )
         replay = ReplayJournal(self.outside.store, self.outside.journal)
-        return House(self.outside.store, self.outside.follower, self.outside.optional, replay, recover)
+        return House(self.outside.store, self.outside.follower, self.outside.optional, replay, recover, recover_sweeps)
 
 
 def operating_system_user() -> str:

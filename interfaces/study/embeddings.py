@@ -5,7 +5,7 @@ from collections.abc import Callable
 from application.embed_texts import Embedded, EmbedTexts, TextsToEmbed
 from application.gather_sweep import GatherSweep
 from application.notebook import Context
-from application.run_sweep import Progress
+from application.sweep_progress import Progress
 from interfaces.study.moments import Moments
 from interfaces.study.words import stage
 from projections.embedding_cache import EMBEDDING_CACHE

@@ -9,6 +9,7 @@ import structlog
 
 from application.notebook import Context
 from application.recover_calls import RecoverCalls
+from application.recover_sweeps import RecoverSweeps
 from application.replay_journal import ReplayJournal
 from domain.errors import Unavailable
 from infrastructure.event_store.store import PostgresEventStore
@@ -35,12 +36,14 @@ class House:
         optional: tuple[ReadModel, ...],
         replay_journal: ReplayJournal,
         recover_calls: RecoverCalls,
+        recover_sweeps: RecoverSweeps,
     ) -> None:
         self._store = store
         self._follower = follower
         self._all = WholeLog(follower.pages, follower.connect, (*follower.read_models, *optional))
         self._replay_journal = replay_journal
         self._recover_calls = recover_calls
+        self._recover_sweeps = recover_sweeps
 
     async def catch_up(self, *, backfill: bool = True) -> None:
         """Bring every read model to the end of the log; one that fails stops alone, and the log says why.
@@ -63,9 +66,10 @@ class House:
         return replayed.entries
 
     async def recover(self) -> int:
-        """Mark the calls that dead processes left open, but for what they could still write down."""
+        """Mark the calls and sweeps that dead processes left open, but for what they could still write down."""
         await self.replay()
-        marked = await self._recover_calls(Context("recovery", uuid4()))
+        context = Context("recovery", uuid4())
+        marked = await self._recover_calls(context) + await self._recover_sweeps(context)
         if marked:
             await self.catch_up(backfill=False)
         return marked

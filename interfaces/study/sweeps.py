@@ -7,11 +7,16 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from application.ask_for_sweep import AskForSweep
+from application.cancel_sweep import CancelSweep
+from application.compute import LOCAL
 from application.embed_texts import Embedded
 from application.gather_sweep import GatherSweep
 from application.keep_artifact import KeepArtifact
 from application.notebook import Context
-from application.run_sweep import Progress, RunSweep
+from application.resume_sweep import ResumeSweep
+from application.run_sweep import RunSweep
+from application.sweep_progress import Progress
 from application.sweep_request import SweepRequest
 from domain.clustering.selection import RULES
 from domain.clustering.stability import adjusted_rand_index
@@ -41,6 +46,9 @@ class Sweeps:
         self,
         gather_sweep: GatherSweep,
         run_sweep: RunSweep,
+        resume_sweep: ResumeSweep,
+        cancel_sweep: CancelSweep,
+        ask_for_sweep: AskForSweep,
         keep_artifact: KeepArtifact,
         files: ColumnarFiles,
         queries: Queries,
@@ -49,6 +57,9 @@ class Sweeps:
     ) -> None:
         self._gather_sweep = gather_sweep
         self._run_sweep = run_sweep
+        self._resume_sweep = resume_sweep
+        self._cancel_sweep = cancel_sweep
+        self.ask = ask_for_sweep
         self._keep_artifact = keep_artifact
         self._files = files
         self._queries = queries
@@ -73,6 +84,7 @@ class Sweeps:
         model: str | None = None,
         dimensions: int | None = None,
         force: bool = False,
+        compute: str = LOCAL,
         progress: Progress | None = None,
     ) -> UUID:
         """Embed a dataset and sweep it; the same data and configuration find the finished sweep again."""
@@ -86,7 +98,7 @@ class Sweeps:
             salt=_salt(force),
             progress=stage(progress, "embedding"),
         )
-        return await self._sweep(request, context, progress)
+        return await self._sweep(request, context, compute, progress)
 
     async def of_vectors(
         self,
@@ -98,13 +110,14 @@ class Sweeps:
         labels: tuple[str, ...] | None = None,
         source_name: str = "",
         force: bool = False,
+        compute: str = LOCAL,
         progress: Progress | None = None,
     ) -> UUID:
         """Sweep vectors that were made elsewhere, (n_samples, n_features) float32."""
         request = await self._gather_sweep.from_vectors(
             vectors, config, context, texts=texts, labels=labels, source_name=source_name, salt=_salt(force)
         )
-        return await self._sweep(request, context, progress)
+        return await self._sweep(request, context, compute, progress)
 
     async def of_embedded(
         self,
@@ -115,17 +128,39 @@ class Sweeps:
         texts: tuple[str, ...] | None = None,
         labels: tuple[str, ...] | None = None,
         force: bool = False,
+        compute: str = LOCAL,
         progress: Progress | None = None,
     ) -> UUID:
         """Sweep what `embed` returned."""
         request = await self._gather_sweep.from_embedded(
             embedded, config, context, texts=texts, labels=labels, salt=_salt(force)
         )
-        return await self._sweep(request, context, progress)
+        return await self._sweep(request, context, compute, progress)
+
+    async def resume(
+        self,
+        sweep_id: UUID | str,
+        context: Context,
+        *,
+        compute: str | None = None,
+        progress: Progress | None = None,
+    ) -> UUID:
+        """Go on with a sweep that somebody has left, with what its record holds; a finished one stays as it is.
+
+        Raises NotFound, SweepUnderWay while a live process runs it, SweepWasCancelled.
+        """
+        await self._resume_sweep(id_of(sweep_id), context, compute=compute, progress=progress)
+        await self._moments.all_shown()
+        return id_of(sweep_id)
+
+    async def cancel(self, sweep_id: UUID | str, context: Context) -> Json:
+        """End a sweep, whoever runs it; what is finished stays. Raises NotFound, Conflict for a finished one."""
+        position = await self._cancel_sweep(id_of(sweep_id), context)
+        return {"sweep_id": str(id_of(sweep_id)), "status": "cancelled", "position": position}
 
     async def labels(self, sweep_id: UUID | str) -> dict[int, NDArray[np.int32]]:
         """The labels of every finished step, by K: (n_samples,) int32. Raises NotFound."""
-        state = await self._run_sweep.load(id_of(sweep_id))
+        state = await self._run_sweep.turns.load(id_of(sweep_id))
         if state.started is None:
             raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
         return {k: await self._array(step.artifact_ids["sweep_labels"]) for k, step in sorted(state.steps.items())}
@@ -152,7 +187,7 @@ class Sweeps:
         """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
         from interfaces.report import ReportData, command_of
 
-        state = await self._run_sweep.load(id_of(sweep_id))
+        state = await self._run_sweep.turns.load(id_of(sweep_id))
         if state.started is None:
             raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
         if state.finished is None:
@@ -170,8 +205,8 @@ class Sweeps:
             true_labels=None if dataset is None else dataset.labels,
         )
 
-    async def _sweep(self, request: SweepRequest, context: Context, progress: Progress | None) -> UUID:
-        sweep_id, _ = await self._run_sweep(request, context, progress=progress)
+    async def _sweep(self, request: SweepRequest, context: Context, compute: str, progress: Progress | None) -> UUID:
+        sweep_id, _ = await self._run_sweep(request, context, compute=compute, progress=progress)
         await self._moments.all_shown()
         return sweep_id
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from application.run_sweep import Progress
+from application.sweep_progress import Progress
 from domain.errors import NotFound
 
 Json = dict[str, Any]

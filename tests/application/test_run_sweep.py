@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -6,110 +5,26 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from application.group_calls import GroupCalls
-from application.keep_artifact import KeepArtifact
-from application.ports import Claim, ClaimHeld
-from application.run_sweep import RunSweep
-from application.summarise_texts import SummariseTexts
-from application.sweep_request import SweepRequest
+from application.ports import Claim
+from application.sweep_turns import SweepUnderWay
 from domain.artifacts import ArtifactKept
 from domain.calls import CallRequested
 from domain.clustering.methods import METHODS, Method, NoParameters
-from domain.errors import NotFound, Rejected
+from domain.errors import Rejected
 from domain.groups import GroupCreated, GroupLinked, group_id_of
-from domain.identity import sha256_hex
 from domain.sweeps import (
     Choosing,
     Preparation,
-    SweepConfig,
     SweepFailed,
     SweepFinished,
     SweepResumed,
-    SweepSource,
     SweepStarted,
     SweepStepFinished,
     sweep_id_of,
 )
-from infrastructure.table_files import ColumnarFiles
-from tests.support.asking import ask_model
-from tests.support.given_when_then import CONTEXT, ListStore, notebook
+from tests.support.given_when_then import CONTEXT
 from tests.support.scripted_provider import ScriptedProvider, failure
-
-TEXTS = tuple(f"text {number}" for number in range(30))
-LABELS = tuple("abc"[number // 10] for number in range(30))
-
-
-def blobs() -> np.ndarray[Any, np.dtype[np.float32]]:
-    chance = np.random.default_rng(0)
-    return (np.repeat(np.eye(3, 6), 10, axis=0) + chance.normal(0, 0.05, (30, 6))).astype(np.float32)
-
-
-class DictFiles:
-    """The port ArtifactFiles over a dict."""
-
-    def __init__(self) -> None:
-        self.contents: dict[str, bytes] = {}
-
-    async def keep(self, content: bytes) -> str:
-        self.contents[sha256_hex(content)] = content
-        return sha256_hex(content)
-
-    async def holds(self, sha256: str) -> bool:
-        return sha256 in self.contents
-
-    async def read(self, sha256: str) -> bytes:
-        if sha256 not in self.contents:
-            raise NotFound(sha256)
-        return self.contents[sha256]
-
-
-class AtOnce:
-    """The port Compute, which may be told to break at a K."""
-
-    def __init__(self) -> None:
-        self.breaks_at: int | None = None
-        self.steps: list[int] = []
-
-    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        if function.__name__ == "run_step":
-            if arguments[1] == self.breaks_at:
-                raise RuntimeError("the machine caught fire")
-            self.steps.append(arguments[1])
-        return function(*arguments)
-
-
-class Sweeping:
-    def __init__(self, provider: ScriptedProvider | None = None) -> None:
-        self.store, self.files, self.compute = ListStore(), DictFiles(), AtOnce()
-        self.provider = provider or ScriptedProvider()
-        book = notebook(self.store)
-        groups = GroupCalls(book)
-        ask = ask_model(book, self.store, self.provider, attempts=1)
-        self.run = RunSweep(
-            book,
-            groups,
-            KeepArtifact(book, self.files),
-            ColumnarFiles(),
-            SummariseTexts(ask),
-            self.compute,
-            lambda: {"numpy": "2"},
-        )
-
-    def count(self, *fact_types: type) -> int:
-        return len(self.store.facts(*fact_types))
-
-
-def request(**changes: Any) -> SweepRequest:
-    config = {
-        "method": "k-means",
-        "k_values": (2, 3, 4),
-        "restarts": 3,
-        "pca_dim": 4,
-        "summarise": "scripted/m",
-        **changes,
-    }
-    source = SweepSource(vectors_sha256="v", n_samples=30, n_features=6, dataset_name="blobs")
-    return SweepRequest(vectors=blobs(), config=SweepConfig(**config), source=source, texts=TEXTS, labels=LABELS)
+from tests.support.sweeping import Sweeping, blobs, request
 
 
 async def test_a_sweep_finds_the_clusters_names_them_and_keeps_everything() -> None:
@@ -180,7 +95,7 @@ async def test_one_process_runs_a_sweep_at_a_time() -> None:
     assert state.started is not None
     sweep_id = sweep_id_of(state.started.fingerprint)
     sweeping.store.claims[f"sweep:{sweep_id}"] = Claim(key=f"sweep:{sweep_id}", holder=UUID(int=99))
-    with pytest.raises(ClaimHeld):
+    with pytest.raises(SweepUnderWay, match=f"study sweep cancel {sweep_id}"):
         await sweeping.run(request(), CONTEXT)
     assert sweeping.store.events == []
 

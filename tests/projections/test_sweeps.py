@@ -6,7 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from domain.errors import NotFound
-from domain.sweeps import SweepFailed, SweepFinished, SweepResumed, SweepStarted, SweepStepFinished
+from domain.sweeps import (
+    SweepCancelled,
+    SweepFailed,
+    SweepFinished,
+    SweepInterrupted,
+    SweepRequested,
+    SweepResumed,
+    SweepStarted,
+    SweepStepFinished,
+)
 from projections.paging import Paging
 from tests.support.facts import EXAMPLES
 
@@ -68,6 +77,40 @@ async def test_sweeps_are_listed_newest_first(log, follower, queries):
     assert found == [3, 2, 1]
     assert rest["next_cursor"] is None
     assert len((await queries.sweeps.sweeps(as_of=1))["items"]) == 1
+
+
+async def test_a_sweep_that_was_asked_for_is_shown_before_it_starts_and_once_when_it_has(log, follower, queries, sql):
+    asked = BY_TYPE[SweepRequested]
+    log.write(SWEEP, asked, STARTED, SweepCancelled(reason="asked for"), replace(asked, compute=None))
+    log.write(SWEEP, SweepResumed(finished_steps=0), SweepInterrupted(reason="it died"))
+    follower.catch_up()
+    seen = [await queries.sweeps.sweep(SWEEP, as_of=position) for position in range(1, 7)]
+    statuses = ["requested", "running", "cancelled", "requested", "running", "interrupted"]
+    assert [each["status"] for each in seen] == statuses
+    assert (seen[0]["method"], seen[0]["started_at"], seen[0]["source"]) == ("k-means", None, None)
+    assert (seen[0]["compute"], seen[0]["steps"], seen[0]["clusters"]) == ("tcp://127.0.0.1:8786", [], [])
+    assert seen[5]["compute"] is None
+    assert seen[1]["source"]["n_samples"] == 4500
+    assert seen[5]["reason"] == "it died"
+    assert [len((await queries.sweeps.sweeps(as_of=position))["items"]) for position in (1, 2)] == [1, 1]
+    assert sql("SELECT count(*) FROM study.sweep_requests") == [(2,)]
+
+
+async def test_what_is_left_to_servers_and_what_runs_is_found_in_the_order_in_which_it_was_asked_for(
+    log, follower, queries
+):
+    asked, ids = BY_TYPE[SweepRequested], [UUID(int=number) for number in range(1, 8)]
+    for sweep_id in ids[:-1]:
+        log.write(sweep_id, asked)
+    log.write(ids[0], STARTED)
+    log.write(ids[1], STARTED, SweepInterrupted(reason="it died"))
+    log.write(ids[2], STARTED, SweepFailed(reason="no"))
+    log.write(ids[3], SweepCancelled(reason="asked for"))
+    log.write(ids[4], STARTED, FINISHED)
+    log.write(ids[6], STARTED)  # by a command, which nobody asked a server for
+    follower.catch_up()
+    assert await queries.sweeps.left_to_servers() == [ids[0], ids[1], ids[5]]
+    assert {running.sweep_id for running in await queries.sweeps.running_sweeps()} == {ids[0], ids[6]}
 
 
 def test_the_views_show_sweeps_and_steps(eventful_sweep, sql):

@@ -39,7 +39,16 @@ from domain.groups import (
     GroupUnlinked,
     Member,
 )
-from domain.sweeps import SweepFailed, SweepFinished, SweepResumed, SweepStarted, SweepStepFinished
+from domain.sweeps import (
+    SweepCancelled,
+    SweepFailed,
+    SweepFinished,
+    SweepInterrupted,
+    SweepRequested,
+    SweepResumed,
+    SweepStarted,
+    SweepStepFinished,
+)
 from projections.follow import Follower
 from projections.generations import install, opened
 from projections.queries import Queries
@@ -145,6 +154,7 @@ class Histories(RuleBasedStateMachine):
         self.calls: dict[UUID, tuple[CallRequested, int]] = {}  # that have not ended, with their failed attempts
         self.doubted: set[UUID] = set()
         self.sweeps: dict[UUID, bool] = {}  # that are not finished: whether they run
+        self.wanted: list[UUID] = []  # sweeps that were asked for and have not started
         self.conversations: dict[UUID, int] = {}  # with the numbers of their last turns
         self.closed: set[UUID] = set()
         self.looked_back_at = 0
@@ -371,9 +381,24 @@ class Histories(RuleBasedStateMachine):
         self.happens(artifact_id, replace(kept, artifact_type="scatter") if scatter else kept)
 
     @rule()
-    def a_sweep_starts(self) -> None:
+    def a_sweep_is_asked_for(self) -> None:
         sweep_id = self.new_id()
         self.known.sweeps.append(sweep_id)
+        self.wanted.append(sweep_id)
+        self.happens(sweep_id, BY_TYPE[SweepRequested])
+
+    @precondition(lambda self: self.sweeps)
+    @rule(number=which)
+    def a_sweep_is_asked_for_again(self, number: int) -> None:
+        sweep_id = self.a_sweep(number)
+        self.sweeps[sweep_id] = False
+        self.happens(sweep_id, replace(BY_TYPE[SweepRequested], compute=None))
+
+    @rule()
+    def a_sweep_starts(self) -> None:
+        sweep_id = self.wanted.pop() if self.wanted else self.new_id()
+        if sweep_id not in self.known.sweeps:
+            self.known.sweeps.append(sweep_id)
         self.sweeps[sweep_id] = True
         started, groups = BY_TYPE[SweepStarted], list(self.known.groups)
         if groups:
@@ -395,7 +420,8 @@ class Histories(RuleBasedStateMachine):
         sweep_id = self.a_sweep(number)
         runs = self.sweeps[sweep_id]
         self.sweeps[sweep_id] = not runs
-        self.happens(sweep_id, SweepFailed(reason="the disk is full") if runs else SweepResumed(finished_steps=1))
+        ends = [SweepFailed(reason="the disk is full"), BY_TYPE[SweepCancelled], BY_TYPE[SweepInterrupted]]
+        self.happens(sweep_id, ends[number % 3] if runs else SweepResumed(finished_steps=1))
 
     @precondition(lambda self: self.sweeps)
     @rule(number=which)

@@ -232,8 +232,11 @@ class ListJournal:
         return unplaced > 0
 
 
-def notebook(store: ListStore, clock: SteppingClock | None = None, journal: ListJournal | None = None) -> Notebook:
+def notebook(
+    store: ListStore,
+    clock: SteppingClock | None = None,
+    journal: ListJournal | None = None,
+    process: str = "00000000000000a1",
+) -> Notebook:
     """A notebook over a list."""
-    return Notebook(
-        store, journal or ListJournal(), clock=clock or SteppingClock(), ids=CountingIds(), process="00000000000000a1"
-    )
+    return Notebook(store, journal or ListJournal(), clock=clock or SteppingClock(), ids=CountingIds(), process=process)
