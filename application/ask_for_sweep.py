@@ -1,5 +1,6 @@
 """Ask for a sweep and leave: the request is an event, which whoever runs sweeps finds in the log."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from application.notebook import Context
 from application.ports import AppendConflict
 from application.sweep_request import check_config
 from application.sweep_turns import SweepTurns
+from domain.clustering.methods import Method
 from domain.sweeps import (
     LEFT_TO_SERVERS,
     SweepConfig,
@@ -40,12 +42,20 @@ class SweepAsked(Struct, frozen=True, kw_only=True):
 class AskForSweep:
     """Asks. What was asked before is found again by its id, which needs no vectors to be known."""
 
-    def __init__(self, turns: SweepTurns, datasets: ImportDataset, embed: EmbedTexts, gather: GatherSweep) -> None:
+    def __init__(
+        self,
+        turns: SweepTurns,
+        datasets: ImportDataset,
+        embed: EmbedTexts,
+        gather: GatherSweep,
+        methods: Mapping[str, Method],
+    ) -> None:
         self._turns = turns
         self._notebook = turns.notebook
         self._datasets = datasets
         self._embed = embed
         self._gather = gather
+        self._methods = methods
 
     async def of_dataset(
         self,
@@ -61,7 +71,7 @@ class AskForSweep:
     ) -> SweepAsked:
         """Of a dataset, which is embedded first where it isn't yet. Raises NotFound, Rejected, Unavailable."""
         dataset = await self._datasets.load(name)
-        check_config(config, len(dataset.texts))
+        check_config(config, len(dataset.texts), self._methods)
         wanted = TextsToEmbed(texts=dataset.texts, provider=provider, model=model, dimensions=dimensions)
         rows = hash_of_request_hashes(self._embed.request_hashes(wanted))
         return await self._ask(
@@ -91,7 +101,7 @@ class AskForSweep:
         compute: str = LOCAL,
     ) -> SweepAsked:
         """Of vectors made elsewhere, (n, d) float32, which are kept first, and so are their texts. Raises Rejected."""
-        check_config(config, len(vectors))
+        check_config(config, len(vectors), self._methods)
         vectors_id, dataset = await self._gather.keep_vectors(vectors, context, texts=texts, labels=labels)
         return await self._ask(
             SweepRequested(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from application.compute import LOCAL, Compute
-from domain.clustering.threads import one_blas_thread
+from domain.clustering.threads import at_most, one_blas_thread
 
 T = TypeVar("T")
 
@@ -19,6 +19,7 @@ class LocalCompute:
     def __init__(self, at_once: int | None = None) -> None:
         self._at_once = at_once or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(max_workers=self._at_once, thread_name_prefix="compute")
+        self._running = 0
 
     @property
     def at_once(self) -> int:
@@ -30,12 +31,18 @@ class LocalCompute:
         return value
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function and return its result."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, computed, function, *arguments)
+        """Run a function and return its result. It has the threads that its neighbours leave to it when it begins."""
+        self._running += 1
+        threads = max(1, self._at_once // self._running)
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, computed, threads, function, *arguments)
+        finally:
+            self._running -= 1
 
     def close(self) -> None:
-        """Let running functions end and start no more."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """Start no more. What runs can't be stopped: it ends unseen, and the process waits for it when it ends."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class ComputePlaces:
@@ -56,7 +63,7 @@ class ComputePlaces:
             yield cluster
 
 
-def computed(function: Callable[..., Any], *arguments: Any) -> Any:
-    """A pure function's result, with one BLAS thread: on any machine, in any number of threads."""
-    with one_blas_thread():
+def computed(threads: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """A pure function's result, with so many threads of ours and one of BLAS: the same bits on any machine."""
+    with at_most(threads), one_blas_thread():
         return function(*arguments)

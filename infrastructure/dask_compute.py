@@ -69,7 +69,9 @@ class DaskCompute:
 
     async def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         sent = [argument.future if isinstance(argument, _Shared) else argument for argument in arguments]
-        future = self._client.submit(computed, function, *sent, key=f"study-{function.__name__}-{uuid4()}", pure=False)
+        future = self._client.submit(
+            computed, 1, function, *sent, key=f"study-{function.__name__}-{uuid4()}", pure=False
+        )
         try:
             return await future
         finally:

@@ -47,11 +47,16 @@ class Settings(ProviderSettings, BaseSettings):
     study_drain_s: float = Field(default=30.0, ge=0, le=86_400)
     study_prices: Path | None = None
     study_in_doubt_after_s: float = Field(default=15.0, ge=0, le=3600)
+    study_compute: str = ""  # schedulers that sweeps asked for over HTTP may be computed at, with commas between
 
     def artifacts_place(self) -> str:
         """Where artifacts lie: a folder or an fsspec URL, which must not be shown."""
         given = None if self.study_artifacts is None else self.study_artifacts.get_secret_value()
         return given or str(self.earlier_artifacts_folder())
+
+    def compute_addresses(self) -> tuple[str, ...]:
+        """Where sweeps that are asked for over HTTP may be computed, beside here."""
+        return tuple(address.strip() for address in self.study_compute.split(",") if address.strip())
 
     def earlier_artifacts_folder(self) -> Path:
         """Where artifacts always lay before each store had a part of its own, and another place could be chosen."""
@@ -66,6 +71,13 @@ class Settings(ProviderSettings, BaseSettings):
         if latest._outside != _outside():
             latest = self._latest = read_settings(**self._flags)
         return latest
+
+    def flags(self) -> dict[str, str]:
+        """What was given beside the environment, for another process of ours; it may hold a password."""
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in self._flags.items()
+        }
 
     @field_validator("database_url", mode="before")
     @classmethod

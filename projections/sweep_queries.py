@@ -1,7 +1,7 @@
 """Questions about sweeps, as they stood at a position."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from application.recover_sweeps import RunningSweep
@@ -66,6 +66,13 @@ STEPS = """
 """
 
 
+class LeftSweep(NamedTuple):
+    """A sweep that is to go on by itself, and who asked for it last."""
+
+    sweep_id: UUID
+    actor: str
+
+
 class SweepQueries:
     """Asks the tables of sweeps."""
 
@@ -106,15 +113,16 @@ class SweepQueries:
         )
         return [RunningSweep(row["sweep_id"], row["process"]) for row in rows]
 
-    async def left_to_servers(self) -> Sequence[UUID]:
+    async def left_to_servers(self) -> Sequence[LeftSweep]:
         """Sweeps that were asked for and are to go on by themselves, in the order in which they were asked for."""
         rows = await self._reader.rows(
-            f"SELECT sweep_id FROM ({LAST_TURNS}) AS last "  # noqa: S608
-            "JOIN (SELECT sweep_id, min(position) AS position FROM projections.sweep_requests GROUP BY sweep_id) "
-            "AS asked USING (sweep_id) WHERE status = ANY (%(statuses)s) ORDER BY asked.position",
+            f"SELECT sweep_id, actor FROM ({LAST_TURNS}) AS last JOIN ("  # noqa: S608
+            "SELECT sweep_id, min(position) AS position, (array_agg(actor ORDER BY position DESC))[1] AS actor "
+            "FROM projections.sweep_requests GROUP BY sweep_id"
+            ") AS asked USING (sweep_id) WHERE status = ANY (%(statuses)s) ORDER BY asked.position",
             {"statuses": list(LEFT_TO_SERVERS)},
         )
-        return [row["sweep_id"] for row in rows]
+        return [LeftSweep(row["sweep_id"], row["actor"]) for row in rows]
 
     async def _with_steps(self, sweeps: list[Row], as_of: int | None) -> list[Row]:
         sweep_ids = [sweep["sweep_id"] for sweep in sweeps]

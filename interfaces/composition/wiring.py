@@ -287,7 +287,7 @@ class Wiring:
             run,
             ResumeSweep(run, RecallSweep(self.gather, self.import_dataset, keep, self.cache)),
             CancelSweep(turns),
-            AskForSweep(turns, self.import_dataset, self.embed, self.gather),
+            AskForSweep(turns, self.import_dataset, self.embed, self.gather, methods),
             self.keep,
             self.files,
             self.queries,

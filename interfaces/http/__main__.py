@@ -18,6 +18,7 @@ from infrastructure.settings import LogLevel, Settings, read_settings
 from interfaces.composition import open_study
 from interfaces.http.app import create_app
 from interfaces.logs import configure_logs
+from interfaces.runner.process import sweep_runner
 from interfaces.signals import exit_at_once, reason
 
 RECORDING_SECONDS = 10.0  # for what is cancelled at the end of the drain, also when the store is away
@@ -49,6 +50,7 @@ def main(
                 return
             runner.run(_open_once(settings))
         _serve_many(
+            settings,
             host,
             port,
             workers,
@@ -118,12 +120,15 @@ async def _open_once(settings: Settings) -> None:
         pass
 
 
-def _serve_many(host: str, port: int, workers: int, drain_seconds: float, flags: dict[str, str | None]) -> None:
+def _serve_many(
+    settings: Settings, host: str, port: int, workers: int, drain_seconds: float, flags: dict[str, str | None]
+) -> None:
     # Workers are processes of their own; what the flags say reaches them through the environment.
     os.environ.update({name: value for name, value in flags.items() if value is not None})
-    uvicorn.run(
-        "interfaces.http.app:from_environment", factory=True, workers=workers, **_how(host, port, drain_seconds)
-    )
+    with sweep_runner(settings, always=True):
+        uvicorn.run(
+            "interfaces.http.app:from_environment", factory=True, workers=workers, **_how(host, port, drain_seconds)
+        )
 
 
 def _how(host: str, port: int, drain_seconds: float) -> dict[str, Any]:

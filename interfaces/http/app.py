@@ -1,7 +1,7 @@
 """The HTTP application: routes, errors and the open study behind them."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -32,22 +32,27 @@ from interfaces.http.gate import Gate
 from interfaces.http.parameters import QUESTIONS, OpenStudy, only_known_parameters
 from interfaces.http.problems import HANDLERS
 from interfaces.logs import configure_logs
+from interfaces.runner.process import SweepRunner, running_sweeps
 from interfaces.study import Study
 
 LARGEST_BODY_BYTES = 20_000_000
 
 
-def create_app(settings: Settings, study: Study | None = None) -> Litestar:
-    """The application. Without a study that is open already, it opens one for as long as it lives."""
+def create_app(settings: Settings, study: Study | None = None, *, runs_sweeps: bool = True) -> Litestar:
+    """The application. Without a study that is open already, it opens one for as long as it lives.
+
+    runs_sweeps: have a process run the sweeps that are asked for; not where another server process has one
+    """
 
     @asynccontextmanager
     async def with_study(app: Litestar) -> AsyncIterator[None]:
-        if study is not None:
-            app.state.study = study
-            yield
-            return
-        async with open_study(settings, serving=True) as opened:
+        async with AsyncExitStack() as stack:
+            opened = study
+            if opened is None:
+                opened = await stack.enter_async_context(open_study(settings, serving=True))
             app.state.study = opened
+            running = running_sweeps(settings, opened)
+            app.state.runner = await stack.enter_async_context(running) if runs_sweeps else None
             yield
 
     api = Router(
@@ -77,6 +82,7 @@ def create_app(settings: Settings, study: Study | None = None) -> Litestar:
         dependencies={
             "study": Provide(_study, sync_to_thread=False),
             "context": Provide(_context, sync_to_thread=False),
+            "runner": Provide(_runner, sync_to_thread=False),
             **QUESTIONS,
         },
         exception_handlers=HANDLERS,
@@ -93,12 +99,17 @@ def from_environment() -> Litestar:
     """The application of a worker process: its settings come from the environment alone."""
     settings = read_settings()
     configure_logs(settings, unless_asked="info")
-    return create_app(settings)
+    return create_app(settings, runs_sweeps=False)
 
 
 def _study(state: State) -> Study:
     study: Study = state.study
     return study
+
+
+def _runner(state: State) -> SweepRunner | None:
+    runner: SweepRunner | None = state.runner
+    return runner
 
 
 def _context(request: Request[Any, Any, Any], study: OpenStudy) -> Context:

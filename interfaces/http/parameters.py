@@ -11,6 +11,7 @@ from litestar.params import QueryParameter, SkipValidation
 from application.notebook import Context
 from domain.errors import Rejected
 from interfaces.as_of import Moment
+from interfaces.runner.process import SweepRunner
 from interfaces.study import Study
 from projections.paging import PAGE, Paging
 
@@ -19,6 +20,7 @@ Json = dict[str, Any]
 # They are ours and not a client's, so that there is nothing to check or to convert.
 OpenStudy = NamedDependency[SkipValidation[Study]]
 RequestContext = NamedDependency[SkipValidation[Context]]
+OpenRunner = NamedDependency[SkipValidation[SweepRunner | None]]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="The most items on a page.")]
 Cursor = Annotated[str | None, QueryParameter(description="next_cursor of the page before.")]

@@ -1,13 +1,14 @@
 """Sweeping the number of clusters, and looking at what came of it."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from application.ask_for_sweep import AskForSweep
+from application.ask_for_sweep import AskForSweep, SweepAsked
 from application.cancel_sweep import CancelSweep
 from application.compute import LOCAL
 from application.embed_texts import Embedded
@@ -21,6 +22,7 @@ from application.sweep_request import SweepRequest
 from domain.clustering.selection import RULES
 from domain.clustering.stability import adjusted_rand_index
 from domain.errors import NotFound, Rejected
+from domain.events import RecordedEvent
 from domain.sweep_comparison import compare_sweeps, same_rows
 from domain.sweeps import SweepConfig
 from infrastructure.method_plug_ins import InstalledMethods
@@ -30,6 +32,7 @@ from interfaces.study.moments import Moments
 from interfaces.study.words import Json, id_of, stage
 from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
+from projections.sweep_queries import LeftSweep
 from projections.sweeps import SWEEP_RUNS
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ class Sweeps:
         self._run_sweep = run_sweep
         self._resume_sweep = resume_sweep
         self._cancel_sweep = cancel_sweep
-        self.ask = ask_for_sweep
+        self._ask_for_sweep = ask_for_sweep
         self._keep_artifact = keep_artifact
         self._files = files
         self._queries = queries
@@ -152,6 +155,61 @@ class Sweeps:
         await self._resume_sweep(id_of(sweep_id), context, compute=compute, progress=progress)
         await self._moments.all_shown()
         return id_of(sweep_id)
+
+    async def ask(
+        self,
+        context: Context,
+        *,
+        config: SweepConfig,
+        dataset: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        vectors: NDArray[np.float32] | None = None,
+        texts: tuple[str, ...] | None = None,
+        labels: tuple[str, ...] | None = None,
+        force: bool = False,
+        compute: str = LOCAL,
+    ) -> SweepAsked:
+        """Ask for a sweep of a dataset, or of vectors made elsewhere, and leave it to a server.
+
+        Its id is known before anything is embedded. Raises NotFound, Rejected.
+        """
+        salt = _salt(force)
+        if vectors is not None:
+            return await self._ask_for_sweep.of_vectors(
+                vectors, config, context, texts=texts, labels=labels, salt=salt, compute=compute
+            )
+        return await self._ask_for_sweep.of_dataset(
+            dataset or "",
+            config,
+            context,
+            provider=provider,
+            model=model,
+            dimensions=dimensions,
+            salt=salt,
+            compute=compute,
+        )
+
+    async def ask_again(self, sweep_id: UUID | str, context: Context, *, compute: str = LOCAL) -> SweepAsked:
+        """Leave it to a server to go on with a sweep. Raises NotFound."""
+        return await self._ask_for_sweep.again(id_of(sweep_id), context, compute=compute)
+
+    async def events_of(self, sweep_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:
+        """The events of a sweep, as they are stored; none after the last. Raises NotFound for a sweep without any."""
+        events = await self._run_sweep.turns.notebook.store.read_stream(sweep_id, after_version=after_version)
+        if not events and not after_version:
+            raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
+        return events
+
+    async def get_as_stored(self, sweep_id: UUID) -> Json:
+        """A sweep once the read models show all that is stored of it. Raises NotFound, Unavailable."""
+        last = (await self.events_of(sweep_id))[-1].position
+        return await self.get(sweep_id, Moment(at_least=last))
+
+    async def left_to_servers(self) -> Sequence[LeftSweep]:
+        """Sweeps that were asked for and left, which a server is to run."""
+        return await self._queries.sweeps.left_to_servers()
 
     async def cancel(self, sweep_id: UUID | str, context: Context) -> Json:
         """End a sweep, whoever runs it; what is finished stays. Raises NotFound, Conflict for a finished one."""

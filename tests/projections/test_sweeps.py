@@ -109,7 +109,8 @@ async def test_what_is_left_to_servers_and_what_runs_is_found_in_the_order_in_wh
     log.write(ids[4], STARTED, FINISHED)
     log.write(ids[6], STARTED)  # by a command, which nobody asked a server for
     follower.catch_up()
-    assert await queries.sweeps.left_to_servers() == [ids[0], ids[1], ids[5]]
+    left = await queries.sweeps.left_to_servers()
+    assert left == [(ids[0], "ada"), (ids[1], "ada"), (ids[5], "ada")]
     assert {running.sweep_id for running in await queries.sweeps.running_sweeps()} == {ids[0], ids[6]}
 
 

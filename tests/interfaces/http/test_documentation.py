@@ -69,6 +69,10 @@ ROUTES = {
     ("/api/conversations/{conversation_id}/messages", "post"),
     ("/api/conversations/{conversation_id}/fork", "post"),
     ("/api/providers/{name}/validate", "post"),
+    ("/api/sweeps", "post"),
+    ("/api/sweeps/{sweep_id}/resume", "post"),
+    ("/api/sweeps/{sweep_id}/cancel", "post"),
+    ("/api/sweeps/{sweep_id}/progress", "get"),
 }
 
 
@@ -80,6 +84,10 @@ TIMELESS = (
     "/api/calls/{call_id}/events",
     "/api/methods",
     "/api/rules",
+    "/api/sweeps/{sweep_id}/progress",
+    "/api/providers",
+    "/api/projections",
+    "/api/calls/{call_id}/events",
 )
 
 

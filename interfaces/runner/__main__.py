@@ -1,0 +1,90 @@
+"""`python -m interfaces.runner`: told on stdin what its server was told; lives until that is closed.
+
+stdin: one JSON line, {"flags": {…}, "idle_seconds": …}. Its end means that the server has stopped, or was killed.
+stdout: one JSON line for each piece of news, {"sweep_id", "stage", "done", "total", "remaining_s"}, or {"sweep_id"}
+alone when nobody here runs that sweep any more.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from application.sweep_progress import Progress
+from domain.errors import StudyError
+from infrastructure.settings import read_settings
+from interfaces.composition import open_study
+from interfaces.logs import configure_logs
+from interfaces.runner.left_sweeps import LeftSweeps
+
+NICENESS = 5  # whoever asks the server something comes first
+RECORDING_SECONDS = 10.0  # for what has to be recorded when the server is gone; then the process ends anyhow
+TELL_SECONDS = 0.2  # between two pieces of news of one stage
+
+
+def main() -> None:
+    """Run what is left until the server is gone."""
+    order = json.loads(sys.stdin.readline())
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    settings = read_settings(**order["flags"])
+    configure_logs(settings)
+    try:
+        asyncio.run(_serve(settings, order["idle_seconds"]))
+    except StudyError as error:
+        sys.exit(f"Error: {error}")
+    os._exit(0)  # all is recorded and closed; a step that is still being computed is nobody's any more
+
+
+async def _serve(settings: Any, idle_seconds: float | None) -> None:
+    async with open_study(settings, serving=True) as study:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+
+        def server_is_gone() -> None:
+            study.stopping.reason = "the server stopped"
+            if task is not None:
+                task.cancel()
+
+        threading.Thread(target=_wait_for_the_end, args=(loop, server_is_gone), daemon=True).start()
+        with suppress(asyncio.CancelledError):
+            await LeftSweeps(study, _teller, lambda sweep_id: _say({"sweep_id": str(sweep_id)})).run(
+                idle_seconds=idle_seconds
+            )
+
+
+def _wait_for_the_end(loop: asyncio.AbstractEventLoop, server_is_gone: Any) -> None:
+    while os.read(sys.stdin.fileno(), 1):  # not sys.stdin's own read, whose lock would be held when we end first
+        pass
+    with suppress(RuntimeError):  # the loop has ended already
+        loop.call_soon_threadsafe(server_is_gone)
+    time.sleep(RECORDING_SECONDS)
+    os._exit(0)  # a step that is being computed can't be stopped
+
+
+def _teller(sweep_id: UUID) -> Progress:
+    told_at: dict[str, float] = {}
+
+    def tell(stage: str, done: int, total: int, /, *, remaining_s: float | None = None) -> None:
+        now = time.monotonic()
+        if done < total and now - told_at.get(stage, -TELL_SECONDS) < TELL_SECONDS:
+            return
+        told_at[stage] = now
+        _say({"sweep_id": str(sweep_id), "stage": stage, "done": done, "total": total, "remaining_s": remaining_s})
+
+    return tell
+
+
+def _say(news: dict[str, Any]) -> None:
+    with suppress(OSError):  # nobody listens any more
+        sys.stdout.write(json.dumps(news) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
