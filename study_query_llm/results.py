@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Sweep:
-    """A finished sweep: its steps, its clusters, and the labels of any K."""
+    """A sweep, finished or as far as it has come: its steps, its clusters, and the labels of any K."""
 
     def __init__(self, document: Json, labels: Mapping[int, NDArray[np.int32]]) -> None:
         self.document = document
@@ -31,8 +31,18 @@ class Sweep:
         return str(self.document["sweep_id"])
 
     @property
+    def status(self) -> str:
+        """How it stands: requested, running, finished, failed, cancelled or interrupted."""
+        return str(self.document["status"])
+
+    @property
     def chosen_k(self) -> int:
-        """The number of clusters that the rule `document["chosen_by"]` chose."""
+        """The number of clusters that the rule `document["chosen_by"]` chose. Raises Rejected before it has."""
+        if self.document["chosen_k"] is None:
+            raise Rejected(
+                f"Sweep {self.sweep_id} is {self.status}, so that no K is chosen yet; say k, or resume_sweep",
+                fields=("k",),
+            )
         return int(self.document["chosen_k"])
 
     def labels(self, k: int | None = None) -> NDArray[np.int32]:
@@ -47,6 +57,8 @@ class Sweep:
         return _frame(self.document["steps"])
 
     def __repr__(self) -> str:
+        if self.document["chosen_k"] is None:
+            return f"<Sweep {self.sweep_id}: {self.status}, {len(self.document['steps'])} steps finished>"
         return f"<Sweep {self.sweep_id}: K = {self.chosen_k} by {self.document['chosen_by']}>"
 
 

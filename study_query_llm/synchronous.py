@@ -130,6 +130,14 @@ class Study:
         """See AsyncStudy.rules."""
         return self._portal.call(self._study.rules)
 
+    def resume_sweep(self, sweep: Sweep | UUID | str, **options: Any) -> Sweep:
+        """See AsyncStudy.resume_sweep."""
+        return self._portal.call(partial(self._study.resume_sweep, sweep, **options))
+
+    def cancel_sweep(self, sweep: Sweep | UUID | str) -> Json:
+        """See AsyncStudy.cancel_sweep."""
+        return self._portal.call(self._study.cancel_sweep, sweep)
+
     def find_sweep(self, sweep_id: UUID | str) -> Sweep:
         """See AsyncStudy.find_sweep."""
         return self._portal.call(self._study.find_sweep, sweep_id)

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import click
 
+from application.compute import LOCAL
+from interfaces.cli import sweep_life
 from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, study_command
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ def add_to(study: click.Group) -> None:
         "study sweep run reviews --method k-subspaces --rank 2 --summarise openai/gpt-4o-mini\n"
         "study sweep run --vectors vectors.npy --texts reviews.csv:text --labels reviews.csv:stars\n"
         "study sweep run reviews --choose-by gap --choose-param references=20 --also-measure prediction-strength\n"
-        "study sweep run reviews --method hdbscan --param min_cluster_size=10",
+        "study sweep run reviews --method hdbscan --param min_cluster_size=10\n"
+        "study sweep run reviews --compute tcp://127.0.0.1:8786",
     )(run)
+    sweep_life.add_to(sweep)
     study_command(sweep, "methods", examples="study sweep methods --json")(list_methods)
     study_command(sweep, "rules", examples="study sweep rules --json")(list_rules)
     study_command(sweep, "list")(list_all)
@@ -75,6 +79,7 @@ def add_to(study: click.Group) -> None:
 @click.option("--choose-param", multiple=True, metavar="NAME=VALUE", help="A parameter of the rule; may be repeated.")
 @click.option("--also-measure", multiple=True, metavar="RULE", help="A rule to measure besides; may be repeated.")
 @click.option("--view", type=click.Choice(["umap"]), help="A second map of the rows for the report.")
+@sweep_life.compute_option
 @click.option("--force", is_flag=True, help="Run again even if the same sweep is finished.")
 def run(
     invocation: Invocation,
@@ -85,6 +90,7 @@ def run(
     provider: str | None,
     model: str | None,
     dimensions: int | None,
+    compute: str | None,
     force: bool,
     **options: Any,
 ) -> None:
@@ -113,10 +119,13 @@ def run(
                     model=model,
                     dimensions=dimensions,
                     force=force,
+                    compute=compute or LOCAL,
                     progress=progress,
                 )
             else:
-                found = await _sweep_vectors(study, vectors, texts, labels, config, force=force, progress=progress)
+                found = await _sweep_vectors(
+                    study, vectors, texts, labels, config, force=force, compute=compute or LOCAL, progress=progress
+                )
             return await study.sweeps.get(found)
 
         sweep = invocation.run(work)
@@ -131,6 +140,7 @@ async def _sweep_vectors(
     config: "SweepConfig",
     *,
     force: bool,
+    compute: str,
     progress: "Progress",
 ) -> UUID:
     from infrastructure.table_files import read_vectors
@@ -144,6 +154,7 @@ async def _sweep_vectors(
         labels=None if labels is None else column_of(labels, "labels", last=True),
         source_name=path.name,
         force=force,
+        compute=compute,
         progress=progress,
     )
 
@@ -245,6 +256,8 @@ def show_sweep(console: "Console", sweep: dict[str, Any]) -> None:
         console.print(steps_table(sweep))
         curve = sparkline([step["silhouette"] for step in sweep["steps"]])
         console.print(f"silhouette  {curve}  K = {sweep['steps'][0]['k']} … {sweep['steps'][-1]['k']}", highlight=False)
+    if sweep["status"] in ("failed", "cancelled", "interrupted"):
+        console.print(f"Next: study sweep resume {sweep['sweep_id']}", highlight=False)
     if sweep["chosen_k"] is not None:
         console.print(
             f"Chosen: K = {sweep['chosen_k']} by {sweep['chosen_by']}. {sweep['explanation']}", highlight=False
@@ -270,7 +283,7 @@ def list_all(invocation: Invocation, **filters: Any) -> None:
             sweep["method"],
             sweep["status"],
             sweep["chosen_k"],
-            sweep["started_at"][:19],
+            (sweep["started_at"] or sweep["requested_at"])[:19],
         ],
         nothing="No sweeps.",
     )

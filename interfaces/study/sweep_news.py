@@ -32,7 +32,7 @@ class SweepLife:
             "occurred_at": event.envelope.occurred_at.isoformat(),
             "status": self.state.status,
             "done": len(self.state.steps),
-            "of": len(self.wanted),
+            "of": len(self.wanted) or 1,  # a method that finds the number of clusters makes one step
         }
         if isinstance(fact, SweepStepFinished):
             told |= {"k": fact.metrics.k, "silhouette": fact.metrics.silhouette, "duration_s": fact.duration_s}

@@ -218,9 +218,7 @@ class Sweeps:
 
     async def labels(self, sweep_id: UUID | str) -> dict[int, NDArray[np.int32]]:
         """The labels of every finished step, by K: (n_samples,) int32. Raises NotFound."""
-        state = await self._run_sweep.turns.load(id_of(sweep_id))
-        if state.started is None:
-            raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
+        state = await self._run_sweep.turns.known(id_of(sweep_id))
         return {k: await self._array(step.artifact_ids["sweep_labels"]) for k, step in sorted(state.steps.items())}
 
     async def get(self, sweep_id: UUID | str, moment: Moment = NOW) -> Json:

@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from application.compute import LOCAL
 from application.embed_texts import Embedded
 from domain.clustering.methods import method as method_of
 from domain.sweeps import Choosing, Preparation, SweepConfig, View
@@ -18,6 +19,7 @@ from interfaces.sweep_options import k_values_of
 from projections.paging import Paging
 from study_query_llm.asynchronous.opened import Opened
 from study_query_llm.results import Rows, Sweep
+from study_query_llm.telling import Told, told
 
 
 class Sweeping(Opened):
@@ -46,6 +48,8 @@ class Sweeping(Opened):
         view: View | None = None,
         paraphraser: str | None = None,
         force: bool = False,
+        compute: str = LOCAL,
+        progress: Told = None,
     ) -> Sweep:
         """Cluster for every K and choose one. The same data and configuration find the finished sweep again.
 
@@ -57,6 +61,9 @@ class Sweeping(Opened):
             projected), scale them to length 1 again at last
         view: "umap" for a second map in the report
         paraphraser: "provider/model" that names the clusters from their texts
+        compute: where steps are computed: here, or at a Dask scheduler such as "tcp://127.0.0.1:8786"
+        progress: True for bars on stderr, or what is called as progress(stage, done, total, remaining_s=…)
+        Raises Conflict while another process runs the same sweep, and when somebody cancels it.
         """
         config = SweepConfig(
             method=method,
@@ -76,18 +83,38 @@ class Sweeping(Opened):
         context = self._wired.context()
         given_texts = None if texts is None else tuple(texts)
         given_labels = None if labels is None else tuple(labels)
-        if isinstance(data, str):
-            sweep_id = await self._wired.sweeps.of_dataset(data, context, config=config, force=force)
-        elif isinstance(data, Embedded):
-            sweep_id = await self._wired.sweeps.of_embedded(
-                data, context, config=config, texts=given_texts, labels=given_labels, force=force
-            )
-        else:
-            vectors = np.ascontiguousarray(data, dtype=np.float32)
-            sweep_id = await self._wired.sweeps.of_vectors(
-                vectors, context, config=config, texts=given_texts, labels=given_labels, force=force
-            )
+        with told(progress) as telling:
+            how: dict[str, Any] = {"config": config, "force": force, "compute": compute, "progress": telling}
+            if isinstance(data, str):
+                sweep_id = await self._wired.sweeps.of_dataset(data, context, **how)
+            elif isinstance(data, Embedded):
+                sweep_id = await self._wired.sweeps.of_embedded(
+                    data, context, texts=given_texts, labels=given_labels, **how
+                )
+            else:
+                vectors = np.ascontiguousarray(data, dtype=np.float32)
+                sweep_id = await self._wired.sweeps.of_vectors(
+                    vectors, context, texts=given_texts, labels=given_labels, **how
+                )
         return await self.find_sweep(sweep_id)
+
+    async def resume_sweep(
+        self, sweep: "Sweep | UUID | str", *, compute: str | None = None, progress: Told = None
+    ) -> Sweep:
+        """Go on with a sweep that was left, failed or was cancelled: all it needs comes from the record.
+
+        compute, progress: as those of `sweep`
+        Raises NotFound, and Conflict while another process runs it.
+        """
+        with told(progress) as telling:
+            found = await self._wired.sweeps.resume(
+                id_in(sweep), self._wired.context(), compute=compute, progress=telling
+            )
+        return await self.find_sweep(found)
+
+    async def cancel_sweep(self, sweep: "Sweep | UUID | str") -> Json:
+        """End a sweep, whichever process runs it; finished steps stay. Raises NotFound, Conflict for a finished one."""
+        return await self._wired.sweeps.cancel(id_in(sweep), self._wired.context())
 
     async def methods(self) -> Rows:
         """The clustering methods there are, ours and those of other distributions, with parameters as JSON schemas."""
@@ -102,7 +129,7 @@ class Sweeping(Opened):
         return k_values_of(chosen, None, None) if k is None else tuple(k)
 
     async def find_sweep(self, sweep_id: UUID | str) -> Sweep:
-        """A finished sweep by its id. Raises NotFound, Rejected."""
+        """A sweep by its id, finished or as far as it has come. Raises NotFound."""
         return Sweep(await self._wired.sweeps.get(sweep_id), await self._wired.sweeps.labels(sweep_id))
 
     async def sweeps(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
@@ -111,8 +138,7 @@ class Sweeping(Opened):
 
     async def compare(self, first: "Sweep | UUID | str", second: "Sweep | UUID | str") -> Json:
         """What differed between two sweeps, what was equal, and how far their labels agree."""
-        one, other = (each.sweep_id if isinstance(each, Sweep) else each for each in (first, second))
-        return await self._wired.sweeps.compare(one, other)
+        return await self._wired.sweeps.compare(id_in(first), id_in(second))
 
     async def report(self, sweep_id: UUID | str, out: str | Path) -> Path:
         """Write a finished sweep's report, a page of HTML that needs nothing but a browser."""
@@ -121,3 +147,8 @@ class Sweeping(Opened):
         path = Path(out)
         path.write_text(render(await self._wired.sweeps.report(sweep_id)), encoding="utf-8")  # noqa: ASYNC240 - one short write
         return path
+
+
+def id_in(sweep: "Sweep | UUID | str") -> UUID | str:
+    """The id of a sweep, or the id that was given in its place."""
+    return sweep.sweep_id if isinstance(sweep, Sweep) else sweep

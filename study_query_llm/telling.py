@@ -1,0 +1,23 @@
+"""Telling how far something is, to whoever asked: bars on stderr, or a function of theirs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from application.sweep_progress import Progress, untold
+
+Told: TypeAlias = bool | Progress | None
+
+
+@contextmanager
+def told(progress: Told) -> Iterator[Progress]:
+    """What to tell, for as long as the block runs."""
+    if progress is True:
+        from rich.console import Console
+
+        from interfaces.progress_bars import progress_bars
+
+        with progress_bars(Console(stderr=True)) as bars:
+            yield bars
+    else:
+        yield progress or untold
