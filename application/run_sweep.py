@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from domain.clustering.methods import METHODS, Method
 from domain.clustering.step import Prepared, StepResult, prepare, run_step
 from domain.clustering.umap_view import umap_view
 from domain.clustering.vectors import Vectors
-from domain.errors import Conflict
+from domain.errors import Conflict, StudyError
 from domain.events import Fact
 from domain.identity import sha256_hex
 from domain.sweeps import (
@@ -105,7 +105,12 @@ class RunSweep:
         if state.status == "finished":
             return state
         _check_vectors(sweep_id, state, request)
-        async with self.computes.at(compute) as place:
+        async with AsyncExitStack() as stack:
+            try:
+                place = await stack.enter_async_context(self.computes.at(compute))
+            except StudyError as error:
+                await self.turns.failed(sweep_id, error, context)
+                raise
             sweep = SweepUnderRecord(sweep_id, request, context)
             await _Run(self, sweep, state, place, progress or untold).to_the_end()
         return await self.turns.load(sweep_id)
@@ -130,6 +135,7 @@ class _Run:
         self.clock = self.notebook.clock
         self.began = self.clock.monotonic()
         self.writing = asyncio.Lock()
+        self.to_be_told = False  # that it runs, since what is recorded last says otherwise
         self.timings_s: dict[str, float] = {}
 
     async def to_the_end(self) -> None:
@@ -143,7 +149,8 @@ class _Run:
                 await self._write(failure_of(error))
             raise error from None
         except asyncio.CancelledError:
-            await asyncio.shield(self._write(SweepInterrupted(reason=self.parts.stopping.reason)))
+            with suppress(StudyError):  # others have ended it before us, or are told by our death
+                await asyncio.shield(self._write(SweepInterrupted(reason=self.parts.stopping.reason)))
             raise
 
     async def _begin(self) -> None:
@@ -280,13 +287,12 @@ class _Run:
     async def _catch_up(self) -> None:
         """Look at what others wrote. Raises SweepWasCancelled, SweepUnderWay when another process goes on with it."""
         sweep_id, notebook = self.sweep.sweep_id, self.notebook
-        to_be_told = False
         for event in await notebook.store.read_stream(sweep_id, after_version=self.version):
             match event.fact:
                 case SweepCancelled() as cancelled:
                     raise was_cancelled(sweep_id, event.envelope.actor, cancelled)
                 case SweepInterrupted() | SweepRequested():
-                    to_be_told = True  # that it runs: it was thought dead, or asked for once more
+                    self.to_be_told = True  # it was thought dead, or asked for once more
                 case SweepStepFinished(metrics=metrics) if event.envelope.process == notebook.process:
                     self.steps[metrics.k] = event.fact  # ours: it landed though we were cancelled meanwhile
                 case _ if event.envelope.process != notebook.process:
@@ -295,8 +301,10 @@ class _Run:
                         existing_id=str(sweep_id),
                     )
             self.version = event.version
-        if to_be_told:
-            await self._append(SweepResumed(finished_steps=len(self.steps)))
+        if self.to_be_told:
+            with suppress(AppendConflict):  # then at the next look
+                await self._append(SweepResumed(finished_steps=len(self.steps)))
+                self.to_be_told = False
 
 
 def _check_vectors(sweep_id: UUID, state: SweepState, request: SweepRequest) -> None:

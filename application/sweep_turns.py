@@ -87,6 +87,8 @@ class SweepTurns:
     async def failed(self, sweep_id: UUID, error: Exception, context: Context) -> None:
         """Record why a sweep can't go on, unless it has gone on meanwhile."""
         state = await self.load(sweep_id)
+        if not state.version:
+            return  # it never began
         with suppress(AppendConflict):
             entry = self.notebook.entry(context, sweep_id, state.version + 1, failure_of(error))
             await self.notebook.write(entry)

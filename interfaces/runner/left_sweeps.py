@@ -60,16 +60,20 @@ class LeftSweeps:
         return bool(left)
 
     async def _run(self, sweep: LeftSweep) -> None:
-        sweep_id = sweep.sweep_id
+        sweep_id, clock = sweep.sweep_id, self._study.notebook.clock
         try:
-            await self._study.sweeps.resume(sweep_id, self._study.context(sweep.actor), progress=self._told(sweep_id))
+            # What is shown as left may have been cancelled since.
+            await self._study.sweeps.resume(
+                sweep_id, self._study.context(sweep.actor), unasked=True, progress=self._told(sweep_id)
+            )
         except (SweepUnderWay, Unavailable) as error:
             log.info("a sweep waits", sweep=str(sweep_id), reason=str(error))
+            self._not_before[sweep_id] = clock.monotonic() + WAIT_SECONDS
         except StudyError as error:
             log.warning("a sweep has ended", sweep=str(sweep_id), reason=str(error))
         except Exception:
             log.exception("a sweep has failed", sweep=str(sweep_id))
+            self._not_before[sweep_id] = clock.monotonic() + WAIT_SECONDS
         finally:
-            self._not_before[sweep_id] = self._study.notebook.clock.monotonic() + WAIT_SECONDS
             del self._under_way[sweep_id]
             self._ended(sweep_id)

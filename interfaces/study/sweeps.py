@@ -146,13 +146,15 @@ class Sweeps:
         context: Context,
         *,
         compute: str | None = None,
+        unasked: bool = False,
         progress: Progress | None = None,
     ) -> UUID:
         """Go on with a sweep that somebody has left, with what its record holds; a finished one stays as it is.
 
+        unasked: only if it is to go on by itself
         Raises NotFound, SweepUnderWay while a live process runs it, SweepWasCancelled.
         """
-        await self._resume_sweep(id_of(sweep_id), context, compute=compute, progress=progress)
+        await self._resume_sweep(id_of(sweep_id), context, compute=compute, unasked=unasked, progress=progress)
         await self._moments.all_shown()
         return id_of(sweep_id)
 

@@ -153,6 +153,31 @@ async def test_a_sweep_of_kept_vectors_is_resumed_by_its_id_alone() -> None:
     assert results(state) == results(expected)
 
 
+async def test_what_goes_on_by_itself_does_not_once_it_is_cancelled() -> None:
+    sweeping = Sweeping()
+    running = await begun(sweeping)
+    await sweeping.cancel(SWEEP, CONTEXT)
+    with pytest.raises(SweepWasCancelled):
+        await running
+    events = len(sweeping.store.events)
+    assert (await sweeping.resume(SWEEP, CONTEXT, unasked=True)).status == "cancelled"
+    assert len(sweeping.store.events) == events
+
+
+async def test_a_place_to_compute_that_is_not_there_is_told_by_the_sweep() -> None:
+    sweeping = Sweeping()
+    wanted = await sweeping.keep_vectors(blobs(), config_of(summarise=None), CONTEXT)
+    sweeping.compute.breaks_at = 3
+    with pytest.raises(RuntimeError):
+        await sweeping.run(wanted, CONTEXT)
+    sweep_id = sweep_id_of(fingerprint_of(wanted.config, wanted.source))
+    sweeping.compute.breaks_at = None
+    with pytest.raises(Unavailable, match="nobody at tcp://gone:1"):
+        await sweeping.resume(sweep_id, CONTEXT, compute="tcp://gone:1")
+    assert (await sweeping.turns.load(sweep_id)).status == "failed"
+    assert (await sweeping.resume(sweep_id, CONTEXT)).status == "finished"
+
+
 async def test_what_has_no_record_of_its_vectors_says_how_to_go_on() -> None:
     sweeping = Sweeping()
     sweeping.compute.breaks_at = 3

@@ -21,7 +21,7 @@ from application.run_sweep import RunSweep
 from application.summarise_texts import SummariseTexts
 from application.sweep_request import SweepRequest
 from application.sweep_turns import SweepTurns
-from domain.errors import NotFound
+from domain.errors import NotFound, Unavailable
 from domain.identity import sha256_hex
 from domain.sweeps import SweepConfig, SweepSource
 from infrastructure.table_files import ColumnarFiles
@@ -70,6 +70,8 @@ class AtOnce:
 
     @asynccontextmanager
     async def at(self, place: str) -> AsyncIterator["AtOnce"]:
+        if place != "local":
+            raise Unavailable(f"There is nobody at {place}")
         yield self
 
     async def share(self, value: Any) -> Any:
