@@ -1,6 +1,7 @@
 """Settings: flags over environment over ./.env over defaults, checked at start; secrets never printed."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from domain.errors import Rejected
 from infrastructure.providers.settings import ProviderSettings
 
+USABLE_TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -48,6 +50,10 @@ class Settings(ProviderSettings, BaseSettings):
     study_prices: Path | None = None
     study_in_doubt_after_s: float = Field(default=15.0, ge=0, le=3600)
     study_compute: str = ""  # schedulers that sweeps asked for over HTTP may be computed at, with commas between
+    study_token: SecretStr | None = None  # counts as an admin's
+    study_token_rate: float = Field(default=100.0, ge=0, le=1_000_000)  # requests a second of each token; 0: no limit
+    study_token_burst: int = Field(default=200, ge=1, le=1_000_000)
+    study_token_concurrency: int = Field(default=200, ge=0, le=1_000_000)  # at a time; 0: no limit
 
     def artifacts_place(self) -> str:
         """Where artifacts lie: a folder or an fsspec URL, which must not be shown."""
@@ -88,6 +94,16 @@ class Settings(ProviderSettings, BaseSettings):
         if text:
             _check_url(str(text))
         return text or None
+
+    @field_validator("study_token")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not USABLE_TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError(
+                "must have 16 to 512 printable characters without spaces, since whoever guesses it may do everything; "
+                "`study token issue` makes a good one"
+            )
+        return value
 
     @field_validator("study_log_level", mode="before")
     @classmethod

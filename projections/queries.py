@@ -13,6 +13,7 @@ from projections.provenance import ProvenanceQueries
 from projections.reading import Reader
 from projections.similar_texts import SimilarTexts
 from projections.sweep_queries import SweepQueries
+from projections.token_queries import TokenQueries
 from projections.vector_blocks import VectorBlocks
 
 
@@ -31,3 +32,4 @@ class Queries:
         self.vectors_in_bulk = VectorBlocks(pool)
         self.similar_texts = SimilarTexts(pool, self.vectors_in_bulk, indexed=indexed)
         self.provenance = ProvenanceQueries(pool)
+        self.tokens = TokenQueries(reader)

@@ -10,6 +10,7 @@ from projections.raw_calls import RAW_CALLS
 from projections.read_model import ReadModel
 from projections.shared_calls import SHARED_CALLS
 from projections.sweeps import SWEEP_RUNS
+from projections.tokens import TOKENS
 
 READ_MODELS: tuple[ReadModel, ...] = (
     RAW_CALLS,
@@ -19,6 +20,7 @@ READ_MODELS: tuple[ReadModel, ...] = (
     SWEEP_RUNS,
     CATALOGUE,
     CONVERSATIONS,
+    TOKENS,
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import anyio.from_thread
@@ -193,6 +193,18 @@ class Study:
     def unanswered(self, **options: Any) -> Rows:
         """See AsyncStudy.unanswered."""
         return self._portal.call(partial(self._study.unanswered, **options))
+
+    def issue_token(self, name: str, scope: Literal["read", "write", "admin"], **options: Any) -> Json:
+        """See AsyncStudy.issue_token."""
+        return self._portal.call(partial(self._study.issue_token, name, scope, **options))
+
+    def revoke_token(self, name: str) -> Json:
+        """See AsyncStudy.revoke_token."""
+        return self._portal.call(self._study.revoke_token, name)
+
+    def tokens(self, **options: Any) -> Rows:
+        """See AsyncStudy.tokens."""
+        return self._portal.call(partial(self._study.tokens, **options))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from interfaces.cli import (
     providers,
     quickstart,
     sweeps,
+    tokens,
     upkeep,
     vectors,
 )
@@ -63,6 +64,7 @@ for part in (
     groups,
     artifacts,
     vectors,
+    tokens,
 ):
     part.add_to(study)
 

@@ -65,7 +65,8 @@ async def open_study(
             thread.start()
             stack.push_async_callback(asyncio.to_thread, thread.stop)
         stack.push_async_callback(replay_at_last, study, outside.journal)
-        tasks = [replay_for_ever(study, outside.journal), *([recover_for_ever(study)] if serving else [])]
+        for_ever = [recover_for_ever(study), study.tokens.check.read_on_for_ever()] if serving else []
+        tasks = [replay_for_ever(study, outside.journal), *for_ever]
         for task in map(asyncio.create_task, tasks):
             stack.push_async_callback(cancelled, task)
         stack.push_async_callback(study.conversations.aclose)

@@ -3,6 +3,7 @@
 import getpass
 import os
 import random
+import secrets
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from application.ask_model import AskModel
 from application.audit_log import AuditLog
 from application.call_provider import CallProvider, Stopping
 from application.cancel_sweep import CancelSweep
+from application.check_tokens import CheckTokens
 from application.continue_conversation import ContinueConversation
 from application.embed_texts import EmbedTexts
 from application.export_embeddings import ExportEmbeddings
@@ -21,6 +23,7 @@ from application.find_similar import FindSimilar
 from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
+from application.issue_tokens import IssueTokens
 from application.keep_artifact import KeepArtifact
 from application.keep_conversation import KeepConversation
 from application.keep_file import KeepFile
@@ -79,6 +82,7 @@ from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
 from interfaces.study.sweeps import Sweeps
+from interfaces.study.tokens import Tokens
 from interfaces.study.vectors import Vectors
 from projections.answered_requests import AnsweredCalls
 from projections.embedded_texts import CachedVectors
@@ -143,6 +147,7 @@ class Wiring:
             provenance=Provenance(self.queries, self.read_bytes, self.moments),
             audit=Audit(self.audit_log, self.outside.store, self.queries, self.moments, self.notebook.clock),
             bodies=Bodies(self.read_bytes, self.moments),
+            tokens=self.tokens,
         )
 
     @cached_property
@@ -327,6 +332,14 @@ class Wiring:
         )
         replay = ReplayJournal(self.outside.store, self.outside.journal)
         return House(self.outside.store, self.outside.follower, self.outside.optional, replay, recover, recover_sweeps)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        given, clock = self.outside.settings.study_token, self.notebook.clock
+        check = CheckTokens(
+            self.outside.store, clock, settings_token=None if given is None else given.get_secret_value()
+        )
+        return Tokens(IssueTokens(self.notebook, secrets.token_bytes), check, self.queries, self.moments, clock)
 
 
 def operating_system_user() -> str:

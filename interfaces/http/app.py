@@ -27,6 +27,7 @@ from interfaces.http import (
     provenance,
     providers,
     sweeps,
+    tokens,
 )
 from interfaces.http.gate import Gate
 from interfaces.http.parameters import QUESTIONS, OpenStudy, only_known_parameters
@@ -73,6 +74,7 @@ def create_app(settings: Settings, study: Study | None = None, *, runs_sweeps: b
             conversations.ROUTES,
             provenance.ROUTES,
             audit.ROUTES,
+            tokens.ROUTES,
         ],
         guards=[only_known_parameters],
     )

@@ -23,6 +23,7 @@ from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
 from interfaces.study.sweeps import Sweeps
+from interfaces.study.tokens import Tokens
 from interfaces.study.vectors import Vectors
 from interfaces.study.words import Json
 from projections.queries import Queries
@@ -60,6 +61,7 @@ class Study:
     provenance: Provenance
     audit: Audit
     bodies: Bodies
+    tokens: Tokens
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
         """A command's context: on whose behalf it runs, and an id that all its events share."""

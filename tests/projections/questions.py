@@ -183,6 +183,7 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "provenance.graph": _provenance_walks,
     "provenance.linked": _ways,
     "embeddings.lookup": lambda known: [{"request_hashes": known.hashes}],
+    "tokens.tokens": _once,
 }
 
 

@@ -49,6 +49,7 @@ from domain.sweeps import (
     SweepStarted,
     SweepStepFinished,
 )
+from domain.tokens import TOKENS_STREAM_ID, TokenIssued, TokenRevoked
 from projections.follow import Follower
 from projections.generations import install, opened
 from projections.queries import Queries
@@ -157,6 +158,7 @@ class Histories(RuleBasedStateMachine):
         self.wanted: list[UUID] = []  # sweeps that were asked for and have not started
         self.conversations: dict[UUID, int] = {}  # with the numbers of their last turns
         self.closed: set[UUID] = set()
+        self.tokens: list[UUID] = []  # that are not revoked
         self.looked_back_at = 0
         self.numbers = iter(range(1, 10**9))
 
@@ -196,6 +198,7 @@ class Histories(RuleBasedStateMachine):
         self.an_artifact_is_kept(number=0, name="run/labels.npy", scatter=False)
         self.a_sweep_starts()
         self.a_conversation_begins(titled=False)
+        self.a_token_is_issued(expires=False)
 
     @rule(seconds=st.integers(min_value=-3, max_value=1))
     def time_goes_on_or_back(self, seconds: int) -> None:
@@ -467,6 +470,19 @@ class Histories(RuleBasedStateMachine):
         if conversation_id not in self.closed:
             self.closed.add(conversation_id)
             self.happens(conversation_id, BY_TYPE[ConversationClosed])
+
+    @rule(expires=st.booleans())
+    def a_token_is_issued(self, expires: bool) -> None:
+        issued, token_id = BY_TYPE[TokenIssued], self.new_id()
+        self.tokens.append(token_id)
+        name, expires_at = f"token {token_id.int}", issued.expires_at if expires else None
+        self.happens(TOKENS_STREAM_ID, replace(issued, token_id=token_id, name=name, expires_at=expires_at))
+
+    @precondition(lambda self: self.tokens)
+    @rule(number=which)
+    def a_token_is_revoked(self, number: int) -> None:
+        token_id = self.tokens.pop(number % len(self.tokens))
+        self.happens(TOKENS_STREAM_ID, TokenRevoked(token_id=token_id, name=f"token {token_id.int}"))
 
     # Following, and looking back
 

@@ -57,6 +57,7 @@ from domain.sweeps import (
     SweepStarted,
     SweepStepFinished,
 )
+from domain.tokens import TokenIssued, TokenRevoked
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 ID = UUID("0195512a-7c00-7000-8000-000000000001")
@@ -288,6 +289,8 @@ EXAMPLES: tuple[Fact, ...] = (
     GroupDescribed(description="what it is about", metadata={"dataset_id": str(ID), "reviewed": True}),
     GroupMembersRemoved(group_id=ID, call_ids=(OTHER_ID,)),
     GroupUnlinked(parent_group_id=ID, child_group_id=OTHER_ID, link_type="step"),
+    TokenIssued(token_id=ID, name="ci", scope="write", sha256=SHA256, expires_at=NOON),
+    TokenRevoked(token_id=ID, name="ci"),
 )
 
 # The same facts with the fields that they got later, by what the stored bytes are called: the name, then what is new.
