@@ -1,5 +1,7 @@
 """The report: one page, self-contained, the same for the same data, and safe whatever the texts say."""
 
+import base64
+import gzip
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from domain.errors import Rejected
 from interfaces.report import ReportData, render
@@ -221,7 +224,7 @@ def test_every_chart_has_a_place_of_its_own_and_is_described_in_words() -> None:
     places = {a["id"]: a for _, a in page.elements if (a.get("class") or "").startswith("chart") and "id" in a}
     documents = page.documents()
     assert set(places) == {f"chart-{number}" for number in range(len(documents))}
-    assert len(documents) == 7  # six metrics and the map
+    assert len(documents) == 7  # six of the metrics, which were measured, and the map
     assert all(place["role"] == "img" and place["aria-label"] for place in places.values())
     assert len({document["root_id"] for document in documents}) == 7
     assert [tag for tag, _ in page.elements if tag in {"h1", "h2"}].count("h1") == 1
@@ -293,3 +296,105 @@ def test_an_unfinished_sweep_has_no_report() -> None:
     data = report_data()
     with pytest.raises(Rejected, match="isn't finished"):
         render(replace(data, sweep={**data.sweep, "chosen_k": None}))
+
+
+FURTHER = {
+    "silhouette_euclidean": 0.2,
+    "calinski_harabasz": 1234.5,
+    "davies_bouldin": 1.75,
+    "gap": 0.9,
+    "gap_s": 0.04,
+    "log_w": 3.1,
+    "log_w_expected": 4.0,
+    "prediction_strength": 0.85,
+    "prediction_strength_std": 0.06,
+    "bic": -55.5,
+    "v_measure": 0.58,
+    "homogeneity": 0.57,
+    "completeness": 0.59,
+}
+
+
+def chosen_by(rule: str, **changes: Any) -> ReportData:
+    data = report_data()
+    steps = [step(k, **FURTHER) for k in (2, 3, 4)]
+    config = {
+        **data.sweep["config"],
+        "choose_by": rule,
+        "choosing": {"parameters": {"references": 20}, "also_measure": ["prediction-strength"]},
+        "preparation": {"unit_norm": False, "unit_norm_after": True},
+    }
+    return replace(data, sweep={**data.sweep, "steps": steps, "chosen_by": rule, "config": config}, **changes)
+
+
+def test_the_rule_that_chose_is_told_with_its_source_and_its_curve_comes_first() -> None:
+    page = Page(render(chosen_by("gap")))
+    for told in (
+        "The rule is gap:",
+        "(Tibshirani, Walther & Hastie 2001)",
+        "K chosen by gap (references = 20)",
+        "Measured besides prediction-strength",
+        "Preparation mean subtracted, projected, rows scaled to length 1 again",
+        "1,234.5",
+        "0.580",  # V-measure
+    ):
+        assert told in page.text, told
+    titles = re.findall(r"<h3>([^<]+)", render(chosen_by("gap")))
+    assert titles[0].strip() == "Gap"
+    assert len(titles) == 13
+    assert page.text.count("decides") == 1
+    assert "log W against K from 2 to 4. At the chosen K = 3: data 3.100, expected 4.000." in render(chosen_by("gap"))
+    assert re.findall(r"<h3>([^<]+)", render(chosen_by("bic")))[0].strip() == "BIC"
+
+
+def test_curves_are_drawn_with_their_spread() -> None:
+    documents = Page(render(chosen_by("gap"))).documents()
+    lows_and_highs = [entries for document in documents for entries in columns(document) if "spread" in entries]
+    gap = lows_and_highs[0]
+    assert [round(float(each), 6) for each in numbers(gap["spread"])] == [0.04] * 3
+    assert [round(float(each), 6) for each in numbers(gap["low"])] == [0.86] * 3
+    assert "error s" in json.dumps(documents[0])
+
+
+def numbers(array: dict[str, Any]) -> NDArray[np.float64]:
+    """A Bokeh array, as the page holds it."""
+    if isinstance(array["array"], list):
+        return np.array(array["array"])
+    return np.frombuffer(gzip.decompress(base64.b64decode(array["array"]["data"])), dtype=array["dtype"])
+
+
+def test_keywords_stand_beside_the_clusters() -> None:
+    data = report_data()
+    clusters = [{**cluster, "keywords": ["train", NASTY]} for cluster in data.sweep["clusters"]]
+    page = Page(render(replace(data, sweep={**data.sweep, "clusters": clusters})))
+    assert "Keywords" in page.text
+    assert page.count("script") == 3
+    assert "Keywords" not in Page(render(data)).text
+
+
+def test_rows_of_no_cluster_are_grey_and_counted() -> None:
+    data = report_data()
+    labels = data.labels.copy()
+    labels[:6] = -1
+    steps = [step(3, noise=6, stability_ari_mean=None, stability_ari_std=None)]
+    config = {**data.sweep["config"], "k_values": []}
+    sweep = {**data.sweep, "steps": steps, "method": "hdbscan", "chosen_by": "hdbscan", "config": config}
+    page = Page(render(replace(data, labels=labels, sweep=sweep)))
+    assert "Grey crosses are the 6 rows that belong to no cluster." in page.text
+    assert "K found by the method" in page.text
+    assert "The rule is" not in page.text
+    shown = next(entries for entries in columns(page.documents()[-1]) if "shape" in entries)
+    assert shown["shape"][:6] == ["x"] * 6
+    assert shown["cluster"][0] == "noise: no cluster"
+    middles = next(entries for entries in columns(page.documents()[-1]) if "number" in entries)
+    assert middles["number"] == ["0", "1", "2"]
+
+
+def test_a_second_map_is_drawn_when_there_is_one() -> None:
+    view = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32)
+    page = Page(render(replace(report_data(), view=view)))
+    assert "laid out by UMAP" in page.text
+    places = {a["id"] for _, a in page.elements if (a.get("class") or "").startswith("chart") and "id" in a}
+    assert places == {f"chart-{number}" for number in range(8)}
+    assert len(page.documents()) == 8
+    assert "UMAP 1" in json.dumps(page.documents()[-1])

@@ -153,6 +153,7 @@ def test_where_a_library_is_missing_the_error_says_which_extra_brings_it(study: 
         cwd=vectors,
         env={**os.environ, **settings},
         capture_output=True,
+        check=True,
         text=True,
     )
     told = json.loads(done.stdout)
