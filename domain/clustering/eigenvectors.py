@@ -52,15 +52,19 @@ def dsyevr() -> Routine:
 
 
 @part_of_kernels
-def _find(routine: Any, matrix: Numbers, count: int, values: Numbers, vectors: Numbers) -> bool:
-    size = len(matrix)
-    letters = np.array([ord("V"), ord("I"), ord("L")], dtype=np.uint8)
-    numbers = np.array([size, size - count + 1, 26 * size, 10 * size, 0, 0], dtype=np.int32)
-    nothing, found = np.zeros(1), np.empty(size)
-    support, work, whole_work = np.empty(2 * count, dtype=np.int32), np.empty(26 * size), np.empty(10 * size, np.int32)
-    rising = np.empty((count, size))
-    letter, number, zero = letters.ctypes.data, numbers.ctypes.data, nothing.ctypes.data
-    four = np.uint64(4)
+def _call(
+    routine: Any,
+    letters: Numbers,
+    numbers: Numbers,
+    nothing: Numbers,
+    matrix: Numbers,
+    values: Numbers,
+    vectors: Numbers,
+    support: Numbers,
+    work: Numbers,
+    whole_work: Numbers,
+) -> None:
+    letter, number, zero, four = letters.ctypes.data, numbers.ctypes.data, nothing.ctypes.data, np.uint64(4)
     routine(
         letter,  # vectors too
         letter + np.uint64(1),  # those from one place to another
@@ -74,8 +78,8 @@ def _find(routine: Any, matrix: Numbers, count: int, values: Numbers, vectors: N
         number,  # the last
         zero,
         number + np.uint64(4) * four,
-        found.ctypes.data,
-        rising.ctypes.data,
+        values.ctypes.data,
+        vectors.ctypes.data,
         number,
         support.ctypes.data,
         work.ctypes.data,
@@ -84,6 +88,17 @@ def _find(routine: Any, matrix: Numbers, count: int, values: Numbers, vectors: N
         number + np.uint64(3) * four,
         number + np.uint64(5) * four,
     )
+
+
+@part_of_kernels
+def _find(routine: Any, matrix: Numbers, count: int, values: Numbers, vectors: Numbers) -> bool:
+    size = len(matrix)
+    letters = np.array([ord("V"), ord("I"), ord("L")], dtype=np.uint8)
+    numbers = np.array([size, size - count + 1, 26 * size, 10 * size, 0, 0], dtype=np.int32)
+    nothing, found, rising = np.zeros(1), np.empty(size), np.empty((count, size))
+    support, work, whole_work = np.empty(2 * count, dtype=np.int32), np.empty(26 * size), np.empty(10 * size, np.int32)
+    # An address keeps no array alive, and numba frees an array after its last use: here that is after this call.
+    _call(routine, letters, numbers, nothing, matrix, found, rising, support, work, whole_work)
     for place in range(count):
         values[place] = found[count - 1 - place]
         vectors[place] = rising[count - 1 - place]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.preprocessing import normalize
 
@@ -15,7 +16,8 @@ from domain.clustering import (
     silhouette_euclidean,
     unit_rows,
 )
-from domain.clustering.threads import at_most
+from domain.clustering.directions import check_found
+from domain.clustering.threads import at_most, in_parts
 from domain.errors import Rejected
 from tests.domain.clustering.blobs import blobs
 
@@ -119,6 +121,34 @@ def test_projections_are_the_same_bits_for_any_number_of_threads():
         with at_most(threads):
             found.add(b"".join(pca(each, 3).projected.tobytes() for each in (rows, wide)) + unit_rows(wide).tobytes())
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 1), (2, 2), (9, 3), (64, 2), (64, 64), (150, 7)])
+def test_eigenvectors_are_those_of_scipy_whatever_other_threads_find_at_the_same_time(size, count):
+    from domain.clustering.eigenvectors import dsyevr, find_leading
+
+    rows = np.random.default_rng(size).normal(size=(40, 2 * size, size))
+
+    def find(table):
+        values, vectors = np.empty(count), np.empty((count, size))
+        assert find_leading(dsyevr(), table.T @ table, values, vectors) == count
+        return values, vectors
+
+    with at_most(6):
+        found = in_parts(find, [*rows, *rows])
+    for table, (values, vectors) in zip([*rows, *rows], found, strict=True):
+        theirs, _ = eigh(table.T @ table)
+        np.testing.assert_allclose(values, theirs[::-1][:count], rtol=1e-9)
+        np.testing.assert_allclose(vectors @ vectors.T, np.eye(count), atol=1e-12)
+        np.testing.assert_allclose(vectors @ table.T @ table, values[:, None] * vectors, atol=1e-9 * values[0])
+
+
+def test_what_lapack_cannot_solve_is_told():
+    from domain.clustering.eigenvectors import dsyevr, find_leading
+
+    assert find_leading(dsyevr(), np.full((3, 3), np.nan), np.empty(1), np.empty((1, 3))) in (-1, 0)
+    with pytest.raises(Rejected, match="scale the vectors down"):
+        check_found(False)
 
 
 def test_vectors_that_may_not_be_written_to_are_taken_as_they_are():
