@@ -20,7 +20,7 @@ from application.call_bodies import (
 )
 from application.notebook import Context, Notebook
 from application.ports import Claim, ClaimHeld, NewEvent, Payload, Unacknowledged
-from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer, Transcript
+from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer, Sender, Transcript
 from domain.calls import (
     AttemptError,
     CallAnswered,
@@ -124,7 +124,7 @@ class CallProvider:
 
     async def __call__(
         self,
-        provider: Provider,
+        provider: Sender,
         intent: CallIntent,
         context: Context,
         *,
@@ -164,7 +164,7 @@ class _Call:
         self,
         notebook: Notebook,
         chance: random.Random,
-        provider: Provider,
+        provider: Sender,
         intent: CallIntent,
         context: Context,
         call_id: UUID,

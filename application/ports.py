@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from application.providers import Provider
+from application.providers import ClientsRequest, Passage, Provider
 from domain.errors import Conflict, Unavailable
 from domain.events import Envelope, Fact, PayloadRef, RecordedEvent
 from domain.identity import sha256_hex
@@ -150,6 +150,21 @@ class ProviderDirectory(Protocol):
 
     def create(self, name: str | None) -> Provider:
         """The named provider, or the default one. Raises Rejected naming the known ones or the missing setting."""
+
+
+class PassageDirectory(ProviderDirectory, Protocol):
+    """The providers to which a client's own requests can be passed on."""
+
+    def known(self) -> Sequence[str]:
+        """Every name there is, configured or not."""
+
+    def configured(self) -> Sequence[str]:
+        """The names that can be asked, the preferred ones first."""
+
+    def passage(self, provider: Provider, request: ClientsRequest) -> Passage:
+        """A way for a client's request: byte for byte where the provider speaks OpenAI's protocol, else by way of its
+        own words. Raises Rejected for what the provider can't be asked.
+        """
 
 
 class StoredFile(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """The port to model providers: prepare a request, then send exactly those bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -86,6 +86,58 @@ class Transcript:
         self._tell(text)
 
 
+class ClientsRequest(Struct, frozen=True, kw_only=True):
+    """A request in OpenAI's shape as somebody's own client wrote it, to be passed on byte for byte.
+
+    members: what the body says, decoded; headers: those that concern the provider
+    pass_on: streams the answer: is called with pieces of it, which are cut anywhere between two lines
+    """
+
+    operation: Operation
+    model: str  # as the provider calls it
+    body: bytes
+    members: dict[str, Any]
+    headers: Mapping[str, str] = {}
+    pass_on: Callable[[bytes], None] | None = None
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """What a provider replied, as it came but for our own key; the body is empty where it was passed on in pieces."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes = b""
+
+
+class Passage(Protocol):
+    """A client's request on its way to a provider and its reply on the way back: one call's, however often tried."""
+
+    prepared: PreparedRequest
+    reply: Reply | None  # to the last attempt, as soon as it has begun to come; None where there was none to pass on
+
+    @property
+    def ended(self) -> bool:
+        """Whether the reply came to an end of its own, and not by a broken connection."""
+
+    @property
+    def provider_ms(self) -> float:
+        """Milliseconds that were spent waiting for the provider."""
+
+    async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        """As a provider's."""
+
+    async def stream(
+        self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
+    ) -> ProviderAnswer:
+        """As a provider's. The end of the stream, from [DONE] on, is kept back."""
+
+    def rest(self) -> bytes:
+        """What was kept back: to be passed on once the answer is durable."""
+
+    def again(self, answer: ProviderAnswer) -> Reply:
+        """An answer that another call got, as this request wants it: whole, in one piece or as a whole stream."""
+
+
 class AttemptFailed(Exception):
     """One attempt failed; `error.transient` says whether another may succeed. Never holds a secret."""
 
@@ -102,6 +154,18 @@ class AttemptFailed(Exception):
         self.latency_ms = latency_ms
         self.body = body
         self.media_type = media_type
+
+
+class Sender(Protocol):
+    """What makes the attempts of one call."""
+
+    async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
+        """See Provider."""
+
+    async def stream(
+        self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
+    ) -> ProviderAnswer:
+        """See Provider."""
 
 
 class Provider(Protocol):

@@ -15,7 +15,7 @@ from msgspec import Struct
 from application.call_provider import CallIntent, CallProvider, CompletedCall, provider_failed
 from application.notebook import Context, Notebook, last_of
 from application.ports import Claim, ClaimHeld, NewEvent
-from application.providers import Provider
+from application.providers import Sender
 from application.stored_answers import end_of, stored_answer
 from domain.calls import CallAnswered, CallFailed, CallJoined
 from domain.errors import ProviderFailed, Unavailable
@@ -52,7 +52,7 @@ class ShareCalls:
 
     async def __call__(
         self,
-        provider: Provider,
+        provider: Sender,
         intent: CallIntent,
         context: Context,
         *,
@@ -233,7 +233,7 @@ class _Request:
     def __init__(
         self,
         notebook: Notebook,
-        provider: Provider,
+        provider: Sender,
         intent: CallIntent,
         context: Context,
         members_of: MembersOf,

@@ -97,3 +97,21 @@ def chat_request_hash(
             }
         )
     )
+
+
+def embeddings_request_hash(
+    *, provider: str, endpoint: str, model: str, inputs: Any, parameters: dict[str, Any]
+) -> str:
+    """The identity of one whole request for embeddings, as a client wrote it: texts or tokens, one or many."""
+    return sha256_hex(
+        canonical_json(
+            {
+                "v": REQUEST_HASH_VERSION,
+                "provider": provider,
+                "endpoint": endpoint,
+                "model": model,
+                "input": inputs,
+                "parameters": parameters,
+            }
+        )
+    )

@@ -44,6 +44,8 @@ class Settings(ProviderSettings, BaseSettings):
     study_embed_attempts: int = Field(default=6, ge=1, le=20)
     study_attempt_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     study_call_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
+    study_gateway_attempts: int = Field(default=1, ge=1, le=20)
+    study_gateway_timeout_s: float = Field(default=600.0, gt=0, le=86_400)
     study_probe_deployments: bool = True
     study_probe_ttl_s: float = Field(default=86_400.0, ge=0, le=31_536_000)
     study_drain_s: float = Field(default=30.0, ge=0, le=86_400)

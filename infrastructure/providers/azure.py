@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from msgspec import structs
@@ -12,8 +13,10 @@ from openai import AsyncAzureOpenAI
 from application.providers import (
     AttemptFailed,
     ChatRequest,
+    ClientsRequest,
     EmbeddingsRequest,
     Operation,
+    Passage,
     PreparedRequest,
     ProviderAnswer,
     Transcript,
@@ -31,6 +34,9 @@ from infrastructure.providers.openai_compatible import (
 )
 from infrastructure.providers.streamed_attempt import streamed_attempt
 from infrastructure.providers.wire_format import chat_body, embeddings_body
+
+if TYPE_CHECKING:
+    from infrastructure.providers.passage import Upstream
 
 # The portal shows addresses that go on to a certain API; what we need is the resource's own.
 BEYOND_THE_RESOURCE = re.compile(r"(?<!/)/openai(/.*)?$")
@@ -113,6 +119,25 @@ class AzureOpenAI:
         except AttemptFailed as failure:
             raise await self._explained(failure) from None
 
+    def pass_on(self, request: ClientsRequest) -> Passage:
+        """A client's own bytes, as they are; the deployment stands in the address."""
+        from infrastructure.providers.passage import HttpPassage
+
+        prepared = self._prepared(request.operation, request.model, request.body)
+        return HttpPassage(self.upstream, f"/openai{_path(prepared)}", prepared, request)
+
+    @cached_property
+    def upstream(self) -> "Upstream":
+        """What such bytes are sent with."""
+        from infrastructure.providers.passage import Upstream
+
+        return Upstream(
+            self.endpoint,
+            headers={"api-key": self._key},
+            redact=self.redact,
+            query={"api-version": self._api_version},
+        )
+
     async def models(self) -> list[str]:
         """The deployments: those in the settings, and the resource's others where it lists them."""
         configured = {name for name in (self.chat_deployment, self.embedding_deployment) if name}
@@ -151,6 +176,8 @@ class AzureOpenAI:
         """See the port."""
         if "client" in vars(self):
             await self.client.close()
+        if "upstream" in vars(self):
+            await self.upstream.aclose()
 
     def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
         return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)

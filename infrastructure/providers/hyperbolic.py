@@ -3,10 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import httpx
 
-from application.providers import ChatRequest, EmbeddingsRequest, PreparedRequest, ProviderAnswer, Transcript
+from application.providers import (
+    ChatRequest,
+    ClientsRequest,
+    EmbeddingsRequest,
+    Passage,
+    PreparedRequest,
+    ProviderAnswer,
+    Transcript,
+)
 from domain.errors import Rejected
 from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
@@ -14,6 +23,9 @@ from infrastructure.providers.openai_compatible import PATHS, chosen
 from infrastructure.providers.settings import CONNECTIONS
 from infrastructure.providers.streamed_attempt import HttpStream, streamed_attempt
 from infrastructure.providers.wire_format import chat_body
+
+if TYPE_CHECKING:
+    from infrastructure.providers.passage import Upstream
 
 BROKEN = (httpx.HTTPError,)
 
@@ -48,11 +60,7 @@ class Hyperbolic:
 
     def prepare_embeddings(self, request: EmbeddingsRequest) -> PreparedRequest:
         """Raises Rejected: there is no such API."""
-        raise Rejected(
-            f"hyperbolic has no embeddings, so {len(request.texts)} texts can't be embedded there; "
-            "use --provider openai, azure or local",
-            fields=("provider",),
-        )
+        raise _no_embeddings(f"{len(request.texts)} texts")
 
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         """See the port."""
@@ -77,6 +85,24 @@ class Hyperbolic:
             transcript=transcript,
         )
 
+    def pass_on(self, request: ClientsRequest) -> Passage:
+        """A client's own bytes, as they are. Raises Rejected for embeddings."""
+        from infrastructure.providers.passage import HttpPassage
+
+        if request.operation == "embeddings":
+            raise _no_embeddings("this input")
+        prepared = PreparedRequest(
+            provider=self.name, endpoint=self.endpoint, operation="chat", model=request.model, body=request.body
+        )
+        return HttpPassage(self.upstream, PATHS["chat"], prepared, request)
+
+    @cached_property
+    def upstream(self) -> "Upstream":
+        """What such bytes are sent with."""
+        from infrastructure.providers.passage import Upstream
+
+        return Upstream(self.endpoint, headers={"authorization": f"Bearer {self._key}"}, redact=self.redact)
+
     async def models(self) -> list[str]:
         """See the port."""
         return await listed(lambda: self._exchange("GET", "/models"), redact=self.redact, broken=BROKEN)
@@ -85,6 +111,8 @@ class Hyperbolic:
         """See the port."""
         if "client" in vars(self):
             await self.client.aclose()
+        if "upstream" in vars(self):
+            await self.upstream.aclose()
 
     async def _exchange(self, method: str, path: str, body: bytes | None = None) -> HttpAnswer:
         response = await self.client.request(method, f"{self.endpoint}{path}", content=body)
@@ -94,3 +122,10 @@ class Hyperbolic:
     async def _streamed(self, body: bytes) -> AsyncIterator[HttpStream]:
         async with self.client.stream("POST", f"{self.endpoint}{PATHS['chat']}", content=body) as response:
             yield HttpStream(response.status_code, response.headers, response.aiter_bytes())
+
+
+def _no_embeddings(of_what: str) -> Rejected:
+    return Rejected(
+        f"hyperbolic has no embeddings, so {of_what} can't be embedded there; use --provider openai, azure or local",
+        fields=("provider",),
+    )

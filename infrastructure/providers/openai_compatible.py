@@ -3,18 +3,31 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import httpx2
 import openai
 from openai import AsyncOpenAI
 
-from application.providers import ChatRequest, EmbeddingsRequest, Operation, PreparedRequest, ProviderAnswer, Transcript
+from application.providers import (
+    ChatRequest,
+    ClientsRequest,
+    EmbeddingsRequest,
+    Operation,
+    Passage,
+    PreparedRequest,
+    ProviderAnswer,
+    Transcript,
+)
 from domain.errors import Rejected
 from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
 from infrastructure.providers.settings import CONNECTIONS
 from infrastructure.providers.streamed_attempt import HttpStream, streamed_attempt
 from infrastructure.providers.wire_format import chat_body, embeddings_body
+
+if TYPE_CHECKING:
+    from infrastructure.providers.passage import Upstream
 
 PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 OPENAI_URL = "https://api.openai.com/v1"
@@ -81,6 +94,26 @@ class OpenAICompatible:
             transcript=transcript,
         )
 
+    def pass_on(self, request: ClientsRequest) -> Passage:
+        """A client's own bytes, as they are."""
+        from infrastructure.providers.passage import HttpPassage
+
+        prepared = self._prepared(request.operation, request.model, request.body)
+        return HttpPassage(self.upstream, PATHS[request.operation], prepared, request)
+
+    @cached_property
+    def upstream(self) -> "Upstream":
+        """What such bytes are sent with."""
+        from infrastructure.providers.passage import Upstream
+
+        return Upstream(
+            self._address.url,
+            headers={"authorization": f"Bearer {self._key or 'none'}"},
+            redact=self.redact,
+            query=self._address.query,
+            login=self._address.login,
+        )
+
     async def models(self) -> list[str]:
         """See the port."""
         return await listed(lambda: get(self.client, "/models"), redact=self.redact, broken=BROKEN)
@@ -89,6 +122,8 @@ class OpenAICompatible:
         """See the port."""
         if "client" in vars(self):
             await self.client.close()
+        if "upstream" in vars(self):
+            await self.upstream.aclose()
 
     def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
         return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)

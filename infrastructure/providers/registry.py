@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 import structlog
 from pydantic import SecretStr
 
-from application.providers import Provider
+from application.providers import ClientsRequest, Passage, Provider
 from domain.errors import Rejected
 from infrastructure.providers import plug_ins
 from infrastructure.providers.local import LocalProvider
 from infrastructure.providers.settings import ProviderSettings
+from infrastructure.providers.shaped_passage import ShapedPassage
 
 PREFERENCE = ("azure", "openai", "hyperbolic", "local")
 Made = Callable[[ProviderSettings], Provider]
@@ -88,6 +89,12 @@ class ProviderRegistry:
         if name in MAKERS:
             return MAKERS[name](settings)
         return plug_ins.make(name, self._plug_ins[name], plug_ins.settings_of(name))
+
+    def passage(self, provider: Provider, request: ClientsRequest) -> Passage:
+        """A way for a client's request; see the port."""
+        pass_on = getattr(provider, "pass_on", None)
+        passage: Passage = ShapedPassage(provider, request) if pass_on is None else pass_on(request)
+        return passage
 
     def place(self, name: str) -> asyncio.Semaphore:
         """Where a call of a provider waits until fewer are under way than the settings allow."""

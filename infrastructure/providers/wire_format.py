@@ -122,7 +122,7 @@ def read_answer(
         else:
             found = msgspec.json.decode(body, type=_Embeddings)
             asked = msgspec.json.decode(prepared.body)
-            vectors = _in_order(found.data, count=len(asked["input"]), dimensions=asked.get("dimensions"))
+            vectors = _in_order(found.data, count=_inputs(asked["input"]), dimensions=asked.get("dimensions"))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"the answer is no {prepared.operation} answer: {error}") from None
     return ProviderAnswer(
@@ -179,6 +179,12 @@ def _first_text(choices: list[_Choice]) -> tuple[str | None, tuple[str, ...] | N
     if isinstance(message.refusal, str):
         return message.refusal, (*path, "refusal"), ended
     return None, None, ended
+
+
+def _inputs(given: Any) -> int:
+    """How many vectors an input wants: one for a text or for its tokens, else one for each."""
+    one = isinstance(given, str) or (isinstance(given, list) and bool(given) and isinstance(given[0], int))
+    return 1 if one else len(given)
 
 
 def _in_order(data: list[_Embedding], *, count: int, dimensions: int | None) -> NDArray[np.float32]:

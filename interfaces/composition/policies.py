@@ -30,6 +30,16 @@ def embed_policy(settings: Settings) -> AttemptPolicy:
     )
 
 
+def gateway_policy(settings: Settings) -> AttemptPolicy:
+    """What other people's clients send is tried once, since they try again by themselves, and wait as they like."""
+    return AttemptPolicy(
+        attempts=settings.study_gateway_attempts,
+        attempt_timeout_seconds=settings.study_gateway_timeout_s,
+        call_timeout_seconds=max(settings.study_gateway_timeout_s, settings.study_call_timeout_s),
+        longest_wait_seconds=10.0,
+    )
+
+
 def probe_policy(settings: Settings) -> ProbePolicy:
     """A deployment is probed quickly, and what came of it is remembered."""
     return ProbePolicy(

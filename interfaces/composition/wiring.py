@@ -38,6 +38,7 @@ from application.read_vectors import ReadVectors
 from application.recall_sweep import RecallSweep
 from application.recover_calls import RecoverCalls
 from application.recover_sweeps import RecoverSweeps
+from application.relay_request import RelayRequest
 from application.replay_journal import ReplayJournal
 from application.resume_sweep import ResumeSweep
 from application.reuse_answers import ReuseAnswers
@@ -65,7 +66,7 @@ from infrastructure.software import software_versions
 from infrastructure.table_files import ColumnarFiles
 from infrastructure.token_counting import PublishedEncodings
 from infrastructure.vector_files import StreamedVectorFiles
-from interfaces.composition.policies import chat_policy, embed_policy, probe_policy
+from interfaces.composition.policies import chat_policy, embed_policy, gateway_policy, probe_policy
 from interfaces.study import Study
 from interfaces.study.artifacts import Artifacts
 from interfaces.study.asking import Asking
@@ -75,6 +76,7 @@ from interfaces.study.calls import Calls
 from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
 from interfaces.study.embeddings import Embeddings
+from interfaces.study.gateway import Gateway
 from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
@@ -148,6 +150,7 @@ class Wiring:
             audit=Audit(self.audit_log, self.outside.store, self.queries, self.moments, self.notebook.clock),
             bodies=Bodies(self.read_bytes, self.moments),
             tokens=self.tokens,
+            gateway=Gateway(self.relay, self.stream),
         )
 
     @cached_property
@@ -197,10 +200,18 @@ class Wiring:
         return AnsweredCalls(self.queries.calls, self.outside.follower)
 
     @cached_property
+    def share(self) -> ShareCalls:
+        return ShareCalls(self.notebook, self.call_provider)
+
+    @cached_property
+    def reuse(self) -> ReuseAnswers:
+        return ReuseAnswers(self.notebook, self.answered)
+
+    @cached_property
     def ask(self) -> AskModel:
         return AskModel(
-            ShareCalls(self.notebook, self.call_provider),
-            ReuseAnswers(self.notebook, self.answered),
+            self.share,
+            self.reuse,
             self.outside.registry,
             self.group,
             lambda: chat_policy(self.outside.settings),
@@ -210,6 +221,19 @@ class Wiring:
     @cached_property
     def stream(self) -> StreamAnswer:
         return StreamAnswer(self.ask)
+
+    @cached_property
+    def relay(self) -> RelayRequest:
+        return RelayRequest(
+            self.call_provider,
+            self.share,
+            self.reuse,
+            self.outside.registry,
+            self.group,
+            self.outside.store,
+            self.notebook.ids,
+            lambda: gateway_policy(self.outside.settings),
+        )
 
     @cached_property
     def conversations(self) -> Conversations:

@@ -30,6 +30,7 @@ from interfaces.http import (
     tokens,
 )
 from interfaces.http.gate import Gate
+from interfaces.http.gateway import Gateway
 from interfaces.http.parameters import QUESTIONS, OpenStudy, only_known_parameters
 from interfaces.http.problems import HANDLERS
 from interfaces.logs import configure_logs
@@ -93,7 +94,7 @@ def create_app(settings: Settings, study: Study | None = None, *, runs_sweeps: b
         logging_config=None,
     )
     # Around the whole application and not as middleware, which does not see addresses that no route has.
-    app.asgi_handler = Gate(app.asgi_handler)
+    app.asgi_handler = Gate(Gateway(app.asgi_handler, lambda: _study(app.state)))
     return app
 
 

@@ -51,7 +51,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableScopeHeaders.from_message(message)["x-request-id"] = request_id
+                MutableScopeHeaders.from_message(message).setdefault("x-request-id", request_id)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

@@ -16,6 +16,7 @@ from interfaces.study.calls import Calls
 from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
 from interfaces.study.embeddings import Embeddings
+from interfaces.study.gateway import Gateway
 from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
@@ -62,6 +63,7 @@ class Study:
     audit: Audit
     bodies: Bodies
     tokens: Tokens
+    gateway: Gateway
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
         """A command's context: on whose behalf it runs, and an id that all its events share."""

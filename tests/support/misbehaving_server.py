@@ -322,7 +322,7 @@ def _chat(request: Received, asked: dict[str, Any], behaviour: str) -> dict[str,
 
 
 def _embeddings(asked: dict[str, Any], behaviour: str) -> dict[str, Any]:
-    texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+    texts = _inputs(asked["input"])
     vectors = [vector_of(text, asked.get("dimensions") or DIMENSIONS) for text in texts]
     if behaviour == "nan_vector":
         vectors[-1] = np.full_like(vectors[-1], np.nan)
@@ -344,6 +344,12 @@ def _embeddings(asked: dict[str, Any], behaviour: str) -> dict[str, Any]:
     tokens = sum(len(text.split()) for text in texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "usage": usage}
+
+
+def _inputs(given: Any) -> list[str]:
+    """One text or many, or their tokens, which stand for a text of their own."""
+    one = isinstance(given, str) or (given and isinstance(given[0], int))
+    return [each if isinstance(each, str) else json.dumps(each) for each in ([given] if one else given)]
 
 
 def _error(code: str, message: str) -> bytes:
