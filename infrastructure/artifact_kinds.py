@@ -6,8 +6,6 @@ from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from application.keep_file import Described
 from domain.errors import Rejected
@@ -44,6 +42,9 @@ def _npy(file: BinaryIO) -> Described:
 
 
 def _parquet(file: BinaryIO) -> Described:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         found = pq.ParquetFile(file)
     except pa.ArrowException as error:

@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from application.import_dataset import Table
@@ -29,6 +27,9 @@ class ColumnarFiles:
 
     def to_parquet(self, table: Table) -> bytes:
         """A table as Parquet, every column of type string."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         sink = io.BytesIO()
         try:
             columns = {name: pa.array(values, type=pa.string()) for name, values in table.columns.items()}
@@ -39,6 +40,9 @@ class ColumnarFiles:
 
     def from_parquet(self, content: bytes) -> Table:
         """The table back again. Columns of other types become text. Raises Rejected for what is no Parquet."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         try:
             names = pq.read_schema(io.BytesIO(content)).names
             if len(set(names)) < len(names):
@@ -96,6 +100,8 @@ def table_of_frame(frame: Any) -> Table:
     elif type(frame).__module__.partition(".")[0] == "pandas" and hasattr(frame, "columns"):
         columns = _columns_of_pandas(frame)
     elif hasattr(frame, "__arrow_c_stream__"):
+        import pyarrow as pa
+
         found = pa.table(frame)
         if len(set(found.column_names)) < len(found.column_names):
             raise Rejected("A column name stands twice in the data frame", fields=("file",))
@@ -152,6 +158,8 @@ def read_vectors(path: Path) -> NDArray[np.float32]:
 
 def _values(column: Any, name: str) -> list[Any]:
     """A column's values; bytes that some writers keep texts as are read as UTF-8."""
+    import pyarrow as pa
+
     values = _python_values(column, name)
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         return values
@@ -166,6 +174,8 @@ def _values(column: Any, name: str) -> list[Any]:
 
 def _python_values(column: Any, name: str) -> list[Any]:
     """A column's values as Python has them. Raises Rejected for what it has none for, such as a time past year 9999."""
+    import pyarrow as pa
+
     try:
         values: list[Any] = column.to_pylist()
     except (OverflowError, ValueError, pa.ArrowException) as error:

@@ -10,8 +10,6 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from application.export_embeddings import Format
@@ -77,6 +75,9 @@ class _Parquet:
     """A row group a block; the vectors are a FixedSizeList of float32."""
 
     def __init__(self, file: BinaryIO, space: Space) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         self._space = space
         vector: Any = pa.list_(pa.float32(), space.dimension)
         others: dict[str, Any] = {"input_index": pa.int32(), "position": pa.int64(), "vector": vector}
@@ -87,6 +88,8 @@ class _Parquet:
         self._writer = pq.ParquetWriter(file, self._schema, compression=compression, use_dictionary=repeated)
 
     def write(self, rows: StoredRows) -> None:
+        import pyarrow as pa
+
         count = len(rows.vectors)
         same = np.zeros(count, dtype=np.int32)
         flat = np.ascontiguousarray(rows.vectors, dtype=np.float32).reshape(-1)
@@ -169,6 +172,8 @@ def _values(rows: StoredRows, space: Space) -> Iterator[tuple[object, ...]]:
 
 def _hex_array(hashes: bytes, count: int) -> Any:
     """Hashes as hexadecimal text in Arrow; null where there is none."""
+    import pyarrow as pa
+
     width = 2 * HASH_BYTES
     offsets = np.arange(0, width * (count + 1), width, dtype=np.int32)
     known = np.frombuffer(hashes, dtype=np.uint8).reshape(count, HASH_BYTES).max(axis=1) > 0
@@ -179,6 +184,8 @@ def _hex_array(hashes: bytes, count: int) -> Any:
 
 def _named(indexes: NDArray[np.int32], names: Iterable[str]) -> Any:
     """The name of each index, as text in Arrow."""
+    import pyarrow as pa
+
     return pa.DictionaryArray.from_arrays(indexes, pa.array(list(names), type=pa.string())).cast(pa.string())
 
 

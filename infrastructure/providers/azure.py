@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from msgspec import structs
-from openai import AsyncAzureOpenAI
 
 from application.providers import (
     AttemptFailed,
@@ -23,19 +22,13 @@ from application.providers import (
 )
 from infrastructure.providers.attempt import address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
-from infrastructure.providers.openai_compatible import (
-    BROKEN,
-    PATHS,
-    chosen,
-    get,
-    pooled_client,
-    post,
-    streamed_post,
-)
+from infrastructure.providers.openai_compatible import PATHS, chosen
 from infrastructure.providers.streamed_attempt import streamed_attempt
 from infrastructure.providers.wire_format import chat_body, embeddings_body
 
 if TYPE_CHECKING:
+    from openai import AsyncAzureOpenAI
+
     from infrastructure.providers.passage import Upstream
 
 # The portal shows addresses that go on to a certain API; what we need is the resource's own.
@@ -69,8 +62,12 @@ class AzureOpenAI:
         self._looked: tuple[float, str] | None = None
 
     @cached_property
-    def client(self) -> AsyncAzureOpenAI:
+    def client(self) -> "AsyncAzureOpenAI":
         """Made when first needed, in the loop that runs then."""
+        from openai import AsyncAzureOpenAI
+
+        from infrastructure.providers.openai_sdk import pooled_client
+
         return AsyncAzureOpenAI(
             api_key=self._key,
             azure_endpoint=self.endpoint,
@@ -92,6 +89,8 @@ class AzureOpenAI:
 
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         """See the port."""
+        from infrastructure.providers.openai_sdk import BROKEN, post
+
         try:
             return await attempt(
                 lambda: post(self.client, _path(prepared), prepared.body),
@@ -107,6 +106,8 @@ class AzureOpenAI:
         self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
     ) -> ProviderAnswer:
         """See the port."""
+        from infrastructure.providers.openai_sdk import BROKEN, streamed_post
+
         try:
             return await streamed_attempt(
                 lambda: streamed_post(self.client, _path(prepared), prepared.body),
@@ -150,6 +151,8 @@ class AzureOpenAI:
         return sorted(configured.union(found))
 
     async def _deployments(self) -> list[str]:
+        from infrastructure.providers.openai_sdk import BROKEN, get
+
         query = {"api-version": LISTING_API_VERSION}
         return await listed(lambda: get(self.client, "/deployments", **query), redact=self.redact, broken=BROKEN)
 

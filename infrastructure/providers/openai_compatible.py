@@ -1,13 +1,10 @@
-"""OpenAI, and every endpoint that speaks its protocol, through the `openai` SDK with its own retries off."""
+"""OpenAI, and every endpoint that speaks its protocol, through the `openai` SDK with its own retries off.
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+The SDK takes 40 MB, so that it is loaded by the first call that it makes: what only passes through needs none of it.
+"""
+
 from functools import cached_property
 from typing import TYPE_CHECKING
-
-import httpx2
-import openai
-from openai import AsyncOpenAI
 
 from application.providers import (
     ChatRequest,
@@ -20,18 +17,18 @@ from application.providers import (
     Transcript,
 )
 from domain.errors import Rejected
-from infrastructure.providers.attempt import HttpAnswer, address, attempt, checked_key, listed
+from infrastructure.providers.attempt import address, attempt, checked_key, listed
 from infrastructure.providers.failures import Redactor
-from infrastructure.providers.settings import CONNECTIONS
-from infrastructure.providers.streamed_attempt import HttpStream, streamed_attempt
+from infrastructure.providers.streamed_attempt import streamed_attempt
 from infrastructure.providers.wire_format import chat_body, embeddings_body
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
     from infrastructure.providers.passage import Upstream
 
 PATHS = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 OPENAI_URL = "https://api.openai.com/v1"
-BROKEN = (openai.APIConnectionError, httpx2.HTTPError)
 
 
 class OpenAICompatible:
@@ -50,8 +47,12 @@ class OpenAICompatible:
         self.redact = Redactor(self._key, *self._address.secrets())
 
     @cached_property
-    def client(self) -> AsyncOpenAI:
+    def client(self) -> "AsyncOpenAI":
         """Made when first needed, in the loop that runs then: what is cached needs no connection."""
+        from openai import AsyncOpenAI
+
+        from infrastructure.providers.openai_sdk import pooled_client
+
         return AsyncOpenAI(
             api_key=self._key or "none",  # servers of one's own often want no key, but the SDK insists on one
             base_url=self._address.url,
@@ -73,6 +74,8 @@ class OpenAICompatible:
 
     async def send(self, prepared: PreparedRequest, *, timeout_seconds: float) -> ProviderAnswer:
         """See the port."""
+        from infrastructure.providers.openai_sdk import BROKEN, post
+
         return await attempt(
             lambda: post(self.client, PATHS[prepared.operation], prepared.body),
             prepared,
@@ -85,6 +88,8 @@ class OpenAICompatible:
         self, prepared: PreparedRequest, *, timeout_seconds: float, transcript: Transcript
     ) -> ProviderAnswer:
         """See the port."""
+        from infrastructure.providers.openai_sdk import BROKEN, streamed_post
+
         return await streamed_attempt(
             lambda: streamed_post(self.client, PATHS[prepared.operation], prepared.body),
             prepared,
@@ -116,6 +121,8 @@ class OpenAICompatible:
 
     async def models(self) -> list[str]:
         """See the port."""
+        from infrastructure.providers.openai_sdk import BROKEN, get
+
         return await listed(lambda: get(self.client, "/models"), redact=self.redact, broken=BROKEN)
 
     async def aclose(self) -> None:
@@ -127,50 +134,6 @@ class OpenAICompatible:
 
     def _prepared(self, operation: Operation, model: str, body: bytes) -> PreparedRequest:
         return PreparedRequest(provider=self.name, endpoint=self.endpoint, operation=operation, model=model, body=body)
-
-
-def pooled_client(login: tuple[str, str] | None = None) -> httpx2.AsyncClient:
-    """Connections that are kept and never wait for each other; time limits are the attempt's.
-
-    login: user and password, which take the place of a key
-    """
-    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    return httpx2.AsyncClient(limits=limits, timeout=None, follow_redirects=False, auth=login)
-
-
-async def post(client: AsyncOpenAI, path: str, body: bytes) -> HttpAnswer:
-    """Post bytes as they are and read the answer whole, whatever its status."""
-    response = await _posted(client, path, body, stream=False)
-    return HttpAnswer(response.status_code, response.headers, await response.aread())
-
-
-@asynccontextmanager
-async def streamed_post(client: AsyncOpenAI, path: str, body: bytes) -> AsyncIterator[HttpStream]:
-    """The same, and hand out the answer as it comes."""
-    response = await _posted(client, path, body, stream=True)
-    try:
-        yield HttpStream(response.status_code, response.headers, response.aiter_bytes())
-    finally:
-        await response.aclose()
-
-
-async def _posted(client: AsyncOpenAI, path: str, body: bytes, *, stream: bool) -> httpx2.Response:
-    headers = {"content-type": "application/json"}
-    try:
-        return await client.post(
-            path, cast_to=httpx2.Response, content=body, options={"headers": headers}, stream=stream
-        )
-    except openai.APIStatusError as error:
-        return error.response
-
-
-async def get(client: AsyncOpenAI, path: str, **query: str) -> HttpAnswer:
-    """Get an answer whole, whatever its status."""
-    try:
-        response = await client.get(path, cast_to=httpx2.Response, options={"params": query})
-    except openai.APIStatusError as error:
-        response = error.response
-    return HttpAnswer(response.status_code, response.headers, await response.aread())
 
 
 def chosen(asked: str | None, default: str | None, setting: str) -> str:
