@@ -37,6 +37,7 @@ class PositionWaits:
         self._turn = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._polling: asyncio.Task[None] | None = None
+        self.anybody = threading.Event()  # is set while somebody waits
 
     def positions(self) -> dict[str, int]:
         """Up to where each live read model has read. Raises Unavailable."""
@@ -50,6 +51,7 @@ class PositionWaits:
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(at_least, reads, reached)
         self._waiting.append(waiting)
+        self.anybody.set()
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())
         try:
@@ -72,6 +74,12 @@ class PositionWaits:
                 self._connection = None
 
     async def _poll(self) -> None:
+        try:
+            await self._poll_while_waited_for()
+        finally:
+            self.anybody.clear()
+
+    async def _poll_while_waited_for(self) -> None:
         while self._waiting:
             try:
                 standing = await asyncio.to_thread(self._standing)
