@@ -11,6 +11,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.static_files import create_static_files_router
 
+from interfaces.http.gateway_document import with_gateway
+
 ASSETS = Path(str(files("interfaces.http").joinpath("assets")))
 
 # The page can load nothing from anywhere else, and says so to the browser.
@@ -42,7 +44,7 @@ class OfflinePage(OpenAPIRenderPlugin):
 @get("/api/openapi.json", media_type="application/vnd.oai.openapi+json", include_in_schema=False)
 async def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The document. Not served by the framework, whose own page for unknown addresses would then stand under /api."""
-    return request.app.openapi_schema.to_schema()
+    return with_gateway(request.app.openapi_schema.to_schema())
 
 
 def openapi() -> OpenAPIConfig:

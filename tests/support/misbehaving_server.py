@@ -264,7 +264,8 @@ def _send(
 ) -> bool:
     request_id = hashlib.sha256(body).hexdigest()[:12]
     head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {content_type}\r\nx-request-id: req_{request_id}\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        f"content-type: {content_type}\r\nx-request-id: req_{request_id}\r\n"
         f"x-ratelimit-remaining-requests: 99\r\nset-cookie: session=secret\r\n{extra}"
         f"content-length: {len(body) if claimed_length is None else claimed_length}\r\n\r\n"
     )
