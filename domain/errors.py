@@ -47,5 +47,29 @@ class ProviderFailed(StudyError):
         self.fields = fields
 
 
+class NotAuthenticated(StudyError):
+    """Nobody knows who asks; `presented` says whether they came with something that is not known."""
+
+    def __init__(self, message: str, *, presented: bool = False) -> None:
+        super().__init__(message)
+        self.presented = presented
+
+
+class NotAllowed(StudyError):
+    """Who asks may not; `needed` is the scope that would do, if one would."""
+
+    def __init__(self, message: str, *, needed: str | None = None) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
+class TooMany(StudyError):
+    """Who asks has asked too much just now."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Unavailable(StudyError):
     """The store can't be reached or written just now; trying again later may work."""

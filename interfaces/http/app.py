@@ -10,7 +10,8 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from application.notebook import Context
-from infrastructure.settings import Settings, read_settings
+from domain.identity import content_id
+from infrastructure.settings import Settings
 from interfaces.composition import open_study
 from interfaces.http import (
     artifacts,
@@ -31,18 +32,27 @@ from interfaces.http import (
 )
 from interfaces.http.gate import Gate
 from interfaces.http.gateway import Gateway
+from interfaces.http.limits import Limits
 from interfaces.http.parameters import QUESTIONS, OpenStudy, only_known_parameters
 from interfaces.http.problems import HANDLERS
-from interfaces.logs import configure_logs
+from interfaces.http.scopes import may_ask
 from interfaces.runner.process import SweepRunner, running_sweeps
 from interfaces.study import Study
 
 LARGEST_BODY_BYTES = 20_000_000
 
 
-def create_app(settings: Settings, study: Study | None = None, *, runs_sweeps: bool = True) -> Litestar:
+def create_app(
+    settings: Settings,
+    study: Study | None = None,
+    *,
+    loopback: bool = True,
+    workers: int = 1,
+    runs_sweeps: bool = True,
+) -> Litestar:
     """The application. Without a study that is open already, it opens one for as long as it lives.
 
+    loopback: only this machine reaches it, so that nobody needs a token; workers: how many processes serve together
     runs_sweeps: have a process run the sweeps that are asked for; not where another server process has one
     """
 
@@ -79,9 +89,16 @@ def create_app(settings: Settings, study: Study | None = None, *, runs_sweeps: b
         ],
         guards=[only_known_parameters],
     )
+    limits = Limits(
+        rate=settings.study_token_rate,
+        burst=settings.study_token_burst,
+        places=settings.study_token_concurrency,
+        workers=workers,
+    )
     app = Litestar(
         route_handlers=[api, health.ROUTES, *documentation.routes()],
         lifespan=[with_study],
+        guards=[may_ask],
         dependencies={
             "study": Provide(_study, sync_to_thread=False),
             "context": Provide(_context, sync_to_thread=False),
@@ -94,15 +111,9 @@ def create_app(settings: Settings, study: Study | None = None, *, runs_sweeps: b
         logging_config=None,
     )
     # Around the whole application and not as middleware, which does not see addresses that no route has.
-    app.asgi_handler = Gate(Gateway(app.asgi_handler, lambda: _study(app.state)))
+    gateway = Gateway(app.asgi_handler, lambda: _study(app.state))
+    app.asgi_handler = Gate(gateway, loopback=loopback, limits=limits)
     return app
-
-
-def from_environment() -> Litestar:
-    """The application of a worker process: its settings come from the environment alone."""
-    settings = read_settings()
-    configure_logs(settings, unless_asked="info")
-    return create_app(settings, runs_sweeps=False)
 
 
 def _study(state: State) -> Study:
@@ -116,8 +127,11 @@ def _runner(state: State) -> SweepRunner | None:
 
 
 def _context(request: Request[Any, Any, Any], study: OpenStudy) -> Context:
-    """On whose behalf a request runs; its id, if it is a UUID, is shared by all the events it causes."""
+    """On whose behalf a request runs. Its id is shared by all the events it causes: a UUID as it is, else its hash."""
+    state = request.scope["state"]
+    request_id: str = state["request_id"]
     try:
-        return study.context(correlation_id=UUID(request.scope["state"]["request_id"]))
+        correlation_id = UUID(request_id)
     except ValueError:
-        return study.context()
+        correlation_id = content_id("request", request_id)
+    return study.context(state["caller"].name, correlation_id)

@@ -17,7 +17,7 @@ async def live() -> Json:
     return {"status": "ok"}
 
 
-@get("/ready", summary="Can it serve?", responses=problem_responses(503))
+@get("/ready", summary="Can it serve?", responses=problem_responses(503, to_anybody=True))
 async def ready(study: OpenStudy) -> Json:
     """Ok when the store answers; says how far each read model is behind."""
     try:

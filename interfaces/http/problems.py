@@ -1,5 +1,6 @@
 """Errors as problem details (RFC 9457): one table from error family to status."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,13 +15,26 @@ from msgspec import UNSET, Struct, UnsetType
 
 from application.group_calls import GroupExists
 from application.providers import AttemptFailed
-from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+from domain.errors import (
+    Conflict,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    ProviderFailed,
+    Rejected,
+    StudyError,
+    TooMany,
+    Unavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 
 STATUSES: Mapping[type[Exception], HTTPStatus] = {
     Rejected: HTTPStatus.BAD_REQUEST,
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     ProviderFailed: HTTPStatus.BAD_GATEWAY,
@@ -30,13 +44,15 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
 
 TITLES: Mapping[HTTPStatus, tuple[str, str]] = {
     HTTPStatus.BAD_REQUEST: ("rejected", "The request is not valid"),
-    HTTPStatus.FORBIDDEN: ("forbidden", "The request may not be made from here"),
+    HTTPStatus.UNAUTHORIZED: ("not-authenticated", "The request needs a token that is known"),
+    HTTPStatus.FORBIDDEN: ("forbidden", "The request may not be made from here, or with this token"),
     HTTPStatus.NOT_FOUND: ("not-found", "There is no such thing"),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "The address does not take this method"),
     HTTPStatus.CONFLICT: ("conflict", "The request contradicts what is recorded"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too-large", "The request is too large"),
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: ("no-such-range", "The file has no such range"),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported-media-type", "The body's media type is not taken"),
+    HTTPStatus.TOO_MANY_REQUESTS: ("too-many-requests", "The token has asked too much just now"),
     HTTPStatus.BAD_GATEWAY: ("provider-failed", "The provider failed"),
     HTTPStatus.SERVICE_UNAVAILABLE: ("unavailable", "The store can't be reached just now"),
     HTTPStatus.INTERNAL_SERVER_ERROR: ("unexpected", "Something unexpected went wrong"),
@@ -44,6 +60,8 @@ TITLES: Mapping[HTTPStatus, tuple[str, str]] = {
 
 EXAMPLES: Mapping[int, dict[str, Any]] = {
     400: {"detail": "n: Expected `int` >= 1", "fields": ["n"]},
+    401: {"detail": "This server asks for a token: send `Authorization: Bearer TOKEN`"},
+    403: {"detail": "The token 'ci' has the scope read, and POST /api/calls needs write"},
     404: {"detail": "There is no call 0195512a-7c00-7000-8000-000000000001"},
     409: {
         "detail": "The name 'intents' stands for a dataset with other content; choose another name",
@@ -51,6 +69,9 @@ EXAMPLES: Mapping[int, dict[str, Any]] = {
     },
     413: {"detail": "The body is larger than 20,000,000 bytes"},
     416: {"detail": "The file has 18,128 bytes, and none in 'bytes=20000-'"},
+    429: {
+        "detail": "The token 'ci' has made more requests than STUDY_TOKEN_RATE allows, 100 a second; ask more slowly"
+    },
     502: {"detail": "rate_limited: slow down", "call_id": "0195512a-7c00-7000-8000-000000000001"},
     503: {"detail": "The store did not answer within 5 s"},
 }
@@ -83,8 +104,9 @@ def problem(status: HTTPStatus, detail: str, **more: Any) -> Problem:
     return Problem(type=f"urn:study-query-llm:problem:{name}", title=title, status=int(status), detail=detail, **more)
 
 
-def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """What a route's documentation says of its problems."""
+def problem_responses(*statuses: int, to_anybody: bool = False) -> dict[int, ResponseSpec]:
+    """What a route's documentation says of its problems; those of tokens are every route's but those to anybody."""
+    of_tokens = () if to_anybody else (401, 403, 429)
     return {
         status: ResponseSpec(
             data_container=Problem,
@@ -93,7 +115,7 @@ def problem_responses(*statuses: int) -> dict[int, ResponseSpec]:
             description=TITLES[HTTPStatus(status)][1],
             examples=[Example(value=msgspec.to_builtins(problem(HTTPStatus(status), **EXAMPLES[status])))],
         )
-        for status in statuses
+        for status in sorted({*statuses, *of_tokens})
     }
 
 
@@ -114,10 +136,25 @@ def problem_of(error: Exception) -> Problem:
     return problem(status, str(error), **more)
 
 
+def headers_of(error: Exception) -> dict[str, str]:
+    """What an error's answer says in its headers: when to try again, and what to come with."""
+    match error:
+        case Unavailable():
+            return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        case TooMany(retry_after_seconds=seconds):
+            return {"Retry-After": str(max(1, math.ceil(seconds)))}
+        case NotAuthenticated(presented=presented):
+            wrong = ', error="invalid_token"' if presented else ""
+            return {"WWW-Authenticate": f'Bearer realm="study-query-llm"{wrong}'}
+        case NotAllowed(needed=needed) if needed is not None:
+            scope = f'error="insufficient_scope", scope="{needed}"'
+            return {"WWW-Authenticate": f'Bearer realm="study-query-llm", {scope}'}
+    return {}
+
+
 def of_study_error(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """An error of ours, or a provider's, as an answer."""
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable) else {}
-    return _response(problem_of(error), headers)
+    return _response(problem_of(error), headers_of(error))
 
 
 def of_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -19,9 +19,10 @@ class TokenBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(min_length=1, max_length=64, description="The actor of everything that is done with the token.")
     ]
     scope: Annotated[Scope, Meta(description="read: look; write: also ask and change; admin: also tokens and upkeep.")]
-    expires: Annotated[
-        str | None, Meta(max_length=60, description="After a time such as 90d, or at one such as 2026-12-31.")
-    ] = None
+    expires: (
+        Annotated[str, Meta(max_length=60, description="After a time such as 90d, or at one such as 2026-12-31.")]
+        | None
+    ) = None
 
 
 @post("/tokens", summary="Issue a token", responses=problem_responses(400, 409, 413, 503))

@@ -48,10 +48,11 @@ def reader(server: tuple[str, str], template: str, tmp_path_factory: pytest.Temp
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
+def serving(settings: Settings, *, loopback: bool = True) -> Iterator[str]:
     """Serve the application from a thread of its own for as long as the block runs."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False, ws="none"))
+    app = create_app(settings, loopback=loopback)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

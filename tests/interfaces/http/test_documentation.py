@@ -77,7 +77,11 @@ ROUTES = {
     ("/v1/embeddings", "post"),
     ("/v1/models", "get"),
     ("/v1/models/{model}", "get"),
+    ("/api/tokens", "get"),
+    ("/api/tokens", "post"),
+    ("/api/tokens/{name}", "delete"),
 }
+OF_TOKENS = {"401", "403", "429"}  # the problems of every route but those to anybody
 
 
 # What tells of this moment alone, or of the log itself.
@@ -134,8 +138,12 @@ def test_every_route_is_documented_with_its_problems(reader: httpx.Client) -> No
                 examples = [example["value"] for example in content["examples"].values()]
                 assert examples, (path, status)
                 assert all(str(example["status"]) == status for example in examples), (path, method, status)
-    assert set(operations["/api/calls", "post"]["responses"]) == {"201", "400", "413", "502", "503"}
-    assert set(operations["/api/datasets", "post"]["responses"]) == {"201", "400", "409", "413", "503"}
+    for (path, method), operation in operations.items():
+        assert (operation["responses"].keys() >= OF_TOKENS) == (not path.startswith("/health/")), (path, method)
+    asked = set(operations["/api/calls", "post"]["responses"])
+    assert asked == {"201", "400", "413", "502", "503"} | OF_TOKENS
+    imported = set(operations["/api/datasets", "post"]["responses"])
+    assert imported == {"201", "400", "409", "413", "503"} | OF_TOKENS
     body = document["components"]["schemas"]["CallBody"]
     assert body["properties"]["n"]["minimum"] == 1
 

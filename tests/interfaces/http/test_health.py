@@ -27,6 +27,8 @@ def test_a_server_with_its_store_is_ready(http: httpx.Client) -> None:
 class LostStore:
     """A study whose store is gone: it says so, or hangs."""
 
+    actor = "ada"
+
     def __init__(self, *, hangs: bool) -> None:
         self.hangs = hangs
         self.house = self

@@ -10,7 +10,17 @@ from litestar.testing import TestClient
 
 from application.providers import AttemptFailed
 from domain.calls import AttemptError
-from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+from domain.errors import (
+    Conflict,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    ProviderFailed,
+    Rejected,
+    StudyError,
+    TooMany,
+    Unavailable,
+)
 from infrastructure.settings import Settings
 from interfaces.http.app import create_app
 from interfaces.http.problems import HANDLERS
@@ -135,6 +145,9 @@ def test_another_sites_page_can_not_make_calls(http: httpx.Client) -> None:
         (ProviderFailed("no", call_id="8"), 502, {"call_id": "8"}),
         (AttemptFailed(AttemptError(kind="timeout", message="no", transient=True), latency_ms=1.0), 502, {}),
         (Unavailable("no"), 503, {}),
+        (NotAuthenticated("no"), 401, {}),
+        (NotAllowed("no", needed="write"), 403, {}),
+        (TooMany("no", retry_after_seconds=0.1), 429, {}),
     ],
 )
 def test_every_family_of_errors_has_its_status(error: Exception, status: int, more: dict[str, Any]) -> None:
@@ -142,12 +155,15 @@ def test_every_family_of_errors_has_its_status(error: Exception, status: int, mo
     assert response.status_code == status
     problem = httpx.Response(200, content=response.content).json()
     assert {**problem, **more, "detail": "no"} == problem
-    assert ("Retry-After" in response.headers) == (status == 503)
+    assert ("Retry-After" in response.headers) == (status in (429, 503))
+    assert ("WWW-Authenticate" in response.headers) == (status in (401, 403))
 
 
 def test_a_defect_tells_nothing_of_its_insides(settings: Settings) -> None:
     class Broken:
         """A study whose every part fails in a way that nobody foresaw."""
+
+        actor = "ada"
 
         def __getattr__(self, name: str) -> Any:
             raise RuntimeError("the password is 1234")

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from domain.errors import Rejected
-from interfaces.http.__main__ import check_loopback, main
+from interfaces.http.__main__ import main
+from interfaces.http.serving import Address
 from tests.conftest import Database
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer
 
@@ -145,18 +145,73 @@ def test_several_workers_serve_one_store(database: Database, tmp_path: Path) -> 
         assert server.wait(timeout=30) == 0
 
 
-def test_addresses_that_others_can_reach_are_refused() -> None:
+def children(parent: int) -> list[int]:
+    """The workers of a server: what it spawned, but for the process that multiprocessing keeps for itself."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            status, words = (folder / "status").read_text(), (folder / "cmdline").read_bytes()
+            if f"PPid:\t{parent}\n" in status and b"spawn_main" in words:
+                found.append(int(folder.name))
+    return found
+
+
+def test_a_worker_that_is_killed_is_started_again(database: Database, tmp_path: Path) -> None:
+    home = ("--workers", "2", "--home", str(tmp_path), "--database-url", database.application_uri)
+    with process(*home) as (server, address, lines):
+        assert httpx.get(f"{address}/health/live", timeout=30).status_code == 200
+        before = children(server.pid)
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while len(children(server.pid)) < 2 or before[0] in children(server.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert httpx.get(f"{address}/health/live", timeout=30).status_code == 200
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=30) == 0
+        assert children(server.pid) == []
+    assert any("died and is started again" in line for line in lines)
+
+
+def test_workers_end_with_a_parent_that_is_killed(database: Database, tmp_path: Path) -> None:
+    home = ("--workers", "2", "--home", str(tmp_path), "--database-url", database.application_uri)
+    with process(*home) as (server, address, _):
+        assert httpx.get(f"{address}/health/live", timeout=30).status_code == 200
+        workers = children(server.pid)
+        server.kill()
+        deadline = time.monotonic() + 30
+        while any((Path("/proc") / str(worker)).exists() for worker in workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_addresses_that_others_can_reach_are_known() -> None:
     for host in ("0.0.0.0", "::", "", "10.1.2.3", "192.168.0.1", "8.8.8.8"):
-        with pytest.raises(Rejected, match=r"127\.0\.0\.1"):
-            check_loopback(host)
+        assert Address(host=host, port=0).outside(), host
     for host in ("127.0.0.1", "127.8.8.8", "localhost", "::1"):
-        check_loopback(host)
+        assert not Address(host=host, port=0).outside(), host
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nobody_is_served_beyond_this_machine_without_a_token(database: Database, tmp_path: Path, workers: str) -> None:
+    ended = subprocess.run(
+        command("--host", "0.0.0.0", "--port", "0", "--workers", workers, "--home", str(tmp_path)),
+        env=environment(DATABASE_URL=database.application_uri),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
+    assert "study token issue" in ended.stderr
+    assert "STUDY_TOKEN" in ended.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--host", "0.0.0.0"), "proxy in front"),
+        (("--host", "no.such.host.invalid"), "no address"),
         (("--database-url", "mysql://x"), "DATABASE_URL"),
         (("--port", "eighty"), "--port"),
         (("--workers", "0"), "--workers"),
@@ -168,11 +223,18 @@ def test_a_wrong_option_is_refused_in_its_own_words(arguments: tuple[str, ...], 
     assert told in ended.output
 
 
+def test_a_token_that_is_easily_guessed_is_refused(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(main, ["--home", str(tmp_path)], env={"STUDY_TOKEN": "secret"})
+    assert ended.exit_code == 2, ended.output
+    assert "STUDY_TOKEN" in ended.output
+    assert "16" in ended.output
+
+
 def test_the_panels_settings_are_the_servers_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PANEL_ADDRESS", "0.0.0.0")
+    monkeypatch.setenv("PANEL_ADDRESS", "no.such.host.invalid")
     ended = CliRunner().invoke(main, [])
     assert ended.exit_code == 2, ended.output
-    assert "0.0.0.0" in ended.output
+    assert "no.such.host.invalid" in ended.output
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

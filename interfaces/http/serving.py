@@ -1,0 +1,139 @@
+"""One server process: it opens the study, serves it, and ends well when it is told to."""
+
+import asyncio
+import ipaddress
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from msgspec import Struct
+
+from domain.errors import Rejected
+from infrastructure.settings import Settings
+from interfaces.composition import open_study
+from interfaces.http.app import create_app
+from interfaces.signals import exit_at_once, reason
+from interfaces.study import Study
+
+RECORDING_SECONDS = 10.0  # for what is cancelled at the end of the drain, also when the store is away
+
+log = structlog.get_logger(__name__)
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """Where a server listens, and how many processes do there."""
+
+    host: str
+    port: int
+    workers: int = 1
+
+    def outside(self) -> list[str]:
+        """The addresses among those of the host that other machines reach. Raises Rejected for what is no host."""
+        try:
+            found = {str(entry[4][0]) for entry in socket.getaddrinfo(self.host, None)} if self.host else {"every"}
+        except OSError as error:
+            raise Rejected(f"--host {self.host!r} is no address of this machine: {error}", fields=("host",)) from None
+        return sorted(address for address in found if not _is_loopback(address))
+
+    def uvicorn_options(self, drain_seconds: float) -> dict[str, Any]:
+        """As uvicorn takes them."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "access_log": False,  # the gate writes it, with the request's id
+            "log_config": None,
+            "server_header": False,
+            "proxy_headers": False,
+            "timeout_graceful_shutdown": drain_seconds,
+        }
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def run(settings: Settings, address: Address, listener: socket.socket | None = None) -> None:
+    """Serve until a signal ends it. Raises StudyError when it can't begin."""
+    _exit_quietly_on_signals()
+    with _runner() as runner:
+        runner.run(_serve(settings, address, listener))
+
+
+def try_once(settings: Settings, address: Address) -> None:
+    """Say what is wrong before any worker starts, and each of them says it. Raises StudyError."""
+
+    async def opened() -> None:
+        async with open_study(settings) as study:
+            await check_somebody_may_come(study, address)
+
+    with _runner() as runner:
+        runner.run(opened())
+
+
+async def check_somebody_may_come(study: Study, address: Address) -> None:
+    """Whoever reaches a server may spend money: beyond this machine there must be a token. Raises Rejected."""
+    outside = address.outside()
+    if not outside:
+        return
+    if not await study.tokens.check.is_there_one():
+        raise Rejected(
+            f"--host {address.host!r} can be reached from other machines ({', '.join(outside)}), and there is no token "
+            "to come in with. Make one first, with `study token issue --name NAME --scope admin` or by setting "
+            "STUDY_TOKEN, or bind to 127.0.0.1",
+            fields=("host",),
+        )
+    log.warning("other machines reach this server: tokens travel in clear unless a proxy with TLS stands before it")
+
+
+async def _serve(settings: Settings, address: Address, listener: socket.socket | None) -> None:
+    async with open_study(settings, serving=True) as study:
+        await check_somebody_may_come(study, address)
+        app = create_app(
+            settings, study, loopback=not address.outside(), workers=address.workers, runs_sweeps=address.workers == 1
+        )
+        config = uvicorn.Config(app, **address.uvicorn_options(settings.study_drain_s))
+        server = _Server(config, study)
+        await server.serve(None if listener is None else [listener])
+        await _recorded(server)
+
+
+class _Server(uvicorn.Server):
+    """Says why it stops, so that the calls that are cancelled do; a second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, study: Study) -> None:
+        super().__init__(config)
+        self._study = study
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal."""
+        if self.should_exit:
+            exit_at_once(sig)
+        self._study.stopping.reason = reason(sig)
+        super().handle_exit(sig, frame)
+
+
+async def _recorded(server: uvicorn.Server) -> None:
+    """Until the requests that were cancelled have written down what became of their calls."""
+    if server.server_state.tasks:
+        await asyncio.wait(server.server_state.tasks, timeout=RECORDING_SECONDS)
+
+
+def _runner() -> asyncio.Runner:
+    return asyncio.Runner(loop_factory=uvicorn.Config(_nowhere, log_config=None).get_loop_factory())
+
+
+def _exit_quietly_on_signals() -> None:
+    """Have a served-out server exit with 0: uvicorn raises the signal again once it has drained."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+
+
+async def _nowhere(*_: Any) -> None:
+    """An application for asking uvicorn which event loop it would use."""
