@@ -59,6 +59,11 @@ class EventFilter(Struct, frozen=True, kw_only=True):
             )
         )
 
+    def current_names(self) -> set[str] | None:
+        """The names under which facts that pass are read; None for all. Raises Rejected."""
+        names = self.names()
+        return None if names is None else _current(names)
+
     def passes(self, event: RecordedEvent) -> bool:
         """Whether an event's envelope is one that is asked for."""
         envelope = event.envelope
@@ -119,7 +124,7 @@ class AuditLog:
         if wanted.until is not None:
             until = min(until, await self._log.position_at(wanted.until - SHORTEST))
         bound = until if wanted.entity is not None else min(until, after + LOOKED_AT)
-        read_as = None if names is None else _current(names)
+        read_as = wanted.current_names()
         found: list[RecordedEvent] = []
         seen = 0
         # A page with no filter on what must be decoded needs no more than it shows, and one to know that it isn't all.

@@ -110,10 +110,15 @@ async def _page(study: "Study", moment: "Moment", page: "Paging", filters: Json)
 
 
 def _follow(invocation: Invocation, after: int | None, filters: Json) -> None:
+    from interfaces.study.live import filter_of
+    from interfaces.study.words import id_of
+
     async def work(study: "Study") -> None:
-        start = await study.audit.end() if after is None else after
-        async for event in study.audit.follow(after=start, **filters):
-            echo_text(json.dumps(event, ensure_ascii=False) if invocation.as_json else _line(event))
+        entity = filters.pop("entity")
+        wanted = filter_of(entity=None if entity is None else id_of(entity), **filters)
+        async for seen in study.live.follow(wanted, after=await study.live.start(after, wanted)):
+            for event in seen.events:
+                echo_text(event.json.decode() if invocation.as_json else _line(event.document))
 
     try:
         invocation.run(work)

@@ -53,11 +53,13 @@ async def open_study(
     """
     async with AsyncExitStack() as stack:
         woken = threading.Event()
-        connection = await asyncio.to_thread(_connect, settings, woken.set)
+        wakened: list[Callable[[], None]] = [woken.set]
+        connection = await asyncio.to_thread(_connect, settings, lambda: _tell_all(wakened))
         stack.push_async_callback(asyncio.to_thread, connection.close)
         connection.keeper.start()
         outside, followers = await _outside(stack, settings, connection, woken, providers)
         study = Wiring(outside).study(actor)
+        wakened.append(study.live.wake)
         await study.house.replay()
         await study.house.catch_up(backfill=not serving)
         await recover(study)
@@ -69,6 +71,7 @@ async def open_study(
         tasks = [replay_for_ever(study, outside.journal), *for_ever]
         for task in map(asyncio.create_task, tasks):
             stack.push_async_callback(cancelled, task)
+        stack.callback(study.live.end, "The study is being closed")
         stack.push_async_callback(study.conversations.aclose)
         stack.push_async_callback(study.asking.aclose)
         yield study
@@ -158,6 +161,11 @@ def _migrated(
     migrate(owner_uri)
     with _opening():
         return _Connection(uri, Keeper(uri, on_event=on_event), embedded)
+
+
+def _tell_all(wakened: list[Callable[[], None]]) -> None:
+    for wake in wakened:
+        wake()
 
 
 def _install(connect: Callable[[], psycopg.Connection]) -> tuple[tuple[ReadModel, ...], str | None]:

@@ -20,6 +20,7 @@ from application.continue_conversation import ContinueConversation
 from application.embed_texts import EmbedTexts
 from application.export_embeddings import ExportEmbeddings
 from application.find_similar import FindSimilar
+from application.follow_log import LogTail
 from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
@@ -80,6 +81,7 @@ from interfaces.study.gateway import Gateway
 from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
+from interfaces.study.live import Live, LoggedEvent
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
@@ -89,6 +91,7 @@ from interfaces.study.vectors import Vectors
 from projections.answered_requests import AnsweredCalls
 from projections.embedded_texts import CachedVectors
 from projections.follow import Follower
+from projections.group_links import GROUP_LINKS
 from projections.kept_files import KeptByArtifacts
 from projections.queries import Queries
 from projections.read_model import ReadModel
@@ -151,6 +154,7 @@ class Wiring:
             bodies=Bodies(self.read_bytes, self.moments),
             tokens=self.tokens,
             gateway=Gateway(self.relay, self.stream),
+            live=self.live,
         )
 
     @cached_property
@@ -356,6 +360,16 @@ class Wiring:
         )
         replay = ReplayJournal(self.outside.store, self.outside.journal)
         return House(self.outside.store, self.outside.follower, self.outside.optional, replay, recover, recover_sweeps)
+
+    @cached_property
+    def live(self) -> Live:
+        tail = LogTail(
+            self.outside.store,
+            self.audit_log,
+            LoggedEvent,
+            lambda position: self.moments.wait_until(position, GROUP_LINKS.name),
+        )
+        return Live(tail, self.outside.store)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -59,6 +59,7 @@ NEEDED: Mapping[str, Needed] = {
     "GET /api/provenance/links/{name}/{kind}/{thing_id}": "read",
     "GET /api/audit/events": "read",
     "GET /api/audit/unanswered": "read",
+    "GET /api/events/stream": "read",
     # Asking, which costs money, and changing
     "POST /api/calls": "write",
     "POST /api/batches": "write",

@@ -110,12 +110,15 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, study: Study) -> None:
         super().__init__(config)
         self._study = study
+        self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal."""
         if self.should_exit:
             exit_at_once(sig)
         self._study.stopping.reason = reason(sig)
+        # Who follows the log would stay for ever.
+        self._loop.call_soon_threadsafe(self._study.live.end, f"{reason(sig)}; another one may go on from here")
         super().handle_exit(sig, frame)
 
 

@@ -20,6 +20,7 @@ from interfaces.study.gateway import Gateway
 from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
+from interfaces.study.live import Live
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
@@ -64,6 +65,7 @@ class Study:
     bodies: Bodies
     tokens: Tokens
     gateway: Gateway
+    live: Live
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
         """A command's context: on whose behalf it runs, and an id that all its events share."""

@@ -1,7 +1,6 @@
 """The log itself, event by event."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime
 from uuid import UUID
 
@@ -16,9 +15,6 @@ from projections.group_links import GROUP_LINKS
 from projections.paging import FIRST_PAGE, Paging, checked_limit, cursor_at
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
-
-LOOK_SECONDS = 0.25  # between two looks for new events
-AT_ONCE = 500
 
 
 class Audit:
@@ -75,16 +71,6 @@ class Audit:
     async def end(self) -> int:
         """The log's last position now."""
         return await asyncio.to_thread(self._store.last_position)
-
-    async def follow(self, *, after: int, **filters: object) -> AsyncIterator[Json]:
-        """Events behind a position as they come, without end."""
-        while True:
-            page = await self.events(page=Paging(AT_ONCE), after=after, **filters)  # type: ignore[arg-type]
-            for event in page["items"]:
-                yield event
-            if page["looked_to"] <= after and page["next_cursor"] is None:
-                await self._clock.sleep(LOOK_SECONDS)
-            after = max(after, page["looked_to"])
 
     async def unanswered(self, moment: Moment = NOW, page: Paging = FIRST_PAGE) -> Json:
         """Calls that never got an answer, newest first: under way, in doubt, or cancelled; `age_s` is until now."""

@@ -80,6 +80,7 @@ ROUTES = {
     ("/api/tokens", "get"),
     ("/api/tokens", "post"),
     ("/api/tokens/{name}", "delete"),
+    ("/api/events/stream", "get"),
 }
 OF_TOKENS = {"401", "403", "429"}  # the problems of every route but those to anybody
 
@@ -91,6 +92,7 @@ TIMELESS = (
     "/api/providers",
     "/api/projections",
     "/api/calls/{call_id}/events",
+    "/api/events/stream",
     "/api/methods",
     "/api/rules",
     "/api/sweeps/{sweep_id}/progress",
