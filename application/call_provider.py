@@ -51,6 +51,11 @@ class Stopping:
 
     reason = "the caller left or the process was stopped"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the process is about to stop."""
+        return self.reason != Stopping.reason
+
 
 class CallIntent(Struct, frozen=True, kw_only=True):
     """A call that is about to be made.

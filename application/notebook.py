@@ -1,9 +1,10 @@
 """Where use cases write facts down: each gets its envelope here, and lands together with its companions."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -11,6 +12,8 @@ from msgspec import Struct, structs
 from application.ports import Append, AppendConflict, Claim, Clock, EventStore, Ids, Journal, NewEvent, Payload
 from domain.errors import NotFound, Unavailable
 from domain.events import Envelope, Fact
+
+P = TypeVar("P", int, int | None)
 
 
 class Context(Struct, frozen=True):
@@ -23,7 +26,18 @@ class Context(Struct, frozen=True):
 class Notebook:
     """Stamps facts with who, when and why, and appends them."""
 
-    def __init__(self, store: EventStore, journal: Journal, *, clock: Clock, ids: Ids, process: str) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        journal: Journal,
+        *,
+        clock: Clock,
+        ids: Ids,
+        process: str,
+        noticed: Callable[[NewEvent], None] = lambda _entry: None,
+    ) -> None:
+        """noticed: is told of each entry once it is durable, to measure by it"""
+        self._noticed = noticed
         self.store = store
         self.journal = journal
         self.clock = clock
@@ -53,7 +67,7 @@ class Notebook:
 
     async def write(self, *entries: NewEvent, take: tuple[Claim, ...] = (), free: tuple[Claim, ...] = ()) -> int:
         """Make entries durable together and return the last one's position; see EventStore.append."""
-        return await self.store.append(Append(events=entries, take=take, free=free))
+        return self._told(entries, await self.store.append(Append(events=entries, take=take, free=free)))
 
     async def take(self, claim: Claim) -> int:
         """Take a claim before there is anything to write; returns a position that all earlier events are within.
@@ -95,11 +109,16 @@ class Notebook:
     async def _write_or_keep(self, entries: tuple[NewEvent, ...], free: tuple[Claim, ...]) -> int | None:
         if not self.journal.holds(entries[0].stream_id):
             try:
-                return await write_at_the_end(self.store, entries, free=free)
+                return self._told(entries, await write_at_the_end(self.store, entries, free=free))
             except Unavailable:
                 pass  # it may have landed all the same; the replay looks
         await self.journal.keep(entries)
-        return None
+        return self._told(entries, None)
+
+    def _told(self, entries: tuple[NewEvent, ...], position: P) -> P:
+        for entry in entries:
+            self._noticed(entry)
+        return position
 
 
 async def write_at_the_end(

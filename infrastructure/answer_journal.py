@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -74,6 +75,14 @@ class AnswerJournal:
     def waits(self) -> bool:
         """Whether anything waits here."""
         return self._size > 0
+
+    def waiting_bytes(self) -> int:
+        """How much waits for this store in all journals of this home, other processes' too."""
+        found = 0
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            with suppress(OSError):  # replayed meanwhile
+                found += path.stat().st_size
+        return found
 
     def files(self) -> Iterator["JournalFile"]:
         """This process's file, if anything waits, and those that dead processes left; see the port."""

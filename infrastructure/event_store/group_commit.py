@@ -70,6 +70,11 @@ class GroupCommit:
                 self._changed.notify()
         return await waiting.done  # cancelling it stops the wait, not the write
 
+    @property
+    def queued(self) -> int:
+        """How many appends wait to be written."""
+        return len(self._queue)
+
     def close(self) -> None:
         """Write what is queued, then stop. Waits for it."""
         with self._changed:

@@ -1,7 +1,8 @@
 """The event store: one log in Postgres, appended in groups, read in order."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -25,8 +26,10 @@ READING = "The event store can't be read"
 class PostgresEventStore:
     """Implements the ports EventStore and EventPages. Its tables must have been migrated."""
 
-    def __init__(self, uri: str, *, process: int) -> None:
+    def __init__(self, uri: str, *, process: int, appended: Callable[[float], None] | None = None) -> None:
+        """appended: is told how many seconds each append took"""
         self._uri = uri
+        self._appended = appended
         self.recorder = Recorder(Datastore(uri, pool_size=3), FactMapper())
         self.recorder.datastore.pool.open()
         self._writer = GroupCommit(
@@ -39,7 +42,17 @@ class PostgresEventStore:
 
     async def append(self, append: Append) -> int:
         """Make the events durable and return the last one's position; see the port."""
-        return await self._writer.append(append)
+        if self._appended is None:
+            return await self._writer.append(append)
+        began = time.perf_counter()
+        position = await self._writer.append(append)
+        self._appended(time.perf_counter() - began)
+        return position
+
+    @property
+    def queued(self) -> int:
+        """How many appends wait to be written."""
+        return self._writer.queued
 
     async def read_stream(self, stream_id: UUID, *, after_version: int = 0) -> Sequence[RecordedEvent]:
         """The events of one stream, in order."""

@@ -21,7 +21,14 @@ from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
-from interfaces.composition.upkeep import cancelled, recover, recover_for_ever, replay_at_last, replay_for_ever
+from interfaces.composition.upkeep import (
+    cancelled,
+    measure_for_ever,
+    recover,
+    recover_for_ever,
+    replay_at_last,
+    replay_for_ever,
+)
 from interfaces.composition.wiring import Outside, Wiring
 from interfaces.study import Study
 from projections.follow import Follower, FollowerThread
@@ -33,6 +40,7 @@ from projections.read_models import READ_MODELS, optional_read_models
 
 if TYPE_CHECKING:
     from infrastructure.embedded_postgres import EmbeddedPostgres
+    from infrastructure.metrics import Metrics
 
 READ_CONNECTIONS = 4
 READ_TIMEOUT_SECONDS = 5.0
@@ -57,7 +65,8 @@ async def open_study(
         connection = await asyncio.to_thread(_connect, settings, lambda: _tell_all(wakened))
         stack.push_async_callback(asyncio.to_thread, connection.close)
         connection.keeper.start()
-        outside, followers = await _outside(stack, settings, connection, woken, providers)
+        metrics = _metrics() if serving else None
+        outside, followers = await _outside(stack, settings, connection, woken, providers, metrics)
         study = Wiring(outside).study(actor)
         wakened.append(study.live.wake)
         await study.house.replay()
@@ -67,7 +76,9 @@ async def open_study(
             thread.start()
             stack.push_async_callback(asyncio.to_thread, thread.stop)
         stack.push_async_callback(replay_at_last, study, outside.journal)
-        for_ever = [recover_for_ever(study), study.tokens.check.read_on_for_ever()] if serving else []
+        for_ever = (
+            [recover_for_ever(study), study.tokens.check.read_on_for_ever(), measure_for_ever(study)] if serving else []
+        )
         tasks = [replay_for_ever(study, outside.journal), *for_ever]
         for task in map(asyncio.create_task, tasks):
             stack.push_async_callback(cancelled, task)
@@ -83,10 +94,11 @@ async def _outside(
     connection: "_Connection",
     woken: threading.Event,
     providers: Mapping[str, Provider] | None,
+    metrics: "Metrics | None",
 ) -> tuple[Outside, list[FollowerThread]]:
     """Open everything that a study stands on; the stack closes it again. Returns it with its followers, not started."""
     keeper, uri = connection.keeper, connection.uri
-    store = PostgresEventStore(uri, process=keeper.number)
+    store = PostgresEventStore(uri, process=keeper.number, appended=None if metrics is None else metrics.appended)
     stack.push_async_callback(asyncio.to_thread, store.close)
     identity = str(await store.identity())
     journal = AnswerJournal(settings.study_home / JOURNALS / identity, process=keeper.process)
@@ -124,7 +136,7 @@ async def _outside(
     stack.push_async_callback(registry.aclose)
     queries = Queries(pool, indexed=bool(optional))
     outside = Outside(
-        settings, keeper, store, journal, registry, follower, optional, pgvector, queries, compute, artifacts
+        settings, keeper, store, journal, registry, follower, optional, pgvector, queries, compute, artifacts, metrics
     )
     return outside, followers
 
@@ -161,6 +173,13 @@ def _migrated(
     migrate(owner_uri)
     with _opening():
         return _Connection(uri, Keeper(uri, on_event=on_event), embedded)
+
+
+def _metrics() -> "Metrics":
+    # Only here, since what no command needs would make each of them start later.
+    from infrastructure.metrics import Metrics
+
+    return Metrics()
 
 
 def _tell_all(wakened: list[Callable[[], None]]) -> None:

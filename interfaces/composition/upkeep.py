@@ -10,6 +10,7 @@ from interfaces.study import Study
 
 RECOVERY_SECONDS = 15.0
 REPLAY_SECONDS = 1.0
+MEASURE_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -19,6 +20,13 @@ async def recover_for_ever(study: Study) -> None:
     while True:
         await asyncio.sleep(RECOVERY_SECONDS)
         await recover(study)
+
+
+async def measure_for_ever(study: Study) -> None:
+    """Say how things stand in this process, which a sibling may be asked for."""
+    while True:
+        study.house.measure(readers=study.live.readers)
+        await asyncio.sleep(MEASURE_SECONDS)
 
 
 async def recover(study: Study) -> None:

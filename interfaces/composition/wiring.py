@@ -7,6 +7,7 @@ import secrets
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from application.adopt_answer import AdoptAnswer
 from application.ask_batch import AskBatch
@@ -96,6 +97,9 @@ from projections.kept_files import KeptByArtifacts
 from projections.queries import Queries
 from projections.read_model import ReadModel
 
+if TYPE_CHECKING:
+    from infrastructure.metrics import Metrics
+
 
 @dataclass(frozen=True)
 class Outside:
@@ -112,6 +116,7 @@ class Outside:
     queries: Queries
     compute: LocalCompute
     artifacts: ArtifactFiles
+    metrics: "Metrics | None" = None
 
 
 class Wiring:
@@ -155,6 +160,7 @@ class Wiring:
             tokens=self.tokens,
             gateway=Gateway(self.relay, self.stream),
             live=self.live,
+            metrics=self.outside.metrics,
         )
 
     @cached_property
@@ -165,6 +171,7 @@ class Wiring:
             clock=SystemClock(),
             ids=TimeOrderedIds(),
             process=self.outside.keeper.process,
+            **({} if self.outside.metrics is None else {"noticed": self.outside.metrics.happened}),
         )
 
     @cached_property
@@ -359,7 +366,18 @@ class Wiring:
             after_seconds=self.outside.settings.study_in_doubt_after_s,
         )
         replay = ReplayJournal(self.outside.store, self.outside.journal)
-        return House(self.outside.store, self.outside.follower, self.outside.optional, replay, recover, recover_sweeps)
+        return House(
+            self.outside.store,
+            self.outside.follower,
+            self.outside.optional,
+            replay,
+            recover,
+            recover_sweeps,
+            self.outside.journal,
+            self.stopping,
+            ready_lag_seconds=self.outside.settings.study_ready_lag_s,
+            metrics=self.outside.metrics,
+        )
 
     @cached_property
     def live(self) -> Live:

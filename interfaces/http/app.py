@@ -25,6 +25,7 @@ from interfaces.http import (
     groups,
     health,
     live,
+    metrics,
     projections,
     provenance,
     providers,
@@ -98,7 +99,7 @@ def create_app(
         workers=workers,
     )
     app = Litestar(
-        route_handlers=[api, health.ROUTES, *documentation.routes()],
+        route_handlers=[api, health.ROUTES, metrics.read_metrics, *documentation.routes()],
         lifespan=[with_study],
         guards=[may_ask],
         dependencies={

@@ -87,6 +87,10 @@ class Gate:
                 else:
                     await self.inside(scope, receive, send_with_id)
             finally:
+                seconds = time.perf_counter() - began
+                measured = scope["app"].state.study.metrics
+                if measured is not None:
+                    measured.requested(method, scope.get("path_template"), status, seconds)
                 tell = log.debug if path.startswith("/health/") else log.info
                 tell(
                     "request",
@@ -94,7 +98,7 @@ class Gate:
                     path=path,
                     route=scope.get("path_template"),
                     status=status,
-                    duration_ms=round((time.perf_counter() - began) * 1000, 1),
+                    duration_ms=round(seconds * 1000, 1),
                     caller=None if caller is None else caller.name,
                 )
 

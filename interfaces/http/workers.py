@@ -14,12 +14,15 @@ import time
 from collections.abc import Mapping
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 
 from domain.errors import StudyError
+from infrastructure.metrics import SHARED_FOLDER
 from infrastructure.settings import read_settings
 from interfaces.http.serving import RECORDING_SECONDS, Address, run
 from interfaces.logs import configure_logs
@@ -66,12 +69,15 @@ class Workers:
         listener.listen(config.backlog)  # whoever comes before the workers are up waits for them
         for number in SIGNALS:
             signal.signal(number, self._handle)
-        while self._signalled is None:
-            for worker in self._workers:
-                self._keep_up(worker, listener)
-            wait([each.process.sentinel for each in self._workers if each.process], timeout=LOOK_SECONDS)
-        listener.close()  # or whoever connects now would wait for nobody
-        return self._end()
+        # Each worker writes what it measures there, and whichever is asked reads them all.
+        with TemporaryDirectory(prefix="study-metrics-") as measured:
+            os.environ[SHARED_FOLDER] = measured
+            while self._signalled is None:
+                for worker in self._workers:
+                    self._keep_up(worker, listener)
+                wait([each.process.sentinel for each in self._workers if each.process], timeout=LOOK_SECONDS)
+            listener.close()  # or whoever connects now would wait for nobody
+            return self._end()
 
     def _handle(self, number: int, _frame: object) -> None:
         if self._signalled is not None:
@@ -88,6 +94,7 @@ class Workers:
             worker.start_at = now if lived > SHORT_LIFE_SECONDS else now + worker.pause
             worker.pause = min(worker.pause * 2, LONGEST_PAUSE_SECONDS)
             log.error("a worker died and is started again", worker=process.pid, exit_code=process.exitcode)
+            mark_process_dead(process.pid, os.environ[SHARED_FOLDER])  # type: ignore[no-untyped-call]
             process.close()
             process = worker.process = None
         if process is None and now >= worker.start_at and self._signalled is None:

@@ -1,6 +1,7 @@
 """A wired study: every use case and every query, by what they are about, as all interfaces call them."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from application.call_provider import Stopping
@@ -29,6 +30,9 @@ from interfaces.study.tokens import Tokens
 from interfaces.study.vectors import Vectors
 from interfaces.study.words import Json
 from projections.queries import Queries
+
+if TYPE_CHECKING:
+    from infrastructure.metrics import Metrics
 
 __all__ = ["Json", "Study"]
 
@@ -66,6 +70,7 @@ class Study:
     tokens: Tokens
     gateway: Gateway
     live: Live
+    metrics: "Metrics | None" = None
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:
         """A command's context: on whose behalf it runs, and an id that all its events share."""

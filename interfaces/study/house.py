@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import msgspec
 import structlog
 
+from application.call_provider import Stopping
 from application.notebook import Context
 from application.recover_calls import RecoverCalls
 from application.recover_sweeps import RecoverSweeps
 from application.replay_journal import ReplayJournal
 from domain.errors import Unavailable
+from infrastructure.answer_journal import AnswerJournal
 from infrastructure.event_store.store import PostgresEventStore
 from interfaces.study.words import Json
 from projections.follow import Follower
@@ -20,6 +23,9 @@ from projections.rebuild import rebuild
 from projections.replay import WholeLog
 from projections.status import status as status_of
 from projections.verify import VerifyReport, verify
+
+if TYPE_CHECKING:
+    from infrastructure.metrics import Metrics
 
 WORTH_A_WORD = 50_000  # events that take seconds to apply
 
@@ -37,6 +43,11 @@ class House:
         replay_journal: ReplayJournal,
         recover_calls: RecoverCalls,
         recover_sweeps: RecoverSweeps,
+        journal: AnswerJournal,
+        stopping: Stopping,
+        *,
+        ready_lag_seconds: float,
+        metrics: "Metrics | None",
     ) -> None:
         self._store = store
         self._follower = follower
@@ -44,6 +55,10 @@ class House:
         self._replay_journal = replay_journal
         self._recover_calls = recover_calls
         self._recover_sweeps = recover_sweeps
+        self._journal = journal
+        self._stopping = stopping
+        self._ready_lag_seconds = ready_lag_seconds
+        self._metrics = metrics
 
     async def catch_up(self, *, backfill: bool = True) -> None:
         """Bring every read model to the end of the log; one that fails stops alone, and the log says why.
@@ -91,9 +106,46 @@ class House:
         return await asyncio.to_thread(verify, self._all, name, progress)
 
     async def health(self) -> Json:
-        """Whether the store answers, and how far the read models are behind."""
+        """Each part of a server, whether it is well, and what there is to know of it.
+
+        A read model that has stopped at an event is told, but is in the way of nobody who doesn't ask it; one that is
+        far behind makes its server wait for its turn. What waits in a journal is told too: it will be stored.
+        """
+        return {
+            **await self._store_and_follower(),
+            "journal": {"ok": True, "waiting_bytes": await asyncio.to_thread(self._journal.waiting_bytes)},
+            "serving": {"ok": not self._stopping.has_begun},
+        }
+
+    def measure(self, *, readers: int) -> None:
+        """Say how things stand in this process, if anybody measures."""
+        if self._metrics is not None:
+            self._metrics.stands("study_store_queued_appends", self._store.queued)
+            self._metrics.stands("study_events_readers", readers)
+
+    async def _store_and_follower(self) -> Json:
         try:
             last = await asyncio.to_thread(self._store.last_position)
+            rows = (await self.status())["items"]
         except Unavailable as error:
-            return {"store": str(error), "position": None, "projections": []}
-        return {"store": "ok", "position": last, "projections": (await self.status())["items"]}
+            return {
+                "store": {"ok": False, "detail": str(error)},
+                "follower": {"ok": False, "detail": "Nobody knows without the store"},
+            }
+        followed = {model.name for model in self._follower.read_models}
+        live = [row for row in rows if row["state"] == "live" and row["name"] in followed]
+        behind = [row for row in live if row["failed_position"] is None]
+        lag_seconds = max((row["lag_seconds"] for row in behind), default=0.0)
+        return {
+            "store": {"ok": True, "position": last},
+            "follower": {
+                "ok": lag_seconds <= self._ready_lag_seconds,
+                "lag_events": max((row["lag_events"] for row in behind), default=0),
+                "lag_seconds": round(lag_seconds, 3),
+                "stopped": sorted(row["name"] for row in live if row["failed_position"] is not None),
+                "read_models": [
+                    {name: row[name] for name in ("name", "state", "position", "lag_events", "lag_seconds")}
+                    for row in rows
+                ],
+            },
+        }

@@ -65,11 +65,9 @@ class Live:
             )
         return last if after is None else after
 
-    def follow(
-        self, wanted: EventFilter, *, after: int, idle_seconds: float = IDLE_SECONDS
-    ) -> AsyncIterator[Seen[LoggedEvent]]:
+    def follow(self, wanted: EventFilter, *, after: int) -> AsyncIterator[Seen[LoggedEvent]]:
         """Events behind a position that pass, as they come; see LogTail."""
-        return self._tail.follow(wanted, after=after, idle_seconds=idle_seconds)
+        return self._tail.follow(wanted, after=after, idle_seconds=IDLE_SECONDS)
 
     def wake(self) -> None:
         """There are new events; may be told from any thread."""

@@ -1,4 +1,4 @@
-"""Given a log that grows, then each reader gets what passes: in order, none left out, none twice, or is told why not."""
+"""Given a log that grows, then each reader gets what passes, in order, none left out, none twice, or is told why."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -142,7 +142,7 @@ async def test_a_reader_who_does_not_read_is_dropped_with_a_reason(
     log.grow(1)
     tail.wake()
     assert await read(quick, 1) == [151]
-    with pytest.raises(FellBehind, match="more slowly|not read"):
+    with pytest.raises(FellBehind, match="not read"):
         await anext(slow)
     assert tail.readers == 1
     again = follow(tail, after=0)  # it goes on where it was
@@ -154,8 +154,7 @@ async def test_an_ended_tail_tells_its_readers_why_and_takes_no_others(log: Grow
     await anext(follower)
     log.grow(3)
     tail.wake()
-    while not await read(follower, 3):
-        pass
+    assert await read(follower, 3) == [1, 2, 3]
     tail.end("SIGTERM stopped the process")
     for each in (follower, follow(tail)):
         with pytest.raises(FollowingEnded, match="SIGTERM"):
@@ -192,8 +191,7 @@ async def test_a_tail_that_can_not_go_on_says_so(
     log.trouble = trouble
     tail.wake()
     with pytest.raises(told[0], match=told[1]):
-        while True:
-            await anext(follower)
+        await read(follower, 1)
     log.trouble = None
     log.grow(1)
     assert await read(follow(tail), 1) == [1]

@@ -81,6 +81,7 @@ ROUTES = {
     ("/api/tokens", "post"),
     ("/api/tokens/{name}", "delete"),
     ("/api/events/stream", "get"),
+    ("/metrics", "get"),
 }
 OF_TOKENS = {"401", "403", "429"}  # the problems of every route but those to anybody
 
@@ -89,6 +90,7 @@ OF_TOKENS = {"401", "403", "429"}  # the problems of every route but those to an
 TIMELESS = (
     "/v1/",
     "/health/",
+    "/metrics",
     "/api/providers",
     "/api/projections",
     "/api/calls/{call_id}/events",

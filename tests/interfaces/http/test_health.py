@@ -1,15 +1,19 @@
 """Whether the server can serve, when its store is there and when it is not."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
-from litestar.testing import TestClient
+from litestar.testing import AsyncTestClient, TestClient
 from psycopg.conninfo import conninfo_to_dict
 
-from infrastructure.settings import Settings
+from domain.groups import GroupCreated
+from infrastructure.settings import Settings, read_settings
+from interfaces.composition import open_study
 from interfaces.http import health
 from interfaces.http.app import create_app
 from tests.conftest import Database
@@ -20,14 +24,22 @@ def test_a_server_with_its_store_is_ready(http: httpx.Client) -> None:
     assert http.get("/health/live").json() == {"status": "ok"}
     ready = http.get("/health/ready")
     assert ready.status_code == 200
-    assert ready.json()["store"] == "ok"
-    assert ready.json()["projections"]
+    parts = ready.json()["parts"]
+    assert [(name, part["ok"]) for name, part in parts.items()] == [
+        ("store", True),
+        ("follower", True),
+        ("journal", True),
+        ("serving", True),
+    ]
+    assert parts["follower"]["lag_events"] == parts["journal"]["waiting_bytes"] == 0
+    assert {model["name"] for model in parts["follower"]["read_models"]} > {"raw_calls", "tokens"}
 
 
 class LostStore:
     """A study whose store is gone: it says so, or hangs."""
 
     actor = "ada"
+    metrics = None
 
     def __init__(self, *, hangs: bool) -> None:
         self.hangs = hangs
@@ -36,7 +48,7 @@ class LostStore:
     async def health(self) -> dict[str, Any]:
         if self.hangs:
             await asyncio.Event().wait()
-        return {"store": "The server was lost", "position": None, "projections": []}
+        return {"store": {"ok": False, "detail": "The server was lost"}, "journal": {"ok": True, "waiting_bytes": 7}}
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -51,6 +63,11 @@ def test_a_server_that_lost_its_store_lives_but_is_not_ready(
         assert ready.status_code == 503
         assert int(ready.headers["retry-after"]) > 0
         assert ready.headers["content-type"] == "application/problem+json"
+        problem = ready.json()
+        assert (problem["parts"]["store"]["ok"], problem["detail"]) == (
+            False,
+            f"Not ready: store. {problem['parts']['store']['detail']}",
+        )
 
 
 def test_a_server_whose_database_is_cut_off_says_so_in_time(settings: Settings, database: Database) -> None:
@@ -85,3 +102,45 @@ def test_a_store_that_takes_no_writes_is_read_and_refuses_calls(settings: Settin
         refused = http.post("/api/calls", json={"prompt": "hello", "provider": "local"})
         assert refused.status_code == 503
         assert "takes no writes" in refused.json()["detail"]
+
+
+def test_a_server_that_is_about_to_stop_or_far_behind_is_not_ready(database: Database, tmp_path: Path) -> None:
+    settings = read_settings(database_url=database.application_uri, study_home=tmp_path, study_ready_lag_s=0.05)
+
+    async def states() -> list[tuple[int, list[str]]]:
+        found = []
+        async with open_study(settings, serving=True) as study:
+            app = create_app(settings, study)
+            async with AsyncTestClient(app, base_url="http://127.0.0.1") as client:
+
+                async def look() -> None:
+                    ready = await client.get("/health/ready")
+                    parts = ready.json()["parts"]
+                    found.append((ready.status_code, [name for name, part in parts.items() if not part["ok"]]))
+
+                await look()
+                with psycopg.connect(database.application_uri) as leaseholder:
+                    leaseholder.execute("SELECT FROM projections.generations FOR UPDATE")
+                    await study.notebook.write(
+                        study.notebook.entry(study.context(), uuid4(), 1, GroupCreated(group_type="run", name="s"))
+                    )
+                    await asyncio.sleep(0.2)
+                    await look()
+                await study.moments.all_shown()
+                study.stopping.reason = "SIGTERM stopped the process"
+                await look()
+        return found
+
+    assert asyncio.run(states()) == [(200, []), (503, ["follower"]), (503, ["serving"])]
+
+
+def test_whoever_has_no_token_is_told_only_whether_it_is_ready(settings: Settings) -> None:
+    with serving(settings, loopback=False) as address, httpx.Client(base_url=address, timeout=15) as http:
+        ready = http.get("/health/ready")
+        assert ready.status_code == 200
+        assert ready.json()["parts"] == {
+            "store": {"ok": True},
+            "follower": {"ok": True, "lag_events": 0, "lag_seconds": 0.0},
+            "journal": {"ok": True},
+            "serving": {"ok": True},
+        }

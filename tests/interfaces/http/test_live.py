@@ -120,7 +120,7 @@ def test_filters_are_those_of_the_list_and_idle_readers_hear_where_they_are(
                 assert answer.headers["content-type"] == "text/event-stream"
                 assert answer.headers["cache-control"] == "no-cache"
                 lines = answer.iter_lines()
-                seen = [int(event["id"]) for event, _ in zip(events_in(lines), listed, strict=False)]
+                seen = [int(event["id"]) for _, event in zip(listed, events_in(lines), strict=False)]
                 assert seen == listed, filters
                 while next(lines) != ": heartbeat":
                     pass

@@ -164,6 +164,7 @@ def test_a_defect_tells_nothing_of_its_insides(settings: Settings) -> None:
         """A study whose every part fails in a way that nobody foresaw."""
 
         actor = "ada"
+        metrics = None
 
         def __getattr__(self, name: str) -> Any:
             raise RuntimeError("the password is 1234")
