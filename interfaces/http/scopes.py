@@ -60,6 +60,8 @@ NEEDED: Mapping[str, Needed] = {
     "GET /api/audit/events": "read",
     "GET /api/audit/unanswered": "read",
     "GET /api/events/stream": "read",
+    "GET /api/methods": "read",
+    "GET /api/rules": "read",
     "GET /metrics": "read",
     # Asking, which costs money, and changing
     "POST /api/calls": "write",
