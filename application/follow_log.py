@@ -79,6 +79,14 @@ class LogTail(Generic[T]):
         """How many follow the log now."""
         return self._following
 
+    def check_room(self) -> None:
+        """Whether one more may follow. Raises TooMany."""
+        if self._following >= MOST_READERS:
+            raise TooMany(
+                f"{MOST_READERS} readers follow the log here, which is the most; try again later",
+                retry_after_seconds=LOOK_SECONDS,
+            )
+
     def wake(self) -> None:
         """There are new events; may be told from any thread."""
         if self._loop is not None:
@@ -90,11 +98,7 @@ class LogTail(Generic[T]):
 
         Raises Rejected, Unavailable, TooMany; FellBehind for a slow reader, FollowingEnded when the tail is closed.
         """
-        if self._following >= MOST_READERS:
-            raise TooMany(
-                f"{MOST_READERS} readers follow the log here, which is the most; try again later",
-                retry_after_seconds=LOOK_SECONDS,
-            )
+        self.check_room()
         self._loop = asyncio.get_running_loop()
         self._following += 1
         reader = _Reader[T](wanted, after)

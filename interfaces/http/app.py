@@ -37,6 +37,7 @@ from interfaces.http.gateway import Gateway
 from interfaces.http.limits import Limits
 from interfaces.http.parameters import QUESTIONS, OpenStudy, only_known_parameters
 from interfaces.http.problems import HANDLERS
+from interfaces.http.refusals import REFUSALS
 from interfaces.http.scopes import may_ask
 from interfaces.runner.process import SweepRunner, running_sweeps
 from interfaces.study import Study
@@ -108,7 +109,7 @@ def create_app(
             "runner": Provide(_runner, sync_to_thread=False),
             **QUESTIONS,
         },
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, **REFUSALS},
         openapi_config=documentation.openapi(),
         request_max_body_size=LARGEST_BODY_BYTES,
         logging_config=None,

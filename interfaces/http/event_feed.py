@@ -64,6 +64,8 @@ class _ASGIFeed(ASGIResponse):
         leaving = asyncio.create_task(_left(receive))
         try:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
             for task in (sending, leaving):
                 task.cancel()

@@ -5,8 +5,9 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from litestar import Request, Response
 
-from domain.errors import StudyError
+from domain.errors import NotAllowed, NotAuthenticated, StudyError, TooMany
 from interfaces.http.problems import MEDIA_TYPE, Problem, headers_of, problem_of
 
 GATEWAY = "/v1/"
@@ -28,6 +29,15 @@ def openai_error(told: Problem) -> dict[str, Any]:
     )
     param = told.fields[0] if told.fields else None
     return {"error": {"message": told.detail, "type": kind, "param": param, "code": code}}
+
+
+def of_refusal(request: Request[Any, Any, Any], error: StudyError) -> Response[bytes]:
+    """The answer to who may not ask this route; handles what its guard raises."""
+    status, headers, body = refusal(request.url.path, error)
+    return Response(body, status_code=status, headers=headers, media_type=headers["Content-Type"])
+
+
+REFUSALS: dict[int | type[Exception], Any] = dict.fromkeys((NotAuthenticated, NotAllowed, TooMany), of_refusal)
 
 
 def refusal(path: str, error: StudyError) -> tuple[int, dict[str, str], bytes]:

@@ -52,8 +52,9 @@ class Live:
     async def start(self, after: int | None, wanted: EventFilter) -> int:
         """Where following begins: behind a position, else at a time that is asked for, else at the log's end.
 
-        Raises Rejected for a position after the end.
+        Raises Rejected for a position after the end, TooMany when there is no room for another reader.
         """
+        self._tail.check_room()
         if after is None and wanted.since is not None:
             return 0
         last = await asyncio.to_thread(self._store.last_position)
