@@ -254,9 +254,9 @@ class _Call:
             return await retrying(attempt)
         except AttemptFailed as failure:
             error = structs.replace(failure.error, message=failure.error.message + self.why_no_more)
-            await self._failed(failure, error)
+            position = await self._failed(failure, error)
             provider_name = self.intent.prepared.provider
-            raise provider_failed(provider_name, self.call_id, self.attempts, error) from failure
+            raise provider_failed(provider_name, self.call_id, self.attempts, error, position=position) from failure
 
     async def cancelled(self, reason: str) -> None:
         if not self.ended:
@@ -359,11 +359,11 @@ class _Call:
         )
         return fact, bodies.payloads
 
-    async def _failed(self, failure: AttemptFailed, error: AttemptError) -> None:
+    async def _failed(self, failure: AttemptFailed, error: AttemptError) -> int | None:
         last_attempt, payloads = self._failure_fact(failure, waits_seconds=None)
         failed = CallFailed(attempts=self.attempts, error=error, total_ms=self._elapsed_ms())
         self.ended = True
-        await self._record_all((last_attempt, payloads), (failed, ()))
+        return await self._record_all((last_attempt, payloads), (failed, ()))
 
     async def _answered(self, answer: ProviderAnswer) -> CompletedCall:
         total_ms = self._elapsed_ms()
@@ -437,7 +437,9 @@ async def _looked(call: _Call, still_needed: StillNeeded, position: int) -> None
         raise
 
 
-def provider_failed(provider: str, call_id: UUID, attempts: int, error: AttemptError) -> ProviderFailed:
+def provider_failed(
+    provider: str, call_id: UUID, attempts: int, error: AttemptError, *, position: int | None = None
+) -> ProviderFailed:
     """A call's final failure, in words."""
     tries = f"{attempts} attempt{'s' if attempts > 1 else ''}"
     return ProviderFailed(
@@ -445,4 +447,5 @@ def provider_failed(provider: str, call_id: UUID, attempts: int, error: AttemptE
         call_id=str(call_id),
         kind=error.kind,
         http_status=error.http_status,
+        position=position,
     )

@@ -58,7 +58,7 @@ class RequestToRelay(Struct, frozen=True, kw_only=True):
 class Relayed(Struct, frozen=True, kw_only=True):
     """What came back, durable. `reply` is what is to be sent, or of a stream what is left to be sent.
 
-    position: where the answer is stored; None for one that waits in the journal, and for a failure
+    position: where the answer or the failure is stored; None for one that waits in the journal
     provider_ms: that were spent waiting for the provider
     is_broken: the provider's connection broke before the end, and so must the client's
     should_not_retry: it failed as often as it was to be tried; a client's own tries would multiply ours
@@ -240,6 +240,7 @@ class RelayRequest:
         return Relayed(
             call_id=UUID(failure.call_id),
             reply=reply,
+            position=failure.position,
             provider_ms=passage.provider_ms,
             is_broken=relay.is_cut and failure.kind == "connection",
             should_not_retry=relay.intent.policy.attempts > 1,

@@ -28,7 +28,8 @@ class Conflict(StudyError):
 class ProviderFailed(StudyError):
     """A provider's final failure; it is recorded under `call_id`.
 
-    kind: what went wrong, as AttemptError says it; fields: the parts of the input that were refused
+    kind: what went wrong, as AttemptError says it; fields: the parts of the input that were refused; position: where
+    it is stored, None for what waits in the journal or is another's call
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class ProviderFailed(StudyError):
         kind: str | None = None,
         http_status: int | None = None,
         fields: tuple[str, ...] = (),
+        position: int | None = None,
     ) -> None:
         super().__init__(message)
         self.call_id = call_id
         self.kind = kind
         self.http_status = http_status
         self.fields = fields
+        self.position = position
 
 
 class NotAuthenticated(StudyError):

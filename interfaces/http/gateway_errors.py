@@ -76,4 +76,6 @@ def _of_provider(error: ProviderFailed) -> GatewayError:
     elif status < HTTPStatus.BAD_REQUEST:
         status = int(HTTPStatus.BAD_GATEWAY)
     headers = {"x-sq-call-id": error.call_id}
+    if error.position is not None:
+        headers["x-sq-position"] = str(error.position)
     return GatewayError(status=status, message=str(error), type="provider_error", code=error.kind, headers=headers)
