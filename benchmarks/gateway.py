@@ -36,6 +36,7 @@ SOAK_WARM_UP_SECONDS = 15.0  # of as much as it can take, which is what the 80 %
 SOAK_STREAMS_EVERY = 3
 MEMORY_EVERY_SECONDS = 5.0
 MOST_GROWTH = 1.05  # of memory, from the second fifth of a soak to the last
+TWO = ("study", "litellm")
 TIMES_THE_REQUESTS, SHARE_OF_MEMORY, SHARE_OF_ADDED = 6.0, 1 / 3, 1 / 4
 ALLOWED_BEYOND_TWO_COMMITS_MS = 2.0
 ASKED = {"model": "bench", "messages": [{"role": "user", "content": "What does a gateway do with what it is given?"}]}
@@ -156,18 +157,23 @@ def targets(rows: list[dict[str, Any]], fsyncs_per_second: float) -> list[dict[s
     added = of("study", "added_p50_ms", 1)
     found = [_target("added p50 at 1, ms", "≤", round(allowed, 2), added, reached=added <= allowed)]
     if any(row["target"] == "litellm" for row in rows):
-        for clients in CONCURRENCIES:
-            times = of("study", "requests_per_second", clients) / of("litellm", "requests_per_second", clients)
-            name = f"requests/s at {clients}, times LiteLLM's"
-            found.append(_target(name, "≥", TIMES_THE_REQUESTS, round(times, 1), reached=times >= TIMES_THE_REQUESTS))
+        most = [max(of(name, "requests_per_second", clients) for clients in CONCURRENCIES) for name in TWO]
+        times = most[0] / most[1]
+        found.append(
+            _target(
+                "most requests/s, times LiteLLM's",
+                "≥",
+                TIMES_THE_REQUESTS,
+                round(times, 1),
+                reached=times >= TIMES_THE_REQUESTS,
+            )
+        )
         share = of("study", "added_p50_ms", 10) / of("litellm", "added_p50_ms", 10)
         wanted = round(SHARE_OF_ADDED, 2)
         found.append(
             _target("added p50 at 10, of LiteLLM's", "≤", wanted, round(share, 2), reached=share <= SHARE_OF_ADDED)
         )
-        memory = [
-            max(row.get("memory_mb", 0) for row in rows if row["target"] == name) for name in ("study", "litellm")
-        ]
+        memory = [max(row.get("memory_mb", 0) for row in rows if row["target"] == name) for name in TWO]
         share = memory[0] / memory[1]
         wanted = round(SHARE_OF_MEMORY, 2)
         found.append(

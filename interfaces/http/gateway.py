@@ -16,11 +16,12 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from application.check_tokens import Caller
 from application.notebook import Context
 from application.providers import Operation
 from application.relay_request import Begun, Relayed, RequestToRelay
 from domain.errors import StudyError
-from interfaces.http.gateway_errors import GatewayError, error_of, error_of_status
+from interfaces.http.gateway_errors import GatewayError, error_of, error_of_status, refusal_of
 from interfaces.http.gateway_wishes import Wishes, wishes_of
 from interfaces.study import Study
 
@@ -48,6 +49,7 @@ class Gateway:
         if scope["type"] != ScopeType.HTTP or not scope["path"].startswith(PREFIX):
             await self._inside(scope, receive, send)
             return
+        scope["path_template"] = _template(scope["path"])
         exchange = _Exchange(scope, receive, send, self._study())
         try:
             await exchange.serve()
@@ -75,13 +77,17 @@ class _Exchange:
         self.receive = receive
         self.send = send
         self.study = study
-        self.request_id = str(scope["state"]["request_id"])  # the gate's
+        self.state = scope["state"]  # the gate's
+        self.request_id = str(self.state["request_id"])
         self.began = time.perf_counter()
         self.has_begun = False
 
     async def serve(self) -> None:
         """Answer. Raises StudyError."""
-        if self.path in OPERATIONS:
+        refusal = refusal_of(self.state, self.method)
+        if refusal is not None:
+            await self.refuse(refusal)
+        elif self.path in OPERATIONS:
             if self.method != "POST":
                 await self.refuse(error_of_status(405, f"{self.path} does not take {self.method}", allow="POST"))
                 return
@@ -141,10 +147,12 @@ class _Exchange:
         )
 
     def _context(self) -> Context:
+        caller: Caller | None = self.state.get("caller")
+        actor = None if caller is None else caller.name
         try:
-            return self.study.context(correlation_id=UUID(self.request_id))
+            return self.study.context(actor, UUID(self.request_id))
         except ValueError:
-            return self.study.context()
+            return self.study.context(actor)
 
     async def _relay(self, asked: RequestToRelay) -> None:
         """Relay, and cancel the call if the client leaves before its answer is there."""
@@ -231,6 +239,13 @@ class _Exchange:
         await self.send({"type": "http.response.start", "status": status, "headers": named})
         sent = b"" if self.method == "HEAD" else body
         await self.send({"type": "http.response.body", "body": sent, "more_body": False})
+
+
+def _template(path: str) -> str:
+    """The address as it is counted: one for all models, and one for all that is none of ours."""
+    if path in OPERATIONS or path == MODELS:
+        return path
+    return "/v1/models/{model}" if path.startswith(f"{MODELS}/") else "/v1/{path}"
 
 
 def _text(value: bytes) -> str:

@@ -1,12 +1,15 @@
 """The gateway's own errors, in the shape that clients of OpenAI's API read. Providers' own pass through."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from application.check_tokens import Caller
 from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+from domain.tokens import Scope, allows
 from interfaces.http.problems import RETRY_AFTER_SECONDS
 
 FAMILIES: tuple[tuple[type[StudyError], HTTPStatus, str], ...] = (
@@ -65,6 +68,24 @@ def error_of_status(status: int, message: str, *, code: str | None = None, **hea
     kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else TYPES.get(status, "invalid_request_error")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return GatewayError(status=status, message=message, type=kind, code=code, headers=named)
+
+
+def refusal_of(state: Mapping[str, Any], method: str) -> GatewayError | None:
+    """Why somebody is not let in, None where they are: looking needs the scope read, asking the scope write.
+
+    state: the request's; it has a `caller` where the gate finds out who asks, which is None for somebody unknown
+    """
+    if "caller" not in state:
+        return None
+    caller: Caller | None = state["caller"]
+    needed: Scope = "read" if method in ("GET", "HEAD") else "write"
+    if caller is None:
+        said = "Give a token of this server as the API key; whoever runs it makes one with `study token issue`"
+        return error_of_status(401, said, code="invalid_api_key", www_authenticate="Bearer")
+    if not allows(caller.scope, needed):
+        said = f"The token {caller.name!r} has the scope {caller.scope}, and this needs {needed}"
+        return error_of_status(403, said, code="insufficient_permissions")
+    return None
 
 
 def _of_provider(error: ProviderFailed) -> GatewayError:
