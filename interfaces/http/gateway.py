@@ -147,7 +147,7 @@ class _Exchange:
         )
 
     def _context(self) -> Context:
-        caller: Caller | None = self.state.get("caller")
+        caller: Caller | None = self.state["caller"]
         actor = None if caller is None else caller.name
         try:
             return self.study.context(actor, UUID(self.request_id))

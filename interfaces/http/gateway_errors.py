@@ -8,7 +8,17 @@ import msgspec
 from msgspec import Struct
 
 from application.check_tokens import Caller
-from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyError, Unavailable
+from domain.errors import (
+    Conflict,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    ProviderFailed,
+    Rejected,
+    StudyError,
+    TooMany,
+    Unavailable,
+)
 from domain.tokens import Scope, allows
 from interfaces.http.problems import RETRY_AFTER_SECONDS
 
@@ -16,6 +26,9 @@ FAMILIES: tuple[tuple[type[StudyError], HTTPStatus, str], ...] = (
     (Rejected, HTTPStatus.BAD_REQUEST, "invalid_request_error"),
     (NotFound, HTTPStatus.NOT_FOUND, "invalid_request_error"),
     (Conflict, HTTPStatus.CONFLICT, "conflict_error"),
+    (NotAuthenticated, HTTPStatus.UNAUTHORIZED, "authentication_error"),
+    (NotAllowed, HTTPStatus.FORBIDDEN, "permission_error"),
+    (TooMany, HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error"),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "service_unavailable_error"),
 )
 TYPES = {
@@ -73,10 +86,8 @@ def error_of_status(status: int, message: str, *, code: str | None = None, **hea
 def refusal_of(state: Mapping[str, Any], method: str) -> GatewayError | None:
     """Why somebody is not let in, None where they are: looking needs the scope read, asking the scope write.
 
-    state: the request's; it has a `caller` where the gate finds out who asks, which is None for somebody unknown
+    state: the request's, in which the gate has left the `caller`: None for somebody unknown
     """
-    if "caller" not in state:
-        return None
     caller: Caller | None = state["caller"]
     needed: Scope = "read" if method in ("GET", "HEAD") else "write"
     if caller is None:

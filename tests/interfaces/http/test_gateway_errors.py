@@ -39,7 +39,6 @@ def test_an_error_is_the_same_whole_and_as_the_last_event_of_a_stream() -> None:
 
 
 def test_looking_needs_a_token_that_reads_and_asking_one_that_writes() -> None:
-    assert refusal_of({}, "POST") is None  # nobody is asked who they are
     unknown = refusal_of({"caller": None}, "GET")
     assert unknown is not None
     assert (unknown.status, unknown.code, unknown.headers) == (401, "invalid_api_key", {"www-authenticate": "Bearer"})
