@@ -42,6 +42,11 @@ REFUSED = {
     "error": {"message": "you must provide a model parameter", "type": "invalid_request_error", "param": "model"}
     | {"code": None}
 }
+REFUSALS = {
+    "401": "No token, or one that is unknown; or the provider's own.",
+    "403": "The token's scope is another one; or the provider's own.",
+    "429": "The token has asked too much; or the provider's own.",
+}
 ASKED = {
     "/v1/chat/completions": {
         "model": "openai/gpt-4o-mini",
@@ -108,7 +113,12 @@ def _relayed(path: str, operation: str, summary: str, streamed: str) -> Json:
 def _errors() -> Json:
     shown = {"schema": {"$ref": "#/components/schemas/OpenAIError"}, "example": REFUSED}
     theirs: Json = {"*/*": {"schema": {}}}  # a provider's error is whatever it sends
+    refused = {
+        status: {"description": said, "content": {"application/json": shown, **theirs}}
+        for status, said in REFUSALS.items()
+    }
     return {
+        **refused,
         "4XX": {
             "description": "The provider's own error, or ours in OpenAI's shape.",
             "content": {"application/json": shown, **theirs},
