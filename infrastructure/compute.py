@@ -63,6 +63,14 @@ class ComputePlaces:
             yield cluster
 
 
+def check_place(place: str) -> None:
+    """Raise Rejected for what is no place to compute at, whether there is anybody or not."""
+    if place != LOCAL:
+        from infrastructure.dask_compute import check_address
+
+        check_address(place)
+
+
 def computed(threads: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """A pure function's result, with so many threads of ours and one of BLAS: the same bits on any machine."""
     with at_most(threads), one_blas_thread():

@@ -25,6 +25,7 @@ from domain.errors import NotFound, Rejected
 from domain.events import RecordedEvent
 from domain.sweep_comparison import compare_sweeps, same_rows
 from domain.sweeps import SweepConfig
+from infrastructure.compute import check_place
 from infrastructure.method_plug_ins import InstalledMethods
 from infrastructure.table_files import ColumnarFiles
 from interfaces.as_of import NOW, Moment
@@ -154,6 +155,7 @@ class Sweeps:
         unasked: only if it is to go on by itself
         Raises NotFound, SweepUnderWay while a live process runs it, SweepWasCancelled.
         """
+        check_place(compute or LOCAL)
         await self._resume_sweep(id_of(sweep_id), context, compute=compute, unasked=unasked, progress=progress)
         await self._moments.all_shown()
         return id_of(sweep_id)
@@ -264,6 +266,7 @@ class Sweeps:
         )
 
     async def _sweep(self, request: SweepRequest, context: Context, compute: str, progress: Progress | None) -> UUID:
+        check_place(compute)
         sweep_id, _ = await self._run_sweep(request, context, compute=compute, progress=progress)
         await self._moments.all_shown()
         return sweep_id
