@@ -50,6 +50,7 @@ NEEDED: Mapping[str, Needed] = {
     "GET /api/sweeps": "read",
     "GET /api/sweeps/{sweep_id}": "read",
     "GET /api/sweeps/{sweep_id}/compare/{other_id}": "read",
+    "GET /api/sweeps/{sweep_id}/progress": "read",
     "GET /api/projections": "read",
     "GET /api/providers": "read",
     "GET /api/providers/{name}/models": "read",
@@ -82,6 +83,9 @@ NEEDED: Mapping[str, Needed] = {
     "POST /api/conversations/{conversation_id}/messages": "write",
     "POST /api/conversations/{conversation_id}/fork": "write",
     "POST /api/providers/{name}/validate": "write",
+    "POST /api/sweeps": "write",
+    "POST /api/sweeps/{sweep_id}/resume": "write",
+    "POST /api/sweeps/{sweep_id}/cancel": "write",
     # Who may come in, and upkeep
     "GET /api/tokens": "admin",
     "POST /api/tokens": "admin",
