@@ -87,6 +87,11 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
             _check(f"provider {name}", False, reason, "Mend the plug-in, or uninstall its distribution")
             for name, reason in study.registry.broken().items()
         ),
+        *(
+            _check(f"method {each['method']}", False, each["error"], "Mend the plug-in, or uninstall its distribution")
+            for each in study.sweeps.method_documents()
+            if each["error"]
+        ),
         *await _artifacts(study, mend=mend),
     ]
 

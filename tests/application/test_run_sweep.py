@@ -177,14 +177,3 @@ async def test_a_method_of_another_distribution_is_run_and_recorded_with_its_ver
     assert state.started.software == {"numpy": "2", "lenders": "1.2"}
     assert state.finished is not None
     assert state.finished.chosen_k == 3
-
-
-@pytest.mark.filterwarnings("ignore::ImportWarning")  # umap says at import what else it could do with other libraries
-async def test_a_second_view_is_kept_when_it_is_asked_for() -> None:
-    sweeping = Sweeping()
-    _, state = await sweeping.run(request(view="umap", k_values=(3,), summarise=None), CONTEXT)
-    assert state.finished is not None
-    assert "view" in state.finished.timings_s
-    view = await sweeping.run.keep.array(state.finished.artifact_ids["view"])
-    assert view.shape == (30, 2)
-    assert np.isfinite(view).all()

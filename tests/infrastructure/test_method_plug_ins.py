@@ -128,14 +128,17 @@ def test_a_method_is_run_like_our_own_and_a_mistake_is_told_by_its_name(site: Pa
     assert [cluster["size"] for cluster in sweep["clusters"]] == [24 // sweep["chosen_k"]] * sweep["chosen_k"]
     for method, parameters, told in (
         ("stripes", ("--param", "row=1"), "stripes has no parameter 'row'; it takes column"),
-        ("stripes", ("--param", "column=-1"), "stripes can't take column=-1"),
         ("clumsy", (), "The method 'clumsy' of lenders 1.2 can't be used: KeyError: 'their own mistake'"),
         ("twice", (), "two distributions offer a method of this name"),
-        ("nobody's", (), "No clustering method"),
     ):
         code, problem = study(site, *words, "--method", method, *parameters, **store)
         assert code == 2, method
         assert told in problem["detail"]
+    code, checked = study(site, "doctor", **store)
+    assert code == 1
+    told_by_the_doctor = {each["check"] for each in checked["items"] if not each["ok"]}
+    assert told_by_the_doctor >= {f"method {name}" for name in ("alias", "gone", "k-means", "mute", "twice")}
+    assert "method stripes" not in told_by_the_doctor
 
 
 def test_our_own_methods_are_there_without_any_plug_in() -> None:

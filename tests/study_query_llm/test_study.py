@@ -201,13 +201,16 @@ def test_what_was_swept_leads_back_to_its_calls_and_forward_from_its_texts(datab
             study.provenance(3)
 
 
+@pytest.mark.filterwarnings("ignore::ImportWarning")  # umap says at import what else it could do with other libraries
 def test_a_rule_chooses_among_the_steps_of_a_method_with_parameters(database: Database, tmp_path: Path) -> None:
     rows = np.repeat(np.eye(3, 6), 10, axis=0) + np.random.default_rng(0).normal(0, 0.05, (30, 6))
     with sq.open(database_url=database.application_uri, home=tmp_path) as study:
         sweep = study.sweep(
             rows, method="agglomerative", parameters={"linkage": "average"}, k=range(1, 6), restarts=2, pca_dim=None,
             unit_norm=False, choose_by="gap", choose_parameters={"references": 4}, also_measure=["prediction-strength"],
+            view="umap",
         )  # fmt: skip
+        page = study.report(sweep.sweep_id, tmp_path / "report.html").read_text()
         found = study.sweep(rows, method="hdbscan", parameters={"min_cluster_size": 5})
         names = {row["method"] for row in study.methods()}
         rules = {row["rule"] for row in study.rules()}
@@ -215,6 +218,8 @@ def test_a_rule_chooses_among_the_steps_of_a_method_with_parameters(database: Da
             study.sweep(rows, parameters={"linkage": "ward"})
     assert (sweep.chosen_k, sweep.document["chosen_by"]) == (3, "gap")
     assert sweep.to_frame()["gap"].notna().all()
+    assert "laid out by UMAP" in page
+    assert sweep.document["timings_s"]["view"] > 0
     assert (found.chosen_k, found.labels().min() >= -1) == (3, True)
     assert {"k-means", "hdbscan"} <= names
     assert {"gap", "silhouette"} <= rules
