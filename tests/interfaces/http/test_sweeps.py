@@ -139,6 +139,22 @@ def test_two_sweeps_at_once_leave_the_server_time_to_answer_and_are_cancelled_an
     assert len({step["k"] for step in steps}) == len(steps)
 
 
+def test_what_finds_the_number_of_clusters_itself_is_watched_to_its_end_too(busy: httpx.Client) -> None:
+    chance = np.random.default_rng(0)
+    rows = np.repeat(np.eye(3, 8), 12, axis=0) + chance.normal(0, 0.05, (36, 8))
+    body = {"vectors": rows.tolist(), "method": "hdbscan", "parameters": {"min_cluster_size": 6}, "unit_norm": False}
+    sweep_id = busy.post("/api/sweeps", json=body).json()["sweep_id"]
+    assert [name for _, name, _ in watched(busy, sweep_id)][-1] == "[DONE]"
+    sweep = busy.get(f"/api/sweeps/{sweep_id}").json()
+    assert (sweep["status"], sweep["chosen_k"], sweep["chosen_by"]) == ("finished", 3, "hdbscan")
+    assert [(step["k"], step["noise"]) for step in sweep["steps"]] == [(3, 36 - sum(map(size_of, sweep["clusters"])))]
+    assert sweep["config"]["preparation"] == {"unit_norm": False}
+
+
+def size_of(cluster: dict[str, Any]) -> int:
+    return int(cluster["size"])
+
+
 def test_a_client_that_leaves_is_let_go(busy: httpx.Client) -> None:
     body = {"vectors": blobs(1600), "k_max": 100, "restarts": 8, "pca_dim": 0}
     sweep_id = busy.post("/api/sweeps", json=body).json()["sweep_id"]
@@ -222,6 +238,11 @@ NO_SWEEP = f"/api/sweeps/{uuid4()}"
         ({"vectors": [[1.0, 2.0]] * 9, "k_max": 4, "compute": "tcp://10.0.0.1:8786"}, 400, "compute"),
         ({"vectors": [[1.0, 2.0]] * 9, "restarts": 0}, 400, "restarts"),
         ({"vectors": [[1.0, 2.0]] * 9, "unknown": 1}, 400, "unknown"),
+        ({"vectors": [[1.0, 2.0]] * 9, "k_max": 4, "choose_by": "elbow"}, 400, "choose_by"),
+        ({"vectors": [[1.0, 2.0]] * 9, "k_max": 4, "choose_by": "gap", "choose_parameters": {"b": 3}}, 400, "b"),
+        ({"vectors": [[1.0, 2.0]] * 9, "k_max": 4, "also_measure": ["bic"]}, 400, "choose_by"),
+        ({"vectors": [[1.0, 2.0]] * 9, "k_max": 4, "method": "hdbscan"}, 400, "k_max"),
+        ({"vectors": [[1.0, 2.0]] * 9, "k_max": 4, "view": "tsne"}, 400, "view"),
     ],
 )
 def test_what_cannot_be_swept_is_refused_at_once(
