@@ -39,3 +39,12 @@ def _jit(function: Kernel, signature: str, cache: bool) -> Kernel:
 def part_of_kernels(function: Kernel) -> Kernel:
     """Make a function that kernels call; it is compiled into each of them."""
     return cast("Kernel", njit(nogil=True, error_model="numpy")(function))
+
+
+def rough_part_of_kernels(function: Kernel) -> Kernel:
+    """Make a part whose sums may be reordered and fused: fast, and with last bits that depend on the processor.
+
+    Only for estimates whose error a kernel bounds, so that nothing that it returns depends on them.
+    """
+    rough = njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(function)
+    return cast("Kernel", rough)

@@ -1,21 +1,21 @@
-"""K-means and spherical k-means: greedy k-means++ seeds, then Lloyd's iterations."""
+"""K-means and spherical k-means: greedy k-means++ seeds, then Lloyd's iterations, exact and always the same."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from domain.clustering.assignment import (
-    NearestCentroid,
-    cluster_sums,
-    fill_empty_clusters,
-    squared_distances_to_own,
-)
-from domain.clustering.clusterings import Clustering, check_fit, restart_generator
-from domain.clustering.vectors import Doubles, Labels, Vectors, check_vectors, row_slices, unit_rows
+from domain.clustering.clusterings import Clustering, check_fit
+from domain.clustering.ready_rows import ReadyRows, Seeds
+from domain.clustering.threads import in_parts
+from domain.clustering.vectors import Doubles, Vectors
+from domain.errors import Rejected
 
-# Beneath this mean length, unit rows cancel each other out and their mean has no direction.
-SHORTEST_MEAN_DIRECTION = 1e-7
+# Centroids that together move less than this part of a feature's variance have settled; scikit-learn's default too.
+TOLERANCE = 1e-4
+
+# Beneath this part of the scatter, subtracting would leave too few digits of an objective.
+SMALLEST_SHARE = 1e-4
 
 
 def k_means(
@@ -26,111 +26,119 @@ def k_means(
     max_iterations: int = 200,
     seed: int = 0,
     spherical: bool = False,
+    tolerance: float = TOLERANCE,
+    seeds: Seeds | None = None,
 ) -> list[Clustering]:
     """Cluster by nearest centroid; one result a restart, `best` picks the one with the lowest objective.
 
     vectors: (n_samples, n_features), at least n_clusters samples
-    seed: with K and the restart's number it decides everything; a restart doesn't depend on how many there are
+    seed: with the restart's number it decides everything; a restart doesn't depend on how many there are
     spherical: rows and centroids are scaled to unit length, so that distances are 2 − 2·cosine; zero rows stay zero
+    tolerance: stop when the squared shifts of all centroids add up to at most this part of the features' mean
+        variance, as scikit-learn does; 0 goes on until an assignment changes nothing
+    seeds: as ReadyRows.seeds chose them of these vectors, for as many restarts and at least n_clusters; None chooses
 
-    Stops when an assignment changes nothing. An empty cluster takes the row farthest from its own centroid; with fewer
-    distinct rows than clusters, some stay empty and keep the centroid they had. Labels and centroids are the same bits
-    for any number of BLAS threads. Raises Rejected as check_vectors does and for n_clusters above n_samples.
-    Source: Lloyd 1982; Arthur & Vassilvitskii 2007; Dhillon & Modha 2001.
+    Labels are those of the nearest of the centroids returned; ties go to the lowest index. An empty cluster takes the
+    row farthest from its own centroid; with fewer distinct rows than clusters, some stay empty and keep the centroid
+    they had. The result is the same bits for any number of threads, and beside whatever else is run.
+    Raises Rejected as check_vectors does, for n_clusters above n_samples and for a tolerance below 0.
+    Source: Lloyd 1982; Arthur & Vassilvitskii 2007; Dhillon & Modha 2001; Hamerly 2010.
     Specified by tests/domain/clustering/naive.py.
     """
-    rows = unit_rows(vectors) if spherical else check_vectors(vectors)
-    check_fit(len(rows), n_clusters, restarts, max_iterations, seed)
-    nearest = NearestCentroid(rows)
-    update = _mean_directions if spherical else _means
-    return [
-        _lloyd(nearest, rows[seeds], max_iterations, update)
-        for seeds in (
-            greedy_seeds(rows, n_clusters, restart_generator(seed, n_clusters, restart)) for restart in range(restarts)
-        )
-    ]
+    return k_means_of_each(
+        ReadyRows(vectors, spherical),
+        (n_clusters,),
+        restarts=restarts,
+        max_iterations=max_iterations,
+        seed=seed,
+        tolerance=tolerance,
+        seeds=seeds,
+    )[0]
 
 
 def spherical_k_means(
-    vectors: ArrayLike, n_clusters: int, *, restarts: int = 10, max_iterations: int = 200, seed: int = 0
+    vectors: ArrayLike,
+    n_clusters: int,
+    *,
+    restarts: int = 10,
+    max_iterations: int = 200,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
 ) -> list[Clustering]:
     """Cluster by cosine: k_means on unit rows with unit centroids."""
-    return k_means(vectors, n_clusters, restarts=restarts, max_iterations=max_iterations, seed=seed, spherical=True)
+    return k_means(
+        vectors,
+        n_clusters,
+        restarts=restarts,
+        max_iterations=max_iterations,
+        seed=seed,
+        spherical=True,
+        tolerance=tolerance,
+    )
 
 
-def greedy_seeds(rows: Vectors, n_clusters: int, generator: np.random.Generator) -> list[int]:
-    """Choose n_clusters different rows far from each other: greedy k-means++.
+def k_means_of_each(
+    ready: ReadyRows,
+    numbers_of_clusters: Sequence[int],
+    *,
+    restarts: int,
+    max_iterations: int,
+    seed: int,
+    tolerance: float = TOLERANCE,
+    seeds: Seeds | None = None,
+) -> list[list[Clustering]]:
+    """Run k_means for each number of clusters, with seeds chosen once; the same bits as each of them alone."""
+    for n_clusters in numbers_of_clusters:
+        check_fit(len(ready.rows), n_clusters, restarts, max_iterations, seed)
+    if not tolerance >= 0:
+        raise Rejected(f"tolerance must be at least 0, not {tolerance}", fields=("tolerance",))
+    chosen = ready.seeds(max(numbers_of_clusters), restarts, seed) if seeds is None else seeds
 
-    Each step draws 2 + ⌊ln K⌋ rows with chances proportional to the squared distance to the nearest seed, and keeps the
-    one that lowers the sum of these most; ties go to the first drawn. When every row equals a seed, the next unused
-    row follows. Returns row indices.
+    def run(task: tuple[int, int]) -> Clustering:
+        n_clusters, restart = task
+        return _run(ready, chosen[restart, :n_clusters], max_iterations, tolerance)
+
+    # The longest first, so that no thread is left alone with one of them at the end.
+    tasks = [(n_clusters, restart) for n_clusters in numbers_of_clusters for restart in range(restarts)]
+    order = sorted(range(len(tasks)), key=lambda number: -tasks[number][0])
+    found = dict(zip(order, in_parts(run, [tasks[number] for number in order]), strict=True))
+    return [[found[first + restart] for restart in range(restarts)] for first in range(0, len(tasks), restarts)]
+
+
+def _run(ready: ReadyRows, seeds: Seeds, max_iterations: int, tolerance: float) -> Clustering:
+    from domain.clustering.lloyd import add_up_squared_distances, lloyd
+
+    rows = ready.rows
+    centroids = rows[seeds]
+    labels = np.empty(len(rows), dtype=np.int32)
+    sums, sizes = np.empty(centroids.shape), np.empty(len(seeds), dtype=np.int64)
+    iterations, converged = lloyd(
+        rows,
+        ready.near,
+        ready.blocks,
+        ready.lengths,
+        ready.shift,
+        ready.scale,
+        tolerance * ready.scatter / rows.size,
+        max_iterations,
+        ready.spherical,
+        ready.update_sums,
+        centroids,
+        labels,
+        sums,
+        sizes,
+    )
+    objective = _objective(ready, centroids, sums, sizes)
+    if not objective > SMALLEST_SHARE * ready.scatter:
+        objective = add_up_squared_distances(rows, labels, centroids)
+    return Clustering(labels, centroids, objective, iterations, bool(converged), int((sizes == 0).sum()))
+
+
+def _objective(ready: ReadyRows, centroids: Vectors, sums: Doubles, sizes: NDArray[np.int64]) -> float:
+    """Add up squared distances to the own centroid from what is known of each cluster.
+
+    About the mean, Σ|x − c|² is Σ|x|² − 2·c·Σx + size·|c|².
     """
-    trials = 2 + int(np.log(n_clusters))
-    seeds = [int(generator.integers(len(rows)))]
-    closest = _squared_distances(rows, rows[seeds])[:, 0]
-    while len(seeds) < n_clusters:
-        cumulated = np.cumsum(closest)
-        if cumulated[-1] <= 0:
-            unused = np.setdiff1d(np.arange(len(rows)), seeds)
-            return seeds + [int(row) for row in unused[: n_clusters - len(seeds)]]
-        drawn = np.searchsorted(cumulated, generator.random(trials) * cumulated[-1], side="right")
-        candidates = np.minimum(drawn, np.flatnonzero(closest)[-1])
-        improved = np.minimum(closest[:, None], _squared_distances(rows, rows[candidates]))
-        winner = int(improved.sum(axis=0).argmin())
-        seeds.append(int(candidates[winner]))
-        closest = improved[:, winner].copy()
-    return seeds
-
-
-def _squared_distances(rows: Vectors, points: Vectors) -> Doubles:
-    from scipy.spatial.distance import cdist
-
-    return np.concatenate([cdist(rows[part], points, "sqeuclidean") for part in row_slices(len(rows))])
-
-
-Update = Callable[[Vectors, Labels, Vectors], Vectors]
-
-
-def _lloyd(nearest: NearestCentroid, centroids: Vectors, max_iterations: int, update: Update) -> Clustering:
-    rows, n_clusters = nearest.rows, len(centroids)
-    labels = np.full(len(rows), -1, dtype=np.int32)
-    iterations, converged = 0, False
-    while not converged and iterations < max_iterations:
-        assigned = _assign_and_fill(nearest, centroids)
-        iterations += 1
-        converged = np.array_equal(assigned, labels)
-        if not converged:
-            labels, centroids = assigned, update(rows, assigned, centroids)
-    if not converged:
-        # The centroids have moved since: labels must be those of the centroids that are returned.
-        labels = nearest.assign(centroids)
-    objective = float(squared_distances_to_own(rows, labels, centroids).sum())
-    empty = n_clusters - len(np.unique(labels))
-    return Clustering(labels, centroids, objective, iterations, converged, empty)
-
-
-def _assign_and_fill(nearest: NearestCentroid, centroids: Vectors) -> Labels:
-    labels = nearest.assign(centroids)
-    if np.bincount(labels, minlength=len(centroids)).all():
-        return labels
-    distances = squared_distances_to_own(nearest.rows, labels, centroids)
-    return fill_empty_clusters(labels, distances, len(centroids))
-
-
-def _means(rows: Vectors, labels: Labels, centroids: Vectors) -> Vectors:
-    """Move each centroid to the mean of its rows; an empty cluster's stays."""
-    sizes = np.bincount(labels, minlength=len(centroids))
-    means = cluster_sums(rows, labels, len(centroids)) / np.maximum(sizes, 1)[:, None]
-    moved: Vectors = np.where(sizes[:, None] > 0, means, centroids).astype(np.float32)
-    return moved
-
-
-def _mean_directions(rows: Vectors, labels: Labels, centroids: Vectors) -> Vectors:
-    """Move each centroid to the direction of its rows' mean; it stays where that has none."""
-    sums = cluster_sums(rows, labels, len(centroids))
-    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
-    sizes = np.bincount(labels, minlength=len(centroids))
-    directed = lengths > SHORTEST_MEAN_DIRECTION * sizes
-    directions = sums / np.where(directed, lengths, 1.0)[:, None]
-    moved: Vectors = np.where(directed[:, None], directions, centroids).astype(np.float32)
-    return moved
+    away = centroids - ready.mean
+    about = sums - sizes[:, None] * ready.mean
+    return ready.scatter + float(np.einsum("kd,kd->", away, sizes[:, None] * away - 2 * about))

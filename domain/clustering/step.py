@@ -9,10 +9,12 @@ from domain.clustering.clusterings import Clustering, best_restart
 from domain.clustering.measuring import StepResult, measure
 from domain.clustering.methods import Method, method
 from domain.clustering.projection import pca
+from domain.clustering.ready_rows import Seeds
+from domain.clustering.starting import restarts_of_each, seeds_of_sweep, starts_from_seeds
 from domain.clustering.vectors import Doubles, Vectors, check_vectors, unit_rows
 from domain.sweeps import SweepConfig
 
-__all__ = ["Prepared", "StepResult", "fitted", "measured", "prepare", "run_step"]
+__all__ = ["Prepared", "StepResult", "fitted", "measured", "prepare", "run_step", "run_steps"]
 
 
 class Prepared(Struct, frozen=True, eq=False):
@@ -22,6 +24,7 @@ class Prepared(Struct, frozen=True, eq=False):
     components: Doubles  # (n_components, n_features)
     explained_variance_ratio: Doubles  # (n_components,)
     scatter: Vectors  # (n_samples, 2), the first two components, for looking at
+    seeds: Seeds | None = None  # (restarts, largest K), rows where k-means begins; the first K are those of K
 
 
 def prepare(vectors: Vectors, config: SweepConfig) -> Prepared:
@@ -35,11 +38,13 @@ def prepare(vectors: Vectors, config: SweepConfig) -> Prepared:
         rows = unit_rows(rows) if asked.unit_norm else rows
         rows = (rows - projection.mean).astype(np.float32) if asked.centre else rows
     plane = projection.projected[:, :2]
+    rows = unit_rows(rows) if asked.unit_norm_after else rows
     return Prepared(
-        vectors=unit_rows(rows) if asked.unit_norm_after else rows,
+        vectors=rows,
         components=projection.components,
         explained_variance_ratio=projection.explained_variance_ratio,
         scatter=np.ascontiguousarray(plane if plane.shape[1] == 2 else np.pad(plane, ((0, 0), (0, 1)))),
+        seeds=seeds_of_sweep(rows, config),
     )
 
 
@@ -55,9 +60,28 @@ def run_step(
     return measured(prepared, config, true_labels, restarts, number, restarts[number], by)
 
 
+def run_steps(
+    prepared: Prepared, k_values: Sequence[int], config: SweepConfig, true_labels: Sequence[str] | None
+) -> list[StepResult]:
+    """Run several steps of one of our methods at once: the same bits as one by one, sooner for small tables."""
+    chosen = method(config.method)
+    if not starts_from_seeds(chosen):
+        return [run_step(prepared, k, config, true_labels) for k in k_values]
+    chosen.check(config.parameters)
+    of_each = restarts_of_each(prepared.vectors, k_values, config, prepared.seeds)
+    numbers = [best_restart(restarts) for restarts in of_each]
+    return [
+        measured(prepared, config, true_labels, restarts, number, restarts[number])
+        for restarts, number in zip(of_each, numbers, strict=True)
+    ]
+
+
 def fitted(prepared: Prepared, k: int, config: SweepConfig, by: Method | None = None) -> list[Clustering]:
     """One clustering a restart."""
     chosen = by or method(config.method)
+    if starts_from_seeds(chosen):
+        chosen.check(config.parameters)
+        return restarts_of_each(prepared.vectors, (k,), config, prepared.seeds)[0]
     return chosen.fit(prepared.vectors, k, config.restarts, config.max_iterations, config.seed, config.parameters)
 
 

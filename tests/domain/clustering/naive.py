@@ -41,6 +41,43 @@ def lloyd(rows, centroids):
         labels, centroids = assigned, means(rows, assigned, centroids)
 
 
+def lloyd_until_settled(rows, centroids, shift, max_iterations, fill):
+    """Lloyd's iterations until an assignment changes nothing or follows a small enough shift.
+
+    shift: the sum of squared shifts that is small enough; fill: gives rows to empty clusters, as fill_empty_clusters
+    """
+    labels, settled = None, False
+    for iteration in range(1, max_iterations + 1):
+        found = nearest(rows, centroids)
+        distances = np.array([squared_distance(row, centroids[label]) for row, label in zip(rows, found, strict=True)])
+        assigned = fill(np.array(found, dtype=np.int32), distances, len(centroids)).tolist()
+        if assigned == labels or (settled and assigned == found):
+            return assigned, centroids, iteration, True
+        moved = means(rows, assigned, centroids)
+        settled = sum(squared_distance(*pair) for pair in zip(moved, centroids, strict=True)) <= shift
+        labels, centroids = assigned, moved
+    return nearest(rows, centroids), centroids, max_iterations, False
+
+
+def greedy_seeds(rows, n_seeds, first, chances):
+    """Each seed is the best of some rows, drawn by squared distance to the nearest seed."""
+    seeds = [first]
+    while len(seeds) < n_seeds:
+        closest = [min(squared_distance(row, rows[seed]) for seed in seeds) for row in rows]
+        if sum(closest) == 0:
+            return seeds + [row for row in range(len(rows)) if row not in seeds][: n_seeds - len(seeds)]
+        drawn = [
+            next(row for row in range(len(rows)) if sum(closest[: row + 1]) > chance * sum(closest))
+            for chance in chances[len(seeds) - 1]
+        ]
+        left = [
+            sum(min(near, squared_distance(row, rows[seed])) for near, row in zip(closest, rows, strict=True))
+            for seed in drawn
+        ]
+        seeds.append(drawn[left.index(min(left))])
+    return seeds
+
+
 def objective(rows, labels, centroids):
     return sum(squared_distance(row, centroids[label]) for row, label in zip(rows, labels, strict=True))
 

@@ -9,8 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from domain.clustering import best, best_restart, k_means, spherical_k_means, unit_rows
 from domain.clustering.assignment import NearestCentroid, cluster_sums, fill_empty_clusters
-from domain.clustering.clusterings import restart_generator
-from domain.clustering.kmeans import greedy_seeds
+from domain.clustering.ready_rows import ReadyRows
 from domain.errors import Rejected
 from tests.domain.clustering import naive
 from tests.domain.clustering.blobs import blobs, fingerprint
@@ -20,8 +19,8 @@ SMALL_TABLES = arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 3
 
 def test_lloyds_iterations_from_the_same_seeds_end_where_the_slow_ones_do():
     rows, _ = blobs(n_samples=90, spread=1.0)
-    for restart, clustering in enumerate(k_means(rows, 4, restarts=3, seed=5)):
-        seeds = greedy_seeds(rows, 4, restart_generator(5, 4, restart))
+    starts = ReadyRows(rows).seeds(4, restarts=3, seed=5)
+    for seeds, clustering in zip(starts, k_means(rows, 4, restarts=3, seed=5, tolerance=0), strict=True):
         labels, centroids = naive.lloyd(rows, rows[seeds])
         assert clustering.labels.tolist() == labels
         np.testing.assert_allclose(clustering.centroids, centroids, rtol=1e-6)
@@ -126,13 +125,6 @@ def test_an_empty_cluster_takes_the_farthest_row_that_another_can_spare():
     assert filled.tolist() == [0, 1, 3, 2]
     assert labels.tolist() == [0, 0, 0, 2]
     assert fill_empty_clusters(labels, np.zeros(4), 5).tolist() == [0, 0, 0, 2]
-
-
-def test_seeds_are_different_rows_even_among_duplicates():
-    rows = np.array([[0, 0], [0, 0], [1, 1], [0, 0]], dtype=np.float32)
-    assert sorted(greedy_seeds(rows, 4, np.random.default_rng(0))) == [0, 1, 2, 3]
-    two = greedy_seeds(rows, 2, np.random.default_rng(3))
-    assert len({tuple(rows[seed]) for seed in two}) == 2
 
 
 @pytest.mark.parametrize(

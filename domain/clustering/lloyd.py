@@ -1,0 +1,593 @@
+"""Lloyd's iterations as machine code, exact: no label hangs on how a product is rounded.
+
+A row's scores, |c|²/2 − x·c for each centroid c, come from a float32 product. Its label is taken from them only if the
+lowest wins by more than the product can err; the few other rows are decided by differences in float64.
+
+From the three lowest scores follows how much nearer the nearest centroid is than its rival, the next one, and than all
+others: two slacks. Until the centroids have moved by a slack together, nothing can change. When the rival may have
+come nearer, these two alone are compared; when another may have, all are. (Hamerly 2010, with a second bound.)
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.clustering.compilation import ROWS, compiled, part_of_kernels, rough_part_of_kernels
+from domain.clustering.vectors import Doubles, Labels, Vectors
+
+Sizes = NDArray[np.int64]
+Index = Any
+"""A whole number of any kind."""
+
+LANES = 64  # rows that go into one product
+BLOCKS = "Array(float32, 3, 'C', readonly=True)"
+
+UNIT_ROUNDOFF = 2.0**-24  # of float32
+SMALLEST_NORMAL = 2.0**-126  # of float32
+# What slacks give away for being computed in float32, relative to the distances, and for being stored in it.
+CAUTION = np.float32(2.0**-17)
+STORED = np.float32(1.0 - 2.0**-22)
+# From this part of the rows on, it is faster to take all of them, in whole blocks, than to pick them.
+MANY = 0.6
+# Beneath this mean length, unit rows cancel each other out and their mean has no direction.
+SHORTEST_MEAN_DIRECTION = 1e-7
+
+NEVER = np.float32(np.inf)
+ALWAYS = np.float32(-np.inf)
+
+
+@compiled(f"void({ROWS}, float64[::1])")
+def average(rows: Vectors, mean: Doubles) -> None:
+    """Average the rows, added up in their order; mean: (n_features,)."""
+    mean[:] = 0.0
+    for row in range(len(rows)):
+        for feature in range(rows.shape[1]):
+            mean[feature] += np.float64(rows[row, feature])
+    for feature in range(len(mean)):
+        mean[feature] /= len(rows)
+
+
+@compiled(f"float64({ROWS}, float64[::1])")
+def scatter_about(rows: Vectors, mean: Doubles) -> float:
+    """Add up the squared distances of the rows from their mean, feature by feature in the order of the rows."""
+    squares = np.zeros(rows.shape[1])
+    for row in range(len(rows)):
+        for feature in range(rows.shape[1]):
+            away = np.float64(rows[row, feature]) - mean[feature]
+            squares[feature] += away * away
+    total = 0.0
+    for feature in range(rows.shape[1]):
+        total += squares[feature]
+    return total
+
+
+@rough_part_of_kernels
+def _dot(rows: Vectors, row: Index, others: Vectors, other: Index) -> np.float32:
+    product = np.float32(0.0)
+    for feature in range(rows.shape[1]):
+        product += rows[row, feature] * others[other, feature]
+    return product
+
+
+@compiled(f"void({ROWS}, float32[::1])")
+def measure_lengths(near: Vectors, lengths: Vectors) -> None:
+    """Bound the length of each row from above, (n_samples,), also where squares are too small for float32."""
+    n_features = near.shape[1]
+    for row in range(len(near)):
+        length = np.sqrt(np.float64(_dot(near, row, near, row)))
+        lengths[row] = np.float32(length * (1.0 + UNIT_ROUNDOFF * (n_features + 8)) + n_features * 1e-22)
+
+
+@compiled(f"void({ROWS}, float32[:, :, ::1])")
+def lay_side_by_side(near: Vectors, blocks: Vectors) -> None:
+    """Turn rows into blocks (n_blocks, n_features, LANES); places without a row or feature stay as they are."""
+    n_samples, n_features = near.shape
+    for first_row in range(0, n_samples, LANES):
+        # Some features at a time: what is written stays in the nearest cache.
+        for first in range(0, n_features, 16):
+            for row in range(first_row, min(first_row + LANES, n_samples)):
+                for feature in range(first, min(first + 16, n_features)):
+                    blocks[first_row // LANES, feature, row - first_row] = near[row, feature]
+
+
+class Data(NamedTuple):
+    """What is clustered, as in ReadyRows."""
+
+    rows: Vectors
+    near: Vectors
+    blocks: Vectors
+    lengths: Vectors
+
+
+class Centres(NamedTuple):
+    """The centroids, and what products take of them, where the rows are near the origin."""
+
+    centroids: Vectors  # (n_clusters, n_features)
+    faced: Vectors  # (n_clusters, features of a block), near
+    columns: Vectors  # (n_features, n_clusters), the same transposed
+    halves: Vectors  # (n_clusters,), half the square of each
+
+
+class Knowledge(NamedTuple):
+    """What is known of each row."""
+
+    labels: Labels  # (n_samples,)
+    rivals: Labels  # (n_samples,), the next nearest when all were compared, or that one and the label were
+    rival_slack: Vectors  # (n_samples,), how far label and rival may drift, counted from the beginning
+    others_slack: Vectors  # (n_samples,), how far the label and any centroid but the rival may
+
+
+class Drift(NamedTuple):
+    """How far centroids have moved since the beginning."""
+
+    each: Doubles  # (n_clusters + 1,), the last stands for no cluster
+    label_and_others: Doubles  # (n_clusters + 1,), of a label and whichever moved farthest each time but for it …
+    not_rival: Doubles  # (n_clusters + 1,), … to which that of a rival is to be added, which doesn't count
+
+
+class Changes(NamedTuple):
+    """Rows that have another label than before, in their order, and which they had."""
+
+    rows: Labels
+    were: Labels
+
+
+class Lanes(NamedTuple):
+    """Room for LANES rows under comparison."""
+
+    members: Labels  # (LANES,), which rows they are
+    lengths: Vectors  # (LANES,)
+    scores: Vectors  # (n_clusters, LANES)
+    lowest: Vectors  # (LANES,), scores
+    second: Vectors
+    third: Vectors
+    nearest: Labels  # (LANES,), clusters
+    next_nearest: Labels
+    margins: Vectors  # (LANES,), by how much two scores must differ for the lower to be the lower
+    to_rival: Vectors  # (LANES,), how much farther the second is at least
+    to_others: Vectors  # (LANES,), how much farther the third is at least
+
+
+@part_of_kernels
+def _face(centres: Centres, shift: Doubles, scale: float) -> float:
+    """Bring centroids to where the rows are; return the length of the longest there."""
+    n_clusters, n_features = centres.centroids.shape
+    longest = 0.0
+    for cluster in range(n_clusters):
+        square = 0.0
+        for feature in range(n_features):
+            value = np.float32((np.float64(centres.centroids[cluster, feature]) - shift[feature]) * scale)
+            centres.faced[cluster, feature] = value
+            centres.columns[feature, cluster] = value
+            square += np.float64(value) * np.float64(value)
+        centres.halves[cluster] = np.float32(square / 2)
+        longest = max(longest, square)
+    return float(np.sqrt(longest))
+
+
+@part_of_kernels
+def _per_length(n_features: int, longest: float) -> np.float32:
+    """Twice the error of a score for each length of a row: every term is rounded, and both factors were before."""
+    return np.float32(2 * UNIT_ROUNDOFF * (n_features + 16) * longest)
+
+
+@part_of_kernels
+def _fixed(n_features: int, longest: float) -> np.float32:
+    """Twice the error of a score that there is whatever the row."""
+    return np.float32(2 * (UNIT_ROUNDOFF * 6 * longest * longest + (n_features + 16) * SMALLEST_NORMAL))
+
+
+@part_of_kernels
+def _stored(slack: float) -> np.float32:
+    """What is kept of a slack: at most what it is; nothing, if it is used up."""
+    return np.float32(slack) * STORED if slack > 0 else ALWAYS
+
+
+@part_of_kernels
+def _squared_distance(rows: Vectors, row: Index, centroids: Vectors, cluster: Index) -> float:
+    total = 0.0
+    for feature in range(rows.shape[1]):
+        difference = np.float64(rows[row, feature]) - np.float64(centroids[cluster, feature])
+        total += difference * difference
+    return total
+
+
+@part_of_kernels
+def _collect(known: Knowledge, drift: Drift, all_of: Labels, pairs: Labels) -> tuple[int, int]:
+    """List, in their order, the rows to compare with all centroids, and those to compare with their rival alone."""
+    n_all, n_pairs = 0, 0
+    for row in range(len(known.labels)):
+        # Unsigned, so that no index is looked at for being negative.
+        label, rival = np.uint32(known.labels[row]), np.uint32(known.rivals[row])
+        others = np.float64(known.others_slack[row]) <= drift.label_and_others[label] + drift.not_rival[rival]
+        one = np.float64(known.rival_slack[row]) <= drift.each[label] + drift.each[rival]
+        all_of[np.uint32(n_all)] = row
+        n_all += others
+        pairs[np.uint32(n_pairs)] = row
+        n_pairs += one & ~others
+    return n_all, n_pairs
+
+
+@part_of_kernels
+def _multiply_block(data: Data, block: int, centres: Centres, lanes: Lanes) -> int:
+    """Multiply the rows of a block with all centroids; return how many there are."""
+    np.dot(centres.faced, data.blocks[block], lanes.scores)
+    for lane in range(LANES):
+        lanes.members[lane] = block * LANES + lane
+    return min(LANES, len(data.rows) - block * LANES)
+
+
+@part_of_kernels
+def _multiply_some(
+    near: Vectors,
+    rows: Labels,
+    start: int,
+    n_rows: int,
+    columns: Vectors,
+    buffer: Vectors,
+    by_row: Vectors,
+    lanes: Lanes,
+) -> int:
+    """Multiply the next LANES of the rows that are listed with all centroids; return how many there are."""
+    count = min(LANES, n_rows - start)
+    for lane in range(count):
+        row = rows[start + lane]
+        lanes.members[lane] = row
+        for feature in range(near.shape[1]):
+            buffer[lane, feature] = near[row, feature]
+    np.dot(buffer, columns, by_row)
+    for lane in range(LANES):
+        for cluster in range(columns.shape[1]):
+            lanes.scores[cluster, lane] = by_row[lane, cluster]
+    return count
+
+
+@part_of_kernels
+def _find_three_lowest(halves: Vectors, lanes: Lanes) -> None:
+    """Find each lane's three lowest scores, |c|²/2 − x·c, all of which take the place of the products."""
+    for lane in range(LANES):
+        lanes.lowest[lane], lanes.second[lane], lanes.third[lane] = NEVER, NEVER, NEVER
+        lanes.nearest[lane], lanes.next_nearest[lane] = 0, 0
+    for cluster in range(len(halves)):
+        half, own = halves[cluster], lanes.scores[cluster]
+        for lane in range(LANES):
+            score = half - own[lane]
+            own[lane] = score
+            one, two, three = lanes.lowest[lane], lanes.second[lane], lanes.third[lane]
+            first, rival = lanes.nearest[lane], lanes.next_nearest[lane]
+            wins, beats_rival = score < one, score < two
+            above = score if score > two else two
+            lanes.third[lane] = above if above < three else three
+            lanes.second[lane] = one if wins else (score if beats_rival else two)
+            lanes.next_nearest[lane] = first if wins else (np.int32(cluster) if beats_rival else rival)
+            lanes.lowest[lane] = score if wins else one
+            lanes.nearest[lane] = np.int32(cluster) if wins else first
+
+
+@part_of_kernels
+def _bound_gaps(per_length: np.float32, fixed: np.float32, lanes: Lanes) -> None:
+    """Bound from below how much farther the second and the third are than the nearest, from their scores.
+
+    |x − b| − |x − a| is (|x − b|² − |x − a|²) / (|x − b| + |x − a|), and the sum of two numbers is at most the root of
+    twice the sum of their squares.
+    """
+    one = np.float32(1.0)
+    for lane in range(LANES):
+        length, low, second, third = lanes.lengths[lane], lanes.lowest[lane], lanes.second[lane], lanes.third[lane]
+        margin = per_length * length + fixed
+        high = third if third < NEVER else second
+        square = length * length * (one + CAUTION) + (margin + margin)
+        both = np.sqrt(max(4 * (square + low + high), np.float32(0.0)))
+        factor, loss = 2 * (one - CAUTION) / both, both * CAUTION
+        lanes.margins[lane] = margin
+        lanes.to_rival[lane] = (second - low - margin) * factor - loss if second < NEVER else NEVER
+        lanes.to_others[lane] = (third - low - margin) * factor - loss if third < NEVER else NEVER
+
+
+@part_of_kernels
+def _decide(rows: Vectors, row: Index, centroids: Vectors, scores: Vectors, lane: int, highest: np.float32) -> int:
+    """Find the nearest of the centroids whose scores don't rule them out; ties go to the lowest index."""
+    nearest, least = 0, np.inf
+    for cluster in range(len(centroids)):
+        if not scores[cluster, lane] > highest:
+            distance = _squared_distance(rows, row, centroids, cluster)
+            if distance < least:
+                nearest, least = cluster, distance
+    return nearest
+
+
+@part_of_kernels
+def _compare_all(
+    data: Data, centres: Centres, longest: float, known: Knowledge, drift: Drift, active: Labels, n_active: int,
+    changes: Changes,
+) -> int:  # fmt: skip
+    """Label rows with the nearest of all centroids; list those that changed, and return how many.
+
+    active: the rows to label, n_active of them; if that is all of them, whole blocks are taken
+    """
+    (n_samples, n_features), n_clusters = data.rows.shape, len(centres.centroids)
+    buffer, by_row = np.zeros((LANES, n_features), np.float32), np.empty((LANES, n_clusters), np.float32)
+    lanes = _room(n_clusters)
+    per_length, fixed = _per_length(n_features, longest), _fixed(n_features, longest)
+    n_changed = 0
+    whole = n_active == n_samples and len(data.blocks) > 0
+    for start in range(0, n_active, LANES):
+        if whole:
+            count = _multiply_block(data, start // LANES, centres, lanes)
+        else:
+            count = _multiply_some(data.near, active, start, n_active, centres.columns, buffer, by_row, lanes)
+        _find_three_lowest(centres.halves, lanes)
+        for lane in range(count):
+            lanes.lengths[lane] = data.lengths[np.uint32(lanes.members[lane])]
+        _bound_gaps(per_length, fixed, lanes)
+        n_changed = _label(data.rows, centres.centroids, lanes, count, known, drift, changes, n_changed)
+    return n_changed
+
+
+@part_of_kernels
+def _room(n_clusters: int) -> Lanes:
+    return Lanes(
+        np.empty(LANES, np.int32), np.ones(LANES, np.float32), np.empty((n_clusters, LANES), np.float32),
+        np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.empty(LANES, np.float32),
+        np.empty(LANES, np.int32), np.empty(LANES, np.int32), np.empty(LANES, np.float32),
+        np.empty(LANES, np.float32), np.empty(LANES, np.float32),
+    )  # fmt: skip
+
+
+@part_of_kernels
+def _label(
+    rows: Vectors, centroids: Vectors, lanes: Lanes, count: int, known: Knowledge, drift: Drift, changes: Changes,
+    n_changed: int,
+) -> int:  # fmt: skip
+    """Note the labels and slacks that the lanes have found; list what changed."""
+    for lane in range(count):
+        row = np.uint32(lanes.members[lane])
+        label, rival = lanes.nearest[lane], lanes.next_nearest[lane]
+        if not lanes.second[lane] - lanes.lowest[lane] > lanes.margins[lane]:
+            highest = lanes.lowest[lane] + lanes.margins[lane]
+            decided = np.int32(_decide(rows, row, centroids, lanes.scores, lane, highest))
+            if decided != label:
+                label, rival = decided, label
+        own, other, was = np.uint32(label), np.uint32(rival), known.labels[row]
+        known.labels[row], known.rivals[row] = label, rival
+        one, any_other = np.float64(lanes.to_rival[lane]), np.float64(lanes.to_others[lane])
+        known.rival_slack[row] = _stored(one + (drift.each[own] + drift.each[other])) if one > 0 else ALWAYS
+        known.others_slack[row] = (
+            _stored(any_other + (drift.label_and_others[own] + drift.not_rival[other])) if any_other > 0 else ALWAYS
+        )
+        if label != was:
+            changes.rows[n_changed], changes.were[n_changed] = row, was
+            n_changed += 1
+    return n_changed
+
+
+@part_of_kernels
+def _compare_pairs(
+    data: Data, centres: Centres, longest: float, known: Knowledge, drift: Drift, pairs: Labels, n_pairs: int,
+    changes: Changes,
+) -> int:  # fmt: skip
+    """Label rows with the nearer of their label and its rival; list those that changed, and return how many."""
+    n_features = data.rows.shape[1]
+    lanes = _room(1)
+    per_length, fixed = _per_length(n_features, longest), _fixed(n_features, longest)
+    n_changed = 0
+    for start in range(0, n_pairs, LANES):
+        count = min(LANES, n_pairs - start)
+        for lane in range(count):
+            row = np.uint32(pairs[start + lane])
+            label, rival = np.uint32(known.labels[row]), np.uint32(known.rivals[row])
+            own = centres.halves[label] - _dot(data.near, row, centres.faced, label)
+            other = centres.halves[rival] - _dot(data.near, row, centres.faced, rival)
+            lanes.lengths[lane] = data.lengths[row]
+            lanes.nearest[lane] = other < own
+            lanes.lowest[lane], lanes.second[lane] = min(own, other), max(own, other)
+            lanes.third[lane] = NEVER
+        _bound_gaps(per_length, fixed, lanes)
+        for lane in range(count):
+            row = np.uint32(pairs[start + lane])
+            label, rival = np.uint32(known.labels[row]), np.uint32(known.rivals[row])
+            nearer = lanes.nearest[lane] != 0
+            if not lanes.second[lane] - lanes.lowest[lane] > lanes.margins[lane]:
+                to_own = _squared_distance(data.rows, row, centres.centroids, label)
+                to_other = _squared_distance(data.rows, row, centres.centroids, rival)
+                nearer = to_other < to_own or (to_other == to_own and rival < label)
+            if nearer:
+                left = known.others_slack[row] - (drift.label_and_others[label] + drift.not_rival[rival])
+                known.others_slack[row] = _stored(left + (drift.label_and_others[rival] + drift.not_rival[label]))
+                known.labels[row], known.rivals[row] = rival, label
+                changes.rows[n_changed], changes.were[n_changed] = row, label
+                n_changed += 1
+            gap = np.float64(lanes.to_rival[lane])
+            known.rival_slack[row] = _stored(gap + (drift.each[label] + drift.each[rival])) if gap > 0 else ALWAYS
+    return n_changed
+
+
+@part_of_kernels
+def _move_row(rows: Vectors, row: Index, source: int, target: int, sums: Doubles, sizes: Sizes) -> None:
+    n_features = rows.shape[1]
+    if source < len(sizes):
+        sizes[source] -= 1
+        for feature in range(n_features):
+            sums[source, feature] -= np.float64(rows[row, feature])
+    sizes[target] += 1
+    for feature in range(n_features):
+        sums[target, feature] += np.float64(rows[row, feature])
+
+
+@part_of_kernels
+def _merge(first: Changes, n_first: int, second: Changes, n_second: int, merged: Changes) -> int:
+    """Put two lists into one, in the order of the rows.
+
+    Which of the lists a row is in depends on estimates; the order in which sums are added up must not.
+    """
+    i, j = 0, 0
+    for index in range(n_first + n_second):
+        if j == n_second or (i < n_first and first.rows[i] < second.rows[j]):
+            merged.rows[index], merged.were[index] = first.rows[i], first.were[i]
+            i += 1
+        else:
+            merged.rows[index], merged.were[index] = second.rows[j], second.were[j]
+            j += 1
+    return n_first + n_second
+
+
+@part_of_kernels
+def _fill(
+    rows: Vectors, centroids: Vectors, known: Knowledge, sums: Doubles, sizes: Sizes, changes: Changes, n_changed: int
+) -> tuple[int, int]:
+    """Give each empty cluster the row farthest from its own centroid, as fill_empty_clusters does.
+
+    Returns how many rows have another label than before, and how many clusters were filled.
+    """
+    distances = np.empty(len(rows))
+    for row in range(len(rows)):
+        distances[row] = _squared_distance(rows, row, centroids, known.labels[row])
+    filled = 0
+    for cluster in range(len(sizes)):
+        if sizes[cluster] > 0:
+            continue
+        farthest = distances.argmax()
+        while distances[farthest] > 0 and sizes[known.labels[farthest]] == 1:
+            distances[farthest] = 0.0
+            farthest = distances.argmax()
+        if distances[farthest] <= 0:
+            break
+        distances[farthest] = 0.0
+        if not (changes.rows[:n_changed] == farthest).any():
+            changes.rows[n_changed], changes.were[n_changed] = farthest, known.labels[farthest]
+            n_changed += 1
+        _move_row(rows, farthest, known.labels[farthest], cluster, sums, sizes)
+        known.labels[farthest] = cluster
+        known.rival_slack[farthest], known.others_slack[farthest] = ALWAYS, ALWAYS
+        filled += 1
+    different = 0
+    for index in range(n_changed):
+        different += known.labels[changes.rows[index]] != changes.were[index]
+    return different, filled
+
+
+@part_of_kernels
+def _add_up(rows: Vectors, labels: Labels, sums: Doubles) -> None:
+    sums[:] = 0.0
+    for row in range(len(rows)):
+        label = labels[row]
+        for feature in range(rows.shape[1]):
+            sums[label, feature] += np.float64(rows[row, feature])
+
+
+@part_of_kernels
+def _place(sums: Doubles, cluster: int, size: int, spherical: bool, centroids: Vectors, place: Vectors) -> None:
+    """Put into place[0] where a centroid goes: its rows' mean, or the direction of that; it stays if there is none."""
+    n_features = sums.shape[1]
+    divisor = np.float64(size)
+    if spherical:
+        square = 0.0
+        for feature in range(n_features):
+            square += sums[cluster, feature] * sums[cluster, feature]
+        divisor = np.sqrt(square)
+    stays = size == 0 or (spherical and divisor <= SHORTEST_MEAN_DIRECTION * size)
+    for feature in range(n_features):
+        place[0, feature] = centroids[cluster, feature] if stays else np.float32(sums[cluster, feature] / divisor)
+
+
+@part_of_kernels
+def _move(sums: Doubles, sizes: Sizes, spherical: bool, scale: float, centroids: Vectors, drift: Drift) -> float:
+    """Move the centroids, and note how much slack that uses up. Returns the sum of the squared shifts."""
+    n_clusters, n_features = centroids.shape
+    shifts, place = np.empty(n_clusters), np.empty((1, n_features), np.float32)
+    together = 0.0
+    for cluster in range(n_clusters):
+        _place(sums, cluster, sizes[cluster], spherical, centroids, place)
+        square = _squared_distance(place, 0, centroids, cluster)
+        for feature in range(n_features):
+            centroids[cluster, feature] = place[0, feature]
+        together += square
+        shifts[cluster] = np.sqrt(square) * scale * (1.0 + 1e-9)
+    farthest = shifts.argmax()
+    largest, next_largest = shifts[farthest], 0.0
+    for cluster in range(n_clusters):
+        if cluster != farthest:
+            next_largest = max(next_largest, shifts[cluster])
+    for cluster in range(n_clusters):
+        # Where the label or the rival itself moved farthest, no other moved farther than the next.
+        spared = largest - next_largest if cluster == farthest else 0.0
+        drift.each[cluster] += shifts[cluster]
+        drift.label_and_others[cluster] += shifts[cluster] + largest - spared
+        drift.not_rival[cluster] -= spared
+    return together
+
+
+@compiled(
+    f"UniTuple(int64, 2)({ROWS}, {ROWS}, {BLOCKS}, float32[::1], float64[::1], float64, float64, int64, boolean, "
+    "boolean, float32[:, ::1], int32[::1], float64[:, ::1], int64[::1])"
+)
+def lloyd(
+    rows: Vectors,
+    near: Vectors,
+    blocks: Vectors,
+    lengths: Vectors,
+    shift: Doubles,
+    scale: float,
+    tolerance: float,
+    max_iterations: int,
+    spherical: bool,
+    update_sums: bool,
+    centroids: Vectors,
+    labels: Labels,
+    sums: Doubles,
+    sizes: Sizes,
+) -> tuple[int, bool]:
+    """Alternate between nearest centroids and means, from the centroids given until little or nothing changes.
+
+    rows, near, blocks, lengths, shift, scale, spherical, update_sums: as in ReadyRows
+    tolerance: a sum of squared shifts of the centroids
+    centroids: (n_clusters, n_features), changed; labels: (n_samples,), sums: (n_clusters, n_features) of each cluster's
+        rows, sizes: (n_clusters,), all three filled in
+    Returns the number of iterations and whether it stopped by itself.
+    """
+    (n_samples, n_features), n_clusters = rows.shape, len(centroids)
+    data = Data(rows, near, blocks, lengths)
+    faced, columns = np.zeros((n_clusters, blocks.shape[1]), np.float32), np.empty((n_features, n_clusters), np.float32)
+    centres = Centres(centroids, faced, columns, np.empty(n_clusters, np.float32))
+    labels[:], sums[:], sizes[:] = n_clusters, 0.0, 0
+    rivals = np.full(n_samples, np.int32(n_clusters))
+    known = Knowledge(labels, rivals, np.full(n_samples, ALWAYS), np.full(n_samples, ALWAYS))
+    drift = Drift(np.zeros(n_clusters + 1), np.zeros(n_clusters + 1), np.zeros(n_clusters + 1))
+    all_of, pairs = np.empty(n_samples + 1, np.int32), np.empty(n_samples + 1, np.int32)
+    of_all = Changes(np.empty(n_samples, np.int32), np.empty(n_samples, np.int32))
+    of_pairs = Changes(np.empty(n_samples, np.int32), np.empty(n_samples, np.int32))
+    changes = Changes(np.empty(n_samples, np.int32), np.empty(n_samples, np.int32))
+    settled, iteration = False, 0
+    while True:
+        longest = _face(centres, shift, scale)
+        n_all, n_pairs = _collect(known, drift, all_of, pairs)
+        if n_all > MANY * n_samples and len(blocks) > 0:
+            n_all, n_pairs = n_samples, 0
+        n_first = _compare_all(data, centres, longest, known, drift, all_of, n_all, of_all)
+        n_second = _compare_pairs(data, centres, longest, known, drift, pairs, n_pairs, of_pairs)
+        n_changed = _merge(of_all, n_first, of_pairs, n_second, changes)
+        for index in range(n_changed):
+            row = changes.rows[index]
+            _move_row(rows, row, changes.were[index], labels[row], sums, sizes)
+        if iteration == max_iterations:
+            # The centroids have moved since: labels had to be those of the centroids that are returned.
+            return iteration, False
+        iteration += 1
+        filled = 0
+        if sizes.min() == 0:
+            n_changed, filled = _fill(rows, centroids, known, sums, sizes, changes, n_changed)
+        if n_changed == 0 or (settled and filled == 0):
+            return iteration, True
+        if not update_sums:
+            _add_up(rows, labels, sums)
+        settled = _move(sums, sizes, spherical, scale, centroids, drift) <= tolerance
+
+
+@compiled(f"float64({ROWS}, int32[::1], {ROWS})")
+def add_up_squared_distances(rows: Vectors, labels: Labels, centroids: Vectors) -> float:
+    """Add up the squared distances of rows to their own centroids, by differences, in the order of the rows."""
+    total = 0.0
+    for row in range(len(rows)):
+        total += _squared_distance(rows, row, centroids, labels[row])
+    return total
