@@ -111,7 +111,7 @@ def _run(ready: ReadyRows, seeds: Seeds, max_iterations: int, tolerance: float) 
     rows = ready.rows
     centroids = rows[seeds]
     labels = np.empty(len(rows), dtype=np.int32)
-    sums, sizes = np.empty(centroids.shape), np.empty(len(seeds), dtype=np.int64)
+    sums, sizes = np.zeros(centroids.shape), np.zeros(len(seeds), dtype=np.int64)
     iterations, converged = lloyd(
         rows,
         ready.near,

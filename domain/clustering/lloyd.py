@@ -433,6 +433,15 @@ def _merge(first: Changes, n_first: int, second: Changes, n_second: int, merged:
 
 
 @part_of_kernels
+def _highest(numbers: Doubles) -> int:
+    highest = 0
+    for index in range(len(numbers)):
+        if numbers[index] > numbers[highest]:
+            highest = index
+    return highest
+
+
+@part_of_kernels
 def _fill(
     rows: Vectors, centroids: Vectors, known: Knowledge, sums: Doubles, sizes: Sizes, changes: Changes, n_changed: int
 ) -> tuple[int, int]:
@@ -447,14 +456,17 @@ def _fill(
     for cluster in range(len(sizes)):
         if sizes[cluster] > 0:
             continue
-        farthest = distances.argmax()
+        farthest = _highest(distances)
         while distances[farthest] > 0 and sizes[known.labels[farthest]] == 1:
             distances[farthest] = 0.0
-            farthest = distances.argmax()
+            farthest = _highest(distances)
         if distances[farthest] <= 0:
             break
         distances[farthest] = 0.0
-        if not (changes.rows[:n_changed] == farthest).any():
+        listed = False
+        for index in range(n_changed):
+            listed = listed or changes.rows[index] == farthest
+        if not listed:
             changes.rows[n_changed], changes.were[n_changed] = farthest, known.labels[farthest]
             n_changed += 1
         _move_row(rows, farthest, known.labels[farthest], cluster, sums, sizes)
@@ -469,7 +481,9 @@ def _fill(
 
 @part_of_kernels
 def _add_up(rows: Vectors, labels: Labels, sums: Doubles) -> None:
-    sums[:] = 0.0
+    for cluster in range(len(sums)):
+        for feature in range(sums.shape[1]):
+            sums[cluster, feature] = 0.0
     for row in range(len(rows)):
         label = labels[row]
         for feature in range(rows.shape[1]):
@@ -504,7 +518,7 @@ def _move(sums: Doubles, sizes: Sizes, spherical: bool, scale: float, centroids:
             centroids[cluster, feature] = place[0, feature]
         together += square
         shifts[cluster] = np.sqrt(square) * scale * (1.0 + 1e-9)
-    farthest = shifts.argmax()
+    farthest = _highest(shifts)
     largest, next_largest = shifts[farthest], 0.0
     for cluster in range(n_clusters):
         if cluster != farthest:
@@ -542,17 +556,20 @@ def lloyd(
 
     rows, near, blocks, lengths, shift, scale, spherical, update_sums: as in ReadyRows
     tolerance: a sum of squared shifts of the centroids
-    centroids: (n_clusters, n_features), changed; labels: (n_samples,), sums: (n_clusters, n_features) of each cluster's
-        rows, sizes: (n_clusters,), all three filled in
+    centroids: (n_clusters, n_features), changed; labels: (n_samples,), filled in; sums: (n_clusters, n_features) of each
+        cluster's rows and sizes: (n_clusters,), zeros before
     Returns the number of iterations and whether it stopped by itself.
     """
     (n_samples, n_features), n_clusters = rows.shape, len(centroids)
     data = Data(rows, near, blocks, lengths)
     faced, columns = np.zeros((n_clusters, blocks.shape[1]), np.float32), np.empty((n_features, n_clusters), np.float32)
     centres = Centres(centroids, faced, columns, np.empty(n_clusters, np.float32))
-    labels[:], sums[:], sizes[:] = n_clusters, 0.0, 0
-    rivals = np.full(n_samples, np.int32(n_clusters))
-    known = Knowledge(labels, rivals, np.full(n_samples, ALWAYS), np.full(n_samples, ALWAYS))
+    known = Knowledge(
+        labels, np.empty(n_samples, np.int32), np.empty(n_samples, np.float32), np.empty(n_samples, np.float32)
+    )
+    for row in range(n_samples):
+        known.labels[row], known.rivals[row] = n_clusters, n_clusters
+        known.rival_slack[row], known.others_slack[row] = ALWAYS, ALWAYS
     drift = Drift(np.zeros(n_clusters + 1), np.zeros(n_clusters + 1), np.zeros(n_clusters + 1))
     all_of, pairs = np.empty(n_samples + 1, np.int32), np.empty(n_samples + 1, np.int32)
     of_all = Changes(np.empty(n_samples, np.int32), np.empty(n_samples, np.int32))
@@ -575,7 +592,10 @@ def lloyd(
             return iteration, False
         iteration += 1
         filled = 0
-        if sizes.min() == 0:
+        empty = 0
+        for cluster in range(n_clusters):
+            empty += sizes[cluster] == 0
+        if empty > 0:
             n_changed, filled = _fill(rows, centroids, known, sums, sizes, changes, n_changed)
         if n_changed == 0 or (settled and filled == 0):
             return iteration, True

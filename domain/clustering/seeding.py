@@ -14,7 +14,8 @@ TRIALS = 4  # rows drawn for each seed
 def _improve(block: Vectors, candidates: Vectors, closest: Vectors, improved: Vectors) -> None:
     """Find the squared distances to the nearest seed if each of the candidates, (TRIALS, n_features), is one."""
     one, two, three, four = improved[0], improved[1], improved[2], improved[3]
-    improved[:] = 0.0
+    for lane in range(LANES):
+        one[lane], two[lane], three[lane], four[lane] = 0.0, 0.0, 0.0, 0.0
     for feature in range(0, candidates.shape[1], 2):
         # Two features a turn: sums are kept in memory, so each turn should be worth the way there.
         first, next_one = block[feature], block[feature + 1]
@@ -75,16 +76,18 @@ def choose_seeds(blocks: Vectors, n_samples: int, first: int, chances: Doubles, 
     Returns how many were found before every row was equal to one.
     """
     n_blocks, n_features, _ = blocks.shape
-    closest = np.full((n_blocks, LANES), np.float32(np.inf))
-    for place in range(n_samples, n_blocks * LANES):
-        closest[place // LANES, place % LANES] = 0.0
-    improved = np.empty((n_blocks, TRIALS, LANES), np.float32)
-    sums = np.empty((TRIALS, n_blocks))
-    drawn, candidates = np.full(TRIALS, first), np.empty((TRIALS, n_features), np.float32)
+    closest, improved = np.empty((n_blocks, LANES), np.float32), np.empty((n_blocks, TRIALS, LANES), np.float32)
+    sums, candidates = np.empty((TRIALS, n_blocks)), np.empty((TRIALS, n_features), np.float32)
+    drawn = np.empty(TRIALS, np.int64)
+    for place in range(n_blocks * LANES):
+        closest[place // LANES, place % LANES] = np.inf if place < n_samples else 0.0
+    for trial in range(TRIALS):
+        drawn[trial] = first
     found = 0
     while True:
         for trial in range(TRIALS):
-            candidates[trial] = blocks[drawn[trial] // LANES, :, drawn[trial] % LANES]
+            for feature in range(n_features):
+                candidates[trial, feature] = blocks[drawn[trial] // LANES, feature, drawn[trial] % LANES]
         for block in range(n_blocks):
             _improve(blocks[block], candidates, closest[block], improved[block])
             for trial in range(TRIALS):
@@ -101,6 +104,7 @@ def choose_seeds(blocks: Vectors, n_samples: int, first: int, chances: Doubles, 
         if found == len(seeds) or least <= 0:
             return found
         for block in range(n_blocks):
-            closest[block] = improved[block, winner]
+            for lane in range(LANES):
+                closest[block, lane] = improved[block, winner, lane]
         for trial in range(TRIALS):
             drawn[trial] = _draw(closest, sums[winner], chances[found - 1, trial] * least)

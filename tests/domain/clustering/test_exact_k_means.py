@@ -154,11 +154,11 @@ def test_tables_that_can_only_be_read_are_clustered():
 
 def test_a_smaller_tolerance_goes_on_for_longer_and_no_worse():
     rows = np.random.default_rng(0).normal(size=(3000, 24)).astype(np.float32)
-    strict, loose = k_means(rows, 6, restarts=3, tolerance=0), k_means(rows, 6, restarts=3)
+    strict, loose = k_means(rows, 6, restarts=3, tolerance=0), k_means(rows, 6, restarts=3, tolerance=1e-2)
     assert sum(each.iterations for each in strict) > sum(each.iterations for each in loose)
     for longer, shorter in zip(strict, loose, strict=True):
         assert longer.iterations >= shorter.iterations
-        assert longer.objective <= shorter.objective <= longer.objective * 1.002
+        assert longer.objective <= shorter.objective <= longer.objective * 1.02
         assert longer.converged
         assert shorter.converged
 
