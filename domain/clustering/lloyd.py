@@ -556,13 +556,14 @@ def lloyd(
 
     rows, near, blocks, lengths, shift, scale, spherical, update_sums: as in ReadyRows
     tolerance: a sum of squared shifts of the centroids
-    centroids: (n_clusters, n_features), changed; labels: (n_samples,), filled in; sums: (n_clusters, n_features) of each
-        cluster's rows and sizes: (n_clusters,), zeros before
+    centroids: (n_clusters, n_features), changed; labels: (n_samples,), filled in
+    sums: (n_clusters, n_features) of each cluster's rows, and sizes: (n_clusters,), both zeros before
     Returns the number of iterations and whether it stopped by itself.
     """
     (n_samples, n_features), n_clusters = rows.shape, len(centroids)
     data = Data(rows, near, blocks, lengths)
-    faced, columns = np.zeros((n_clusters, blocks.shape[1]), np.float32), np.empty((n_features, n_clusters), np.float32)
+    faced = np.zeros((n_clusters, blocks.shape[1]), np.float32)
+    columns = np.empty((n_features, n_clusters), np.float32)
     centres = Centres(centroids, faced, columns, np.empty(n_clusters, np.float32))
     known = Knowledge(
         labels, np.empty(n_samples, np.int32), np.empty(n_samples, np.float32), np.empty(n_samples, np.float32)

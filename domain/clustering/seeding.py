@@ -67,6 +67,28 @@ def _draw(closest: Vectors, block_sums: Doubles, target: float) -> int:
     return last
 
 
+@part_of_kernels
+def _best(
+    blocks: Vectors, drawn: NDArray[np.int64], candidates: Vectors, closest: Vectors, improved: Vectors, sums: Doubles
+) -> tuple[int, float]:
+    """Find which of the rows drawn leaves the least sum of squared distances to the nearest seed, and that sum."""
+    for trial in range(TRIALS):
+        for feature in range(blocks.shape[1]):
+            candidates[trial, feature] = blocks[drawn[trial] // LANES, feature, drawn[trial] % LANES]
+    for block in range(len(blocks)):
+        _improve(blocks[block], candidates, closest[block], improved[block])
+        for trial in range(TRIALS):
+            sums[trial, block] = _sum_of_block(improved[block, trial])
+    winner, least = 0, np.inf
+    for trial in range(TRIALS):
+        total = 0.0
+        for block in range(len(blocks)):
+            total += sums[trial, block]
+        if total < least:
+            winner, least = trial, total
+    return winner, least
+
+
 @compiled(f"int64({BLOCKS}, int64, int64, float64[:, ::1], int64[::1])")
 def choose_seeds(blocks: Vectors, n_samples: int, first: int, chances: Doubles, seeds: NDArray[np.int64]) -> int:
     """Choose rows far from each other: each is the best of TRIALS that are drawn by squared distance.
@@ -85,20 +107,7 @@ def choose_seeds(blocks: Vectors, n_samples: int, first: int, chances: Doubles, 
         drawn[trial] = first
     found = 0
     while True:
-        for trial in range(TRIALS):
-            for feature in range(n_features):
-                candidates[trial, feature] = blocks[drawn[trial] // LANES, feature, drawn[trial] % LANES]
-        for block in range(n_blocks):
-            _improve(blocks[block], candidates, closest[block], improved[block])
-            for trial in range(TRIALS):
-                sums[trial, block] = _sum_of_block(improved[block, trial])
-        winner, least = 0, np.inf
-        for trial in range(TRIALS):
-            total = 0.0
-            for block in range(n_blocks):
-                total += sums[trial, block]
-            if total < least:
-                winner, least = trial, total
+        winner, least = _best(blocks, drawn, candidates, closest, improved, sums)
         seeds[found] = drawn[winner]
         found += 1
         if found == len(seeds) or least <= 0:
