@@ -59,19 +59,18 @@ SEEDS = range(5)
 def made_up(kind: str, n_samples: int, n_features: int = COMPONENTS) -> Any:
     """(n_samples, n_features) float32 of one of KINDS."""
     chance = np.random.default_rng(0)
-    noise = chance.standard_normal((n_samples, n_features), dtype=np.float32)
-    if kind == "none":
-        return noise
-    if kind == "unit":
-        centres = chance.standard_normal((150, n_features), dtype=np.float32)
-        noise *= np.float32(0.8)
-        noise += centres[chance.integers(0, 150, n_samples)]
-        noise *= np.exp(-np.arange(n_features, dtype=np.float32) / 20)
-        noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-        return noise
-    centres = chance.standard_normal((12, n_features), dtype=np.float32)
-    noise += centres[chance.integers(0, 12, n_samples)] * np.float32(3.0 if kind == "blobs" else 0.5)
-    return noise
+    n_centres, nearness = {"blobs": (12, 3.0), "overlapping": (12, 0.5), "unit": (150, 1.25), "none": (1, 0.0)}[kind]
+    centres = np.float32(nearness) * chance.standard_normal((n_centres, n_features), dtype=np.float32)
+    rows = np.empty((n_samples, n_features), dtype=np.float32)
+    # Some at a time, so that making them takes no more memory than having them.
+    for start in range(0, n_samples, 1_000):
+        part = rows[start : start + 1_000]
+        chance.standard_normal(dtype=np.float32, out=part)
+        part += centres[chance.integers(0, n_centres, len(part))]
+        if kind == "unit":
+            part *= np.exp(-np.arange(n_features, dtype=np.float32) / 20)
+            part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return rows
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:

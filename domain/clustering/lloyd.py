@@ -29,7 +29,7 @@ SMALLEST_NORMAL = 2.0**-126  # of float32
 CAUTION = np.float32(2.0**-17)
 STORED = np.float32(1.0 - 2.0**-22)
 # From this part of the rows on, it is faster to take all of them, in whole blocks, than to pick them.
-MANY = 0.6
+MANY = 0.45
 # Beneath this mean length, unit rows cancel each other out and their mean has no direction.
 SHORTEST_MEAN_DIRECTION = 1e-7
 

@@ -50,7 +50,7 @@ class ReadyRows:
     def seeds(self, n_seeds: int, restarts: int, seed: int) -> Seeds:
         """Choose for each restart n_seeds different rows far from each other: greedy k-means++.
 
-        Each is the best of four rows drawn with chances proportional to the squared distance to the nearest seed: the
+        Each is the best of eight rows drawn with chances proportional to the squared distance to the nearest seed: the
         one that lowers the sum of these most; ties go to the first drawn. When every row equals a seed, the next unused
         rows follow. A restart's rows depend on seed and restart alone, and the first K don't depend on n_seeds.
         Source: Arthur & Vassilvitskii 2007, with trials as in scikit-learn.

@@ -7,28 +7,29 @@ from domain.clustering.compilation import compiled, part_of_kernels
 from domain.clustering.lloyd import BLOCKS, LANES
 from domain.clustering.vectors import Doubles, Vectors
 
-TRIALS = 4  # rows drawn for each seed
+TRIALS = 8  # rows drawn for each seed
+AT_ONCE = 4  # of them are compared with a row at a time
 
 
 @part_of_kernels
-def _improve(block: Vectors, candidates: Vectors, closest: Vectors, improved: Vectors) -> None:
-    """Find the squared distances to the nearest seed if each of the candidates, (TRIALS, n_features), is one."""
-    one, two, three, four = improved[0], improved[1], improved[2], improved[3]
+def _improve(block: Vectors, candidates: Vectors, start: int, closest: Vectors, improved: Vectors) -> None:
+    """Find the squared distances to the nearest seed if each of AT_ONCE candidates, from `start` on, is one."""
+    one, two, three, four = improved[start], improved[start + 1], improved[start + 2], improved[start + 3]
+    a, b, c, d = candidates[start], candidates[start + 1], candidates[start + 2], candidates[start + 3]
     for lane in range(LANES):
         one[lane], two[lane], three[lane], four[lane] = 0.0, 0.0, 0.0, 0.0
     for feature in range(0, candidates.shape[1], 2):
         # Two features a turn: sums are kept in memory, so each turn should be worth the way there.
         first, next_one = block[feature], block[feature + 1]
-        a0, b0, c0, d0 = candidates[0, feature], candidates[1, feature], candidates[2, feature], candidates[3, feature]
-        a1, b1 = candidates[0, feature + 1], candidates[1, feature + 1]
-        c1, d1 = candidates[2, feature + 1], candidates[3, feature + 1]
+        a0, b0, c0, d0 = a[feature], b[feature], c[feature], d[feature]
+        a1, b1, c1, d1 = a[feature + 1], b[feature + 1], c[feature + 1], d[feature + 1]
         for lane in range(LANES):
             x, y = first[lane], next_one[lane]
             one[lane] += (x - a0) * (x - a0) + (y - a1) * (y - a1)
             two[lane] += (x - b0) * (x - b0) + (y - b1) * (y - b1)
             three[lane] += (x - c0) * (x - c0) + (y - c1) * (y - c1)
             four[lane] += (x - d0) * (x - d0) + (y - d1) * (y - d1)
-    for trial in range(TRIALS):
+    for trial in range(start, start + AT_ONCE):
         for lane in range(LANES):
             distance, known = improved[trial, lane], closest[lane]
             improved[trial, lane] = distance if distance < known else known
@@ -76,7 +77,8 @@ def _best(
         for feature in range(blocks.shape[1]):
             candidates[trial, feature] = blocks[drawn[trial] // LANES, feature, drawn[trial] % LANES]
     for block in range(len(blocks)):
-        _improve(blocks[block], candidates, closest[block], improved[block])
+        for start in range(0, TRIALS, AT_ONCE):
+            _improve(blocks[block], candidates, start, closest[block], improved[block])
         for trial in range(TRIALS):
             sums[trial, block] = _sum_of_block(improved[block, trial])
     winner, least = 0, np.inf
