@@ -1,12 +1,13 @@
 """Ask many questions, a few at a time: in order, each failure in its place, and nothing that was answered before.
 
-A batch is a group of type `batch`, whose name is made of its requests unless it is given. Whoever asks it again is
-given what it was answered before and pays for the rest, so that a batch that was killed goes on where it was.
+A batch is a group, of type `batch` unless it is said, whose name is made of its requests unless it is given. Whoever
+asks it again is given what it was answered before and pays for the rest, so that a batch that was killed goes on where
+it was.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
@@ -15,7 +16,6 @@ from msgspec import structs
 
 from application.ask_model import MOST_SAMPLES, Answer, AskModel, Intended, Question
 from application.batches import (
-    GROUP_TYPE,
     LONGEST_SOURCE_NAME,
     AnsweredBatch,
     BatchItem,
@@ -44,6 +44,7 @@ class AnsweredBefore(Protocol):
 
 
 Tell = Callable[[BatchItem], None]
+BeforeAsking = Callable[[], Awaitable[None]]
 
 
 class AskBatch:
@@ -62,10 +63,12 @@ class AskBatch:
         *,
         progress: Progress | None = None,
         tell: Tell | None = None,
+        before_asking: BeforeAsking | None = None,
     ) -> AnsweredBatch:
         """Ask. Raises Rejected for what is no batch, and Unavailable when the store is lost; failures are outcomes.
 
         tell: is called with each item as it is done, in whatever order
+        before_asking: is called once, unless all was answered before; what it raises ends the batch
         """
         checked(batch)
         # Of a question whose n is refused, one request stands for all.
@@ -78,17 +81,22 @@ class AskBatch:
         told = _Told(len(requests), progress, tell)
         await self._intend(requests)
         name = batch.name or _name(batch.source_name, requests)
-        place = GroupPlace(group_type=GROUP_TYPE, name=name, role="output")
-        metadata = {"questions": len(batch.questions), "source_name": batch.source_name[:LONGEST_SOURCE_NAME]}
+        place = GroupPlace(group_type=batch.group_type, name=name, role="output")
+        metadata = {
+            "questions": len(batch.questions),
+            "source_name": batch.source_name[:LONGEST_SOURCE_NAME],
+            **batch.metadata,
+        }
         await self._groups.ensure(place, context, metadata=metadata)
         if not batch.again:
             await self._find_answers(requests, place.group_id)
         for request in requests:
             if request.outcome is not None and request.leader is None:
                 told.all_of(request)
-        await self._ask(
-            iter([request for request in requests if request.is_open]), batch.in_flight, place, context, told
-        )
+        open_requests = [request for request in requests if request.is_open]
+        if before_asking is not None and open_requests:
+            await before_asking()
+        await self._ask(iter(open_requests), batch.in_flight, place, context, told)
         positions = [request.outcome.position for request in requests if isinstance(request.outcome, Answer)]
         positions += await self._record_given_again(requests, context)
         return AnsweredBatch(

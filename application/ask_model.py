@@ -1,7 +1,7 @@
 """Ask a model, and get its answer once it is durable."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -56,6 +56,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     shared_with: the call that was joined; it was paid for once. cached: the answer was given before, at no cost.
     cost: USD that this answer cost, 0 for one that another's call paid for; None where it is unknown
     saved: USD that the call which was paid for cost, where this answer is another's
+    refused: the model declined to answer, and the text, if there is one, says so
     """
 
     call_id: UUID
@@ -74,6 +75,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
     cost: Decimal | None = None
     saved: Decimal | None = None
+    refused: bool = False
 
 
 class Intended(NamedTuple):
@@ -230,7 +232,13 @@ def _answer(given: Given, prepared: PreparedRequest) -> Answer:
         tokens_per_second=source.tokens_per_second,
         cost=Decimal(0) if given.shared or given.cached else source.cost,
         saved=source.cost if given.shared or given.cached else None,
+        refused=is_refusal(source.answer.text_path, source.answer.finish_reason),
     )
+
+
+def is_refusal(text_path: Sequence[str] | None, finish_reason: str | None) -> bool:
+    """Whether an answer is a refusal: its text lies where refusals do, or a filter of the provider's took it away."""
+    return (text_path is not None and text_path[-1] == "refusal") or finish_reason == "content_filter"
 
 
 def _check(question: Question) -> None:

@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 from application.ask_model import MOST_SAMPLES, Answer, Question
 from application.group_calls import GroupPlace
 from domain.errors import Rejected
+from domain.events import Metadata
 from domain.pricing import Total, total_of
 
 GROUP_TYPE = "batch"
@@ -22,6 +23,7 @@ class BatchToAsk(Struct, frozen=True, kw_only=True):
     name: of the batch's group; made of the requests when it isn't given
     source_name: where the questions come from, such as a file's name
     again: ask also what this batch was answered before
+    group_type, metadata: of the batch's group
     """
 
     questions: tuple[Question, ...]
@@ -29,18 +31,23 @@ class BatchToAsk(Struct, frozen=True, kw_only=True):
     source_name: str = ""
     in_flight: int = 16
     again: bool = False
+    group_type: str = GROUP_TYPE
+    metadata: Metadata = {}
 
 
-def batch_of(questions: tuple[Question, ...], group: GroupPlace | None, **how: Any) -> BatchToAsk:
-    """A batch in a group: one of type batch names it; of another type, its calls join that group as well.
+def batch_of(
+    questions: tuple[Question, ...], group: GroupPlace | None, *, group_type: str = GROUP_TYPE, **how: Any
+) -> BatchToAsk:
+    """A batch in a group: one of the batch's type names it; of another type, its calls join that group as well.
 
     A question that names a group of its own keeps it. how: BatchToAsk's other fields
     """
-    if group is None:
-        return BatchToAsk(questions=questions, **how)
-    if group.group_type == GROUP_TYPE:
-        return BatchToAsk(questions=questions, name=group.name, **how)
-    return BatchToAsk(questions=tuple(structs.replace(each, group=each.group or group) for each in questions), **how)
+    name = None
+    if group is not None and group.group_type == group_type:
+        name = group.name
+    elif group is not None:
+        questions = tuple(structs.replace(each, group=each.group or group) for each in questions)
+    return BatchToAsk(questions=questions, name=name, group_type=group_type, **how)
 
 
 class Unanswered(Struct, frozen=True, kw_only=True):

@@ -57,6 +57,7 @@ class Embedded(Struct, frozen=True, kw_only=True):
     position: int | None
     cost: Decimal | None = None
     saved: Decimal | None = None
+    dimensions: int | None = None  # that were asked for
 
 
 class EmbedTexts:
@@ -114,6 +115,7 @@ class EmbedTexts:
             position=position,
             cost=vectors.cost(),
             saved=vectors.saved(),
+            dimensions=wanted.dimensions,
         )
 
     def request_hashes(self, wanted: TextsToEmbed) -> tuple[str, ...]:

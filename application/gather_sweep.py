@@ -75,9 +75,7 @@ class GatherSweep:
             (dataset.texts, dataset.labels),
             salt,
             self._clock.monotonic() - began,
-            request_hashes=embedded.request_hashes,
-            embedding_provider=embedded.provider,
-            embedding_model=embedded.model,
+            embedded,
             embedding_group_id=_batch(dataset, provider, model, dimensions).group_id,
         )
 
@@ -101,9 +99,7 @@ class GatherSweep:
             (texts, labels),
             salt,
             self._clock.monotonic() - began,
-            request_hashes=embedded.request_hashes,
-            embedding_provider=embedded.provider,
-            embedding_model=embedded.model,
+            embedded,
             embedding_group_id=await self._batch_of(embedded, context),
         )
 
@@ -203,10 +199,17 @@ def _request(
     rows: tuple[Texts, Texts],
     salt: str | None,
     gather_duration_s: float,
-    request_hashes: Texts = None,
+    embedded: Embedded | None = None,
     **origin: Any,
 ) -> SweepRequest:
     texts, labels = rows
+    request_hashes = None if embedded is None else embedded.request_hashes
+    if embedded is not None:
+        origin |= {
+            "embedding_provider": embedded.provider,
+            "embedding_model": embedded.model,
+            "embedding_dimensions": embedded.dimensions,
+        }
     source = SweepSource(
         vectors_sha256=hash_of_vectors(vectors),
         n_samples=vectors.shape[0],

@@ -14,6 +14,7 @@ from application.import_dataset import TableFiles
 from application.keep_artifact import FileToKeep, KeepArtifact
 from application.notebook import Context
 from application.sweep_request import SweepRequest
+from domain.clustering.clusterings import Clustering
 from domain.clustering.step import Prepared, StepResult
 from domain.clustering.vectors import Vectors
 from domain.events import Metadata
@@ -24,6 +25,7 @@ REPRESENTATIVES = "sweep_representatives"  # (k, 8) int32 rows, nearest to their
 VIEW = "view"  # (n_samples, 2) float32
 REQUEST_HASHES = "request_hashes"  # (n_samples, 32) uint8, what each row's text was embedded under
 TRUE_LABELS = "true_labels"
+STEP_CLUSTERS = "step_clusters"  # with their names, where every K's are named
 
 T = TypeVar("T")
 
@@ -97,16 +99,50 @@ class KeepSweep:
             )
         return artifact_ids
 
-    async def step(self, sweep: SweepUnderRecord, result: StepResult) -> dict[str, UUID]:
-        """A step's group and what came out of it; returns the artifacts' ids by their type."""
-        k = result.metrics.k
+    async def step_group(self, sweep: SweepUnderRecord, k: int) -> GroupPlace:
+        """A step's group, linked to the sweep's."""
         place = sweep.step_place(k)
         metadata = {**sweep.account(), "parent_run_id": str(sweep.run_place.group_id), "k": k}
         await self._groups.ensure(place, sweep.context, metadata=metadata)
-        # Before the step counts as finished: whoever takes the sweep up again does not look at finished steps.
         await self._groups.link([link(sweep.run_place.group_id, place.group_id, "step", k)], sweep.context)
-        folder, group_id, context = f"{sweep.sweep_id}/k={k}", place.group_id, sweep.context
+        return place
+
+    async def round(
+        self, sweep: SweepUnderRecord, k: int, round_number: int, clustering: Clustering, summaries: Sequence[Any]
+    ) -> dict[str, UUID]:
+        """What came out of a round of a step, in the step's group; returns the artifacts' ids by their type."""
+        folder, group_id = f"{sweep.sweep_id}/k={k},round={round_number}", sweep.step_place(k).group_id
+        context = sweep.context
         return {
+            "round_labels": await self._array(f"{folder}/round_labels.npy", clustering.labels, group_id, context),
+            "round_centroids": await self._array(
+                f"{folder}/round_centroids.npy", clustering.centroids, group_id, context
+            ),
+            "round_summaries": await self._json(f"{folder}/round_summaries.json", summaries, group_id, context),
+        }
+
+    async def generated(self, sweep: SweepUnderRecord, k: int, *groups: UUID | None) -> None:
+        """Link the groups of calls that a step made to it."""
+        step_id = sweep.step_place(k).group_id
+        links = [link(step_id, group_id, "generates") for group_id in groups if group_id is not None]
+        await self._groups.link(links, sweep.context)
+
+    async def step(
+        self, sweep: SweepUnderRecord, result: StepResult, clusters: Sequence[Cluster] | None = None
+    ) -> dict[str, UUID]:
+        """A step's group and what came out of it; returns the artifacts' ids by their type.
+
+        clusters: of a step whose clusters were named by themselves
+        """
+        k = result.metrics.k
+        # Before the step counts as finished: whoever takes the sweep up again does not look at finished steps.
+        place = await self.step_group(sweep, k)
+        folder, group_id, context = f"{sweep.sweep_id}/k={k}", place.group_id, sweep.context
+        named = {}
+        if clusters is not None:
+            named[STEP_CLUSTERS] = await self._json(f"{folder}/{STEP_CLUSTERS}.json", clusters, group_id, context)
+        return {
+            **named,
             "sweep_labels": await self._array(f"{folder}/sweep_labels.npy", result.labels, group_id, context),
             "sweep_centroids": await self._array(f"{folder}/sweep_centroids.npy", result.centroids, group_id, context),
             REPRESENTATIVES: await self._array(

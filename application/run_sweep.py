@@ -1,19 +1,21 @@
 """Sweep the number of clusters: every finished step is recorded, and a sweep that died goes on where it stopped."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from uuid import UUID
 
 from application.call_provider import Stopping
 from application.compute import LOCAL, Compute, Computes
-from application.keep_sweep import REPRESENTATIVES, KeepSweep, SweepUnderRecord
+from application.k_llm_means import KLlmMeans, StepInRounds
+from application.keep_sweep import REPRESENTATIVES, STEP_CLUSTERS, KeepSweep, SweepUnderRecord
 from application.name_clusters import NameClusters
 from application.notebook import Context
 from application.ports import AppendConflict
+from application.summarise_texts import Summary
 from application.sweep_progress import Progress, StepsProgress, untold
-from application.sweep_request import SweepRequest, check_request
+from application.sweep_request import SweepRequest, asks_in_rounds, check_paraphraser, check_request
 from application.sweep_turns import (
     SweepTurns,
     SweepUnderWay,
@@ -24,6 +26,7 @@ from application.sweep_turns import (
     while_looking,
 )
 from domain.clustering.choosing import choose_step
+from domain.clustering.llm_means import parameters_of
 from domain.clustering.methods import METHODS, Method
 from domain.clustering.step import Prepared, StepResult, prepare, run_step
 from domain.clustering.umap_view import umap_view
@@ -32,11 +35,13 @@ from domain.errors import Conflict, StudyError
 from domain.events import Fact
 from domain.identity import sha256_hex
 from domain.sweeps import (
+    Cluster,
     SweepCancelled,
     SweepFinished,
     SweepInterrupted,
     SweepRequested,
     SweepResumed,
+    SweepRoundFinished,
     SweepStarted,
     SweepState,
     SweepStepFinished,
@@ -55,12 +60,14 @@ class RunSweep:
         turns: SweepTurns,
         keep: KeepSweep,
         name_clusters: NameClusters,
+        rounds: KLlmMeans,
         computes: Computes,
         software: Callable[[], dict[str, str]],
         stopping: Stopping,
         *,
         methods: Mapping[str, Method] = METHODS,
     ) -> None:
+        self.rounds = rounds
         self.turns = turns
         self.keep = keep
         self.name_clusters = name_clusters
@@ -107,6 +114,7 @@ class RunSweep:
         _check_vectors(sweep_id, state, request)
         async with AsyncExitStack() as stack:
             try:
+                check_paraphraser(request)
                 place = await stack.enter_async_context(self.computes.at(compute))
             except StudyError as error:
                 await self.turns.failed(sweep_id, error, context)
@@ -127,6 +135,7 @@ class _Run:
         self.config = sweep.request.config
         self.method = parts.methods[self.config.method]
         self.steps = dict(state.steps)
+        self.rounds = {k: dict(rounds) for k, rounds in state.rounds.items()}
         self.is_begun = state.started is not None
         self.version = state.version
         self.compute = compute
@@ -192,6 +201,7 @@ class _Run:
         told.tell(list(self.steps))
         if not missing:
             return
+        await self.parts.rounds.check(self.sweep.request, self.sweep.context)
         shared, labels = await self.compute.share(prepared), await self.compute.share(self.sweep.request.labels)
         # No more at a time than can be computed: another sweep's steps then wait for one of ours, not for all.
         places = asyncio.Semaphore(self.compute.at_once)
@@ -199,9 +209,12 @@ class _Run:
         async def step(k: int) -> None:
             async with places:
                 began = self.clock.monotonic()
-                result = await self.compute.run(run_step, shared, k, self.config, labels, self.method)
+                if self.method.in_rounds:
+                    result = await self.parts.rounds(self._in_rounds(shared, labels, k))
+                else:
+                    result = await self.compute.run(run_step, shared, k, self.config, labels, self.method)
                 duration_s = self.clock.monotonic() - began
-            await self._record_step(result, duration_s)
+            await self._record_step(prepared, result, duration_s)
             told.finished(k, duration_s)
             told.tell(list(self.steps) if self.config.k_values else [k])
 
@@ -209,15 +222,28 @@ class _Run:
             for k in missing:
                 tasks.create_task(step(k))
 
-    async def _record_step(self, result: StepResult, duration_s: float) -> None:
+    def _in_rounds(self, prepared: Prepared, labels: Sequence[str] | None, k: int) -> StepInRounds:
+        async def record(fact: SweepRoundFinished) -> None:
+            await self._write(fact)
+            self.rounds.setdefault(k, {})[fact.round] = fact
+
+        def told() -> None:
+            total = len(self.config.k_values) * parameters_of(self.config).rounds
+            self.progress("rounds", sum(map(len, self.rounds.values())), total)
+
+        finished = dict(self.rounds.get(k, {}))
+        return StepInRounds(self.sweep, self.compute, prepared, labels, k, finished, record, told)
+
+    async def _record_step(self, prepared: Prepared, result: StepResult, duration_s: float) -> None:
         k = result.metrics.k
+        clusters = await self._step_clusters(prepared, result) if self.config.name_every_k else None
         fact = SweepStepFinished(
             metrics=result.metrics,
             labels_sha256=sha256_hex(result.labels.astype("<i4").tobytes()),
             centroids_sha256=sha256_hex(result.centroids.astype("<f4").tobytes()),
             best_restart=result.best_restart,
             step_group_id=self.sweep.step_place(k).group_id,
-            artifact_ids=await self.parts.keep.step(self.sweep, result),
+            artifact_ids=await self.parts.keep.step(self.sweep, result, clusters),
             duration_s=round(duration_s, 6),
         )
         await self._write(fact)
@@ -228,15 +254,21 @@ class _Run:
         choice = choose_step(metrics, self.config, self.method)
         chosen = self.steps[choice.k].artifact_ids
         with self._timed("naming"):
-            clusters = await self.parts.name_clusters(
-                self.sweep,
-                prepared,
-                await self.parts.keep.array(chosen["sweep_labels"]),
-                await self.parts.keep.array(chosen["sweep_centroids"]),
-                # Of a step from before they were kept, they are those nearest to the centroids.
-                stand_for=await self.parts.keep.array(chosen[REPRESENTATIVES]) if REPRESENTATIVES in chosen else None,
-                progress=partial(self.progress, "naming"),
-            )
+            if STEP_CLUSTERS in chosen:
+                clusters = await self.parts.keep.document(chosen[STEP_CLUSTERS], list[Cluster])
+            else:
+                clusters = await self.parts.name_clusters(
+                    self.sweep,
+                    prepared,
+                    await self.parts.keep.array(chosen["sweep_labels"]),
+                    await self.parts.keep.array(chosen["sweep_centroids"]),
+                    # Of a step from before they were kept, they are those nearest to the centroids.
+                    stand_for=await self.parts.keep.array(chosen[REPRESENTATIVES])
+                    if REPRESENTATIVES in chosen
+                    else None,
+                    progress=partial(self.progress, "naming"),
+                    said=await self._said(choice.k),
+                )
         view = await self._view(prepared)
         hashes = self.sweep.request.request_hashes
         finished = SweepFinished(
@@ -261,6 +293,29 @@ class _Run:
             async with self.parts.computes.at(LOCAL) as here:
                 view: Vectors = await here.run(umap_view, prepared.vectors, self.config.seed)
         return view
+
+    async def _step_clusters(self, prepared: Prepared, result: StepResult) -> list[Cluster]:
+        """Name the clusters of a step that was not chosen yet, and may never be."""
+        k = result.metrics.k
+        await self.parts.keep.step_group(self.sweep, k)
+        return await self.parts.name_clusters(
+            self.sweep,
+            prepared,
+            result.labels,
+            result.centroids,
+            progress=partial(self.progress, f"naming K = {k}"),
+            said=await self._said(k),
+            step_only=True,
+        )
+
+    async def _said(self, k: int) -> dict[int, Summary] | None:
+        """What the rounds have said of the clusters, unless somebody else is to name them."""
+        rounds = self.rounds.get(k)
+        if not rounds or self.sweep.request.texts is None:
+            return None
+        if not asks_in_rounds(self.config) and self.config.summarise is not None:
+            return None
+        return await self.parts.rounds.names(rounds)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -295,6 +350,8 @@ class _Run:
                     self.to_be_told = True  # it was thought dead, or asked for once more
                 case SweepStepFinished(metrics=metrics) if event.envelope.process == notebook.process:
                     self.steps[metrics.k] = event.fact  # ours: it landed though we were cancelled meanwhile
+                case SweepRoundFinished(k=k, round=number) if event.envelope.process == notebook.process:
+                    self.rounds.setdefault(k, {})[number] = event.fact
                 case _ if event.envelope.process != notebook.process:
                     raise SweepUnderWay(
                         f"Process {event.envelope.process} goes on with sweep {sweep_id}: this one was thought dead",

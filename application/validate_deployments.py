@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 class ProbePolicy(Struct, frozen=True, kw_only=True):
     """How a deployment is asked, and for how long its answer holds.
 
-    before_embedding: whether a provider's deployment is looked at before texts are sent to it
+    before_embedding: whether a provider's deployment is looked at before texts, or a batch to summarise, are sent to it
     """
 
     attempts: AttemptPolicy
@@ -119,12 +119,19 @@ class ValidateDeployments:
 
     async def check_before_embedding(self, provider: Provider, prepared: PreparedRequest, context: Context) -> None:
         """Raises Rejected where the provider's deployments are looked at first and there is none of that name."""
+        await self._check(provider, prepared.model, "embeddings", context)
+
+    async def check_before_asking(self, provider_name: str | None, model: str | None, context: Context) -> None:
+        """The same before a batch of chats is begun, of which each would fail alone."""
+        await self._check(self._providers.create(provider_name), model, "chat", context)
+
+    async def _check(self, provider: Provider, model: str | None, operation: ProbedOperation, context: Context) -> None:
         if not self._policy().before_embedding(provider.name):
             return
-        found = await self._validate(_prepared(provider, prepared.model, "embeddings"), provider, context, again=False)
+        found = await self._validate(_prepared(provider, model, operation), provider, context, again=False)
         if found.outcome == "missing":
             raise Rejected(
-                f"{found.provider} has no deployment {found.model!r} for embeddings, as it said at "
+                f"{found.provider} has no deployment {found.model!r} for {operation}, as it said at "
                 f"{found.probed_at:%Y-%m-%d %H:%M:%S} UTC to call {found.call_id}: name another one, or have it asked "
                 "again with `study providers --validate --again`",
                 fields=("model",),

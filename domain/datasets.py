@@ -115,3 +115,25 @@ def sampled_rows(columns: Mapping[str, Sequence[str | None]], sampling: Sampling
         return fitting
     chance = np.random.Generator(np.random.PCG64(sampling.seed or 0))
     return [fitting[place] for place in sorted(chance.choice(len(fitting), sampling.rows, replace=False).tolist())]
+
+
+def texts_by(
+    texts: Sequence[str | None], values: Sequence[str | None], *, most: int | None = None
+) -> dict[str, tuple[str, ...]]:
+    """The texts with each value, in their order; values as they first come, rows without one under "".
+
+    Empty texts are left out. most: of one value, so many evenly spread over all. Raises Rejected.
+    """
+    if most is not None and most < 1:
+        raise Rejected(f"At least 1 text of each value must be taken, not {most}", fields=("most",))
+    found: dict[str, list[str]] = {}
+    for text, value in zip(texts, values, strict=True):
+        if text and text.strip():
+            found.setdefault(value or "", []).append(text)
+    return {value: tuple(_spread(own, most)) for value, own in found.items()}
+
+
+def _spread(texts: list[str], most: int | None) -> list[str]:
+    if most is None or len(texts) <= most:
+        return texts
+    return [texts[place * len(texts) // most] for place in range(most)]

@@ -48,10 +48,11 @@ class SweepConfig(Struct, frozen=True, kw_only=True):
     coverage_threshold: float = 0.2
     choose_by: str = "silhouette"
     parameters: dict[str, Any] = {}  # of the method, e.g. rank
-    summarise: str | None = None  # provider/model that names the clusters
+    summarise: str | None = None  # provider/model that names the clusters, or a Python function
     preparation: Preparation | UnsetType = UNSET
     choosing: Choosing | UnsetType = UNSET
     view: View | UnsetType = UNSET  # besides the principal components
+    name_every_k: Literal[True] | UnsetType = UNSET  # not only the clusters of the chosen K
 
     def __post_init__(self) -> None:
         """Asking for what holds anyway is asking for nothing."""
@@ -90,6 +91,7 @@ class SweepSource(Struct, frozen=True, kw_only=True, omit_defaults=True):
     embedding_provider: str | None = None
     embedding_model: str | None = None
     embedding_group_id: UUID | None = None
+    embedding_dimensions: int | None = None  # that were asked for
     request_hashes_sha256: str | None = None  # of what its rows were embedded under, in their order
 
 
@@ -203,6 +205,41 @@ class SweepStepFinished(Fact, frozen=True, kw_only=True):
     duration_s: float
 
 
+class RoundSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one cluster's centroid was replaced in a round; what the summary says lies in the round's artifact.
+
+    fell_back: no summary's vector could be had, so that the centroid stayed the mean it was; `status` says at what it
+    failed: as a summary's, or `not_embedded`
+    """
+
+    cluster: int
+    call_id: UUID | None = None  # of the summary
+    row: int | None = None  # of the text that is the summary, where it is one of the texts
+    fell_back: bool = False
+    status: str = "success"
+    reason: str | None = None
+
+
+@stored_as("sweep.round_finished.v1")
+class SweepRoundFinished(Fact, frozen=True, kw_only=True):
+    """A round of k-llmmeans is done: centroids were replaced by the vectors of summaries, and k-means went on."""
+
+    k: int
+    round: int  # from 1
+    summaries: tuple[RoundSummary, ...]  # one for each cluster that has members
+    objective: float
+    iterations: int
+    converged: bool
+    changed_rows: int  # that are in another cluster than before the round
+    labels_sha256: str
+    centroids_sha256: str
+    step_group_id: UUID
+    summaries_group_id: UUID | None  # of the calls that made the summaries, if there are any
+    embedding_group_id: UUID | None  # of the calls that embedded them
+    artifact_ids: dict[str, UUID]  # by artifact type: round_labels, round_centroids, round_summaries
+    duration_s: float
+
+
 @stored_as("sweep.finished.v1")
 class SweepFinished(Fact, frozen=True, kw_only=True):
     """Every step is done, K is chosen and the clusters have names."""
@@ -274,6 +311,7 @@ class SweepState(Struct, frozen=True, kw_only=True):
     status: SweepStatus = "running"
     process: str | None = None
     version: int = 0
+    rounds: dict[int, dict[int, SweepRoundFinished]] = {}  # by K, then by their number
 
 
 def evolve(state: SweepState, event: RecordedEvent) -> SweepState:
@@ -289,6 +327,8 @@ def evolve(state: SweepState, event: RecordedEvent) -> SweepState:
             changes["started"] = fact
         case SweepStepFinished():
             changes["steps"] = {**state.steps, fact.metrics.k: fact}
+        case SweepRoundFinished():
+            changes["rounds"] = {**state.rounds, fact.k: {**state.rounds.get(fact.k, {}), fact.round: fact}}
         case SweepFinished():
             changes["finished"] = fact
     return structs.replace(state, **changes)

@@ -46,6 +46,7 @@ class SweepOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     choose_parameters: Values = {}
     also_measure: Annotated[tuple[Name, ...], Meta(max_length=20)] = ()
     view: View | None = None
+    name_every_k: Annotated[bool, Meta(description="Name the clusters of every K, not only of the chosen one.")] = False
 
     def config(self, methods: Mapping[str, Method]) -> SweepConfig:
         """The configuration. Raises Rejected, naming the option at fault, for what contradicts itself."""
@@ -68,6 +69,7 @@ class SweepOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             preparation=Preparation(unit_norm=self.unit_norm, centre=self.centre, unit_norm_after=self.unit_norm_after),
             choosing=Choosing(parameters=self.choose_parameters, also_measure=self.also_measure),
             view=self.view or UNSET,
+            name_every_k=True if self.name_every_k else UNSET,
         )
 
     def _parameters(self, chosen: Method) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from application.ask_model import Answer
+from application.ask_model import Answer, is_refusal
 from application.recover_calls import OpenCall
 from domain.calls import Modality, Tokens, text_at
 from domain.errors import NotFound, Rejected
@@ -259,6 +259,7 @@ def _answer(row: Row) -> Answer:
         first_token_ms=row["first_token_ms"],
         tokens_per_second=row["tokens_per_second"],
         cost=row["cost"],
+        refused=is_refusal(row["text_path"], row["finish_reason"]),
     )
 
 

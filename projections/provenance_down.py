@@ -1,6 +1,6 @@
 """The ways to what was made of a thing: each way up has one that leads back."""
 
-from projections.provenance_way import FINISHED, KEPT, LINKED, MEMBER, MODELS, STARTED, STEP, down
+from projections.provenance_way import FINISHED, KEPT, LINKED, MEMBER, MODELS, ROUNDS, STARTED, STEP, down
 
 DOWN = (
     down(
@@ -274,6 +274,38 @@ DOWN = (
         ("a.id::uuid",),
         sort=("a.type",),
         role="a.type",
+    ),
+    down(
+        "step",
+        "rounds",
+        "artifact",
+        "wasGeneratedBy",
+        f"{ROUNDS} CROSS JOIN LATERAL jsonb_each_text(r.artifact_ids) AS a (type, id)",
+        ("a.id::uuid",),
+        sort=("r.round", "a.type"),
+        role="'round ' || r.round",
+    ),
+    down(
+        "call",
+        "summarised",
+        "step",
+        "wasInformedBy",
+        "projections.sweep_rounds r CROSS JOIN LATERAL jsonb_array_elements(r.summaries) AS c "
+        "WHERE r.summaries @> jsonb_build_array(jsonb_build_object('call_id', asked.k1::text)) "
+        "AND c ->> 'call_id' = asked.k1::text AND r.position <= %(position)s",
+        ("r.sweep_id", "r.k"),
+        sort=("r.position", "(c ->> 'cluster')::int"),
+        role="'round ' || r.round || ', cluster ' || (c ->> 'cluster')",
+    ),
+    down(
+        "group",
+        "replaced",
+        "step",
+        "used",
+        "projections.sweep_rounds r WHERE r.embedding_group_id = asked.k1 AND r.position <= %(position)s",
+        ("r.sweep_id", "r.k"),
+        sort=("r.position",),
+        role="'round ' || r.round",
     ),
     down("step", "groups", "group", "wasGeneratedBy", STEP, ("s.step_group_id",)),
     down(

@@ -1,6 +1,6 @@
 """The ways to what a thing came from."""
 
-from projections.provenance_way import FINISHED, KEPT, LINKED, MEMBER, MEMBERS_ORDER, MODELS, STARTED, STEP, up
+from projections.provenance_way import FINISHED, KEPT, LINKED, MEMBER, MEMBERS_ORDER, MODELS, ROUNDS, STARTED, STEP, up
 
 UP = (
     up("cluster", "labels", "artifact", "wasDerivedFrom", STEP, ("(s.artifact_ids ->> 'sweep_labels')::uuid",)),
@@ -52,8 +52,40 @@ UP = (
         ("s.sweep_id",),
         sort=("s.started_position",),
     ),
+    up(
+        "artifact",
+        "round",
+        "step",
+        "wasGeneratedBy",
+        "projections.artifacts a JOIN projections.sweep_rounds r ON r.step_group_id = a.group_id "
+        "AND r.artifact_ids ->> a.artifact_type = a.artifact_id::text "
+        "WHERE a.artifact_id = asked.k1 AND greatest(a.position, r.position) <= %(position)s",
+        ("r.sweep_id", "r.k"),
+        sort=("r.sweep_id", "r.k", "r.position"),
+        role="'round ' || r.round",
+    ),
     up("artifact", "call", "call", "wasGeneratedBy", f"{KEPT} AND a.call_id IS NOT NULL", ("a.call_id",)),
     up("step", "sweep", "sweep", "wasInformedBy", STARTED, ("s.sweep_id",)),
+    up(
+        "step",
+        "summaries",
+        "call",
+        "wasInformedBy",
+        f"{ROUNDS} CROSS JOIN LATERAL jsonb_array_elements(r.summaries) AS c WHERE c ->> 'call_id' IS NOT NULL",
+        ("(c ->> 'call_id')::uuid",),
+        sort=("r.round", "(c ->> 'cluster')::int"),
+        role="'round ' || r.round || ', cluster ' || (c ->> 'cluster')",
+    ),
+    up(
+        "step",
+        "summaries_embedded",
+        "group",
+        "used",
+        f"{ROUNDS} WHERE r.embedding_group_id IS NOT NULL",
+        ("r.embedding_group_id",),
+        sort=("r.round",),
+        role="'round ' || r.round",
+    ),
     up(
         "sweep",
         "embedding_batch",

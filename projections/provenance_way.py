@@ -20,6 +20,11 @@ STEP = """
     (SELECT t.* FROM projections.sweep_steps t WHERE t.sweep_id = asked.k1 AND t.k = asked.k2
         AND t.position <= %(position)s ORDER BY t.position DESC LIMIT 1) s
 """
+# Of a round likewise.
+ROUNDS = """
+    (SELECT DISTINCT ON (t.round) t.* FROM projections.sweep_rounds t WHERE t.sweep_id = asked.k1 AND t.k = asked.k2
+        AND t.position <= %(position)s ORDER BY t.round, t.position DESC) r
+"""
 STARTED = "projections.sweeps s WHERE s.sweep_id = asked.k1 AND s.started_position <= %(position)s"
 FINISHED = "s.finished_position <= %(position)s"
 MODELS = """

@@ -66,6 +66,14 @@ STEPS = """
 """
 
 
+ROUNDS = """
+    SELECT DISTINCT ON (k, round) k, round, objective, iterations, converged, changed_rows, summaries, fell_back,
+        labels_sha256, centroids_sha256, summaries_group_id, embedding_group_id, artifact_ids, duration_s, finished_at
+    FROM projections.sweep_rounds
+    WHERE sweep_id = %(sweep_id)s AND position <= %(position)s ORDER BY k, round, position DESC
+"""
+
+
 class LeftSweep(NamedTuple):
     """A sweep that is to go on by itself, and who asked for it last."""
 
@@ -81,15 +89,15 @@ class SweepQueries:
 
     @in_json
     async def sweep(self, sweep_id: UUID, *, as_of: int | None = None) -> Row:
-        """One sweep with its steps, by k, and the clusters of the chosen one. Raises NotFound."""
-        found = await self._reader.rows(
-            f"{SWEEPS} WHERE s.sweep_id = %(sweep_id)s", {"sweep_id": sweep_id, "position": last_counted(as_of)}
-        )
+        """One sweep with its steps and rounds, by k, and the clusters of the chosen one. Raises NotFound."""
+        which = {"sweep_id": sweep_id, "position": last_counted(as_of)}
+        found = await self._reader.rows(f"{SWEEPS} WHERE s.sweep_id = %(sweep_id)s", which)
+        rounds = await self._reader.rows(ROUNDS, which)
         if not found:
             raise NotFound(
                 f"There is no sweep {sweep_id}{at_position(as_of)}; `study sweep list` shows the ones there are"
             )
-        return (await self._with_steps(found, as_of))[0]
+        return {**(await self._with_steps(found, as_of))[0], "rounds": rounds}
 
     @in_json
     async def sweeps(self, *, as_of: int | None = None, page: Paging = FIRST_PAGE) -> Page[Row]:

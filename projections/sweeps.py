@@ -15,6 +15,7 @@ from domain.sweeps import (
 from domain.sweeps import (
     SweepFinished,
     SweepRequested,
+    SweepRoundFinished,
     SweepStarted,
     SweepStepFinished,
 )
@@ -141,6 +142,32 @@ STEPS = Table(
     indexes=("(step_group_id)",),
 )
 
+ROUNDS = Table(
+    name="sweep_rounds",
+    columns={
+        "sweep_id": "uuid NOT NULL",
+        "k": "int NOT NULL",
+        "round": "int NOT NULL",
+        "objective": "float8 NOT NULL",
+        "iterations": "int NOT NULL",
+        "converged": "boolean NOT NULL",
+        "changed_rows": "int NOT NULL",
+        "summaries": "jsonb NOT NULL",
+        "fell_back": "int NOT NULL",  # how many of the summaries
+        "labels_sha256": "text NOT NULL",
+        "centroids_sha256": "text NOT NULL",
+        "step_group_id": "uuid NOT NULL",
+        "summaries_group_id": "uuid",
+        "embedding_group_id": "uuid",
+        "artifact_ids": "jsonb NOT NULL",
+        "duration_s": "float8 NOT NULL",
+        "finished_at": "timestamptz NOT NULL",
+        "position": "bigint NOT NULL",
+    },
+    key=("sweep_id", "k", "round", "position"),
+    indexes=("(step_group_id)", "(embedding_group_id)", "USING gin (summaries jsonb_path_ops)"),
+)
+
 SWEEPS_VIEW = View(
     name="sweeps",
     select="""
@@ -177,6 +204,16 @@ STEPS_VIEW = View(
     """,  # noqa: S608 - our own names
 )
 
+ROUNDS_VIEW = View(
+    name="sweep_rounds",
+    select="""
+        SELECT DISTINCT ON (sweep_id, k, round) sweep_id, k, round, objective, iterations, converged, changed_rows,
+            summaries AS summaries_json, fell_back, labels_sha256, centroids_sha256, step_group_id,
+            summaries_group_id, embedding_group_id, artifact_ids AS artifact_ids_json, duration_s, finished_at, position
+        FROM {schema}.sweep_rounds ORDER BY sweep_id, k, round, position DESC
+    """,
+)
+
 _finished_columns = (
     "finished_at",
     "finished_position",
@@ -194,6 +231,7 @@ _insert_turns = Insert(TURNS)
 _finish_sweeps = Update(SWEEPS, *_finished_columns)
 _insert_steps = Insert(STEPS)
 _insert_requests = Insert(REQUESTS)
+_insert_rounds = Insert(ROUNDS)
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[Change]:
@@ -203,6 +241,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
     turns: list[tuple[Any, ...]] = []
     steps: list[tuple[Any, ...]] = []
     requests: list[tuple[Any, ...]] = []
+    rounds: list[tuple[Any, ...]] = []
     for event in events:
         fact, at = event.fact, event.envelope.occurred_at
         if type(fact) in STATUSES:
@@ -214,6 +253,8 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
                 started.append(_started_row(event, fact))
             case SweepStepFinished():
                 steps.append(_step_row(event, fact))
+            case SweepRoundFinished():
+                rounds.append(_round_row(event, fact))
             case SweepFinished():
                 chosen = (fact.chosen_k, fact.chosen_by, fact.explanation, fact.clusters, fact.artifact_ids)
                 made = (fact.duration_s, fact.representative_hashes, fact.timings_s)
@@ -224,6 +265,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
         *_insert_turns(turns),
         *_insert_steps(steps),
         *_insert_requests(requests),
+        *_insert_rounds(rounds),
     ]
 
 
@@ -287,11 +329,34 @@ def _step_row(event: RecordedEvent, fact: SweepStepFinished) -> tuple[Any, ...]:
     )
 
 
+def _round_row(event: RecordedEvent, fact: SweepRoundFinished) -> tuple[Any, ...]:
+    return (
+        event.stream_id,
+        fact.k,
+        fact.round,
+        fact.objective,
+        fact.iterations,
+        fact.converged,
+        fact.changed_rows,
+        fact.summaries,
+        sum(summary.fell_back for summary in fact.summaries),
+        fact.labels_sha256,
+        fact.centroids_sha256,
+        fact.step_group_id,
+        fact.summaries_group_id,
+        fact.embedding_group_id,
+        fact.artifact_ids,
+        fact.duration_s,
+        event.envelope.occurred_at,
+        event.position,
+    )
+
+
 SWEEP_RUNS = ReadModel(
     name="sweeps",
     version=5,
-    reads=(*STATUSES, SweepStepFinished),
-    tables=(SWEEPS, TURNS, STEPS, REQUESTS),
-    views=(SWEEPS_VIEW, STEPS_VIEW, REQUESTS_VIEW),
+    reads=(*STATUSES, SweepStepFinished, SweepRoundFinished),
+    tables=(SWEEPS, TURNS, STEPS, REQUESTS, ROUNDS),
+    views=(SWEEPS_VIEW, STEPS_VIEW, REQUESTS_VIEW, ROUNDS_VIEW),
     changes=changes,
 )

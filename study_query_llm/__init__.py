@@ -16,7 +16,7 @@ from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyErr
 from study_query_llm.artifacts import Artifact
 from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.groups import Group
-from study_query_llm.results import Batch, Sweep
+from study_query_llm.results import Batch, Summaries, Sweep
 from study_query_llm.synchronous import Study, open  # noqa: A004 - `sq.open` reads well
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Rejected",
     "Study",
     "StudyError",
+    "Summaries",
     "Sweep",
     "Unavailable",
     "clustering",

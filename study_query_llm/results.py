@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING, Any, overload
 from uuid import UUID
 
 import numpy as np
+from msgspec import to_builtins
 from numpy.typing import NDArray
 
 from application.ask_model import Answer
 from application.batches import AnsweredBatch, Outcome, Unanswered
+from application.summarise_texts import Summarised, Summary
 from domain.errors import Rejected
 from domain.pricing import Total
 from interfaces.answer_document import item_document
 from interfaces.study import Json
+from interfaces.summaries_document import summary_item
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -115,6 +118,60 @@ class Batch(Sequence[Outcome]):
 
     def __repr__(self) -> str:
         return f"<Batch {self.name}: {len(self) - len(self.unanswered)} of {len(self)} answered>"
+
+
+class Summaries(Sequence[Summary]):
+    """What came of texts that were to be summarised, in order; where there is no summary, the first text stands in."""
+
+    def __init__(self, summarised: Summarised) -> None:
+        self._summarised = summarised
+
+    @property
+    def group_id(self) -> UUID:
+        """The group of its calls, of type summarization_batch."""
+        return self._summarised.group_id
+
+    @property
+    def name(self) -> str:
+        """What `study calls --group summarization_batch/NAME` takes."""
+        return self._summarised.name
+
+    @property
+    def texts(self) -> list[str]:
+        """The summaries, and the texts that stand in for those that there are not."""
+        return [summary.text for summary in self._summarised.summaries]
+
+    @property
+    def fell_back(self) -> list[Summary]:
+        """Those that are no summaries; `status` and `reason` say why."""
+        return self._summarised.fell_back
+
+    @property
+    def cost(self) -> Total:
+        """USD for all answers: `usd` of those whose cost is known, and of how many it is `unknown`."""
+        return self._summarised.cost
+
+    @property
+    def saved(self) -> Total:
+        """USD that answers had cost which were not paid for again, likewise."""
+        return self._summarised.saved
+
+    def to_frame(self) -> "DataFrame":
+        """One row a summary."""
+        return _frame([to_builtins(summary_item(*each)) for each in enumerate(self._summarised.summaries)])
+
+    @overload
+    def __getitem__(self, place: int) -> Summary: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Summary]: ...
+    def __getitem__(self, place: int | slice) -> Summary | Sequence[Summary]:
+        return self._summarised.summaries[place]
+
+    def __len__(self) -> int:
+        return len(self._summarised.summaries)
+
+    def __repr__(self) -> str:
+        return f"<Summaries {self.name}: {len(self)}, of which {len(self.fell_back)} fell back>"
 
 
 class Rows(list[Json]):

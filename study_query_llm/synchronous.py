@@ -25,7 +25,7 @@ from study_query_llm.artifacts import Artifact
 from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.conversation import Conversation
 from study_query_llm.groups import Group
-from study_query_llm.results import Batch, Rows, Sweep
+from study_query_llm.results import Batch, Rows, Summaries, Sweep
 from study_query_llm.text_stream import TextStream
 
 
@@ -47,6 +47,10 @@ class Study:
     def ask_batch(self, questions: "Iterable[str | Mapping[str, Any]]", **options: Any) -> Batch:
         """See AsyncStudy.ask_batch."""
         return self._portal.call(partial(self._study.ask_batch, questions, **options))
+
+    def summarise(self, texts: "Iterable[str | Sequence[str]]", **options: Any) -> Summaries:
+        """See AsyncStudy.summarise."""
+        return self._portal.call(partial(self._study.summarise, texts, **options))
 
     def stream(self, prompt: str | None = None, **options: Any) -> TextStream[Answer]:
         """See AsyncStudy.stream: `for text in study.stream(…)`."""

@@ -69,6 +69,22 @@ class DensityParameters(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "eom"
 
 
+class LlmMeansParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """What k-llmmeans takes besides."""
+
+    rounds: Annotated[int, Meta(ge=1, le=100, description="How often centroids are replaced by summaries.")] = 5
+    iterations: Annotated[int, Meta(ge=1, le=10_000, description="Of k-means after each time, at most.")] = 20
+    sample: Annotated[int, Meta(ge=1, le=1_000, description="Texts of a cluster that are summed up, at most.")] = 10
+    spherical: Annotated[bool, Meta(description="Cluster by cosine.")] = False
+    summary: Annotated[
+        Literal["model", "medoid"], Meta(description="Of who summarises, or the sampled text nearest to their mean.")
+    ] = "model"
+    embedding: Annotated[
+        str | None, Meta(description="PROVIDER/MODEL that embeds summaries, for vectors made elsewhere.")
+    ] = None
+    dimensions: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="That are asked of it.")] = None
+
+
 Run = Callable[[ArrayLike, int, int, int, int, Any], list[Clustering]]
 
 
@@ -76,6 +92,7 @@ class Method(Struct, frozen=True):
     """A way to cluster: its name, its parameters' schema and the function behind it.
 
     run: (vectors, n_clusters, restarts, max_iterations, seed, parameters) → one Clustering a restart, in their order
+    in_rounds: they are only where the rounds of `domain.clustering.llm_means` start, which need texts
     """
 
     name: str
@@ -89,6 +106,7 @@ class Method(Struct, frozen=True):
     needs: tuple[str, ...] = ()  # modules that must be installed
     extra: str | None = None  # of this project, which installs them
     distribution: str | None = None  # name and version of whose it is, if it isn't ours
+    in_rounds: bool = False
 
     def check(self, parameters: Mapping[str, Any]) -> Struct:
         """Fill in the defaults. Raises Rejected for a parameter that is unknown or invalid, naming it."""
@@ -213,6 +231,19 @@ def _spherical_k_means(
     return spherical_k_means(vectors, n_clusters, restarts=restarts, max_iterations=max_iterations, seed=seed)
 
 
+def _starts_of_llm_means(
+    vectors: ArrayLike, n_clusters: int, restarts: int, max_iterations: int, seed: int, parameters: LlmMeansParameters
+) -> list[Clustering]:
+    return k_means(
+        vectors,
+        n_clusters,
+        restarts=restarts,
+        max_iterations=max_iterations,
+        seed=seed,
+        spherical=parameters.spherical,
+    )
+
+
 def _k_subspaces(
     vectors: ArrayLike, n_clusters: int, restarts: int, max_iterations: int, seed: int, parameters: SubspaceParameters
 ) -> list[Clustering]:
@@ -325,6 +356,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 needs=("sklearn",),
                 extra="clustering",
                 description="Dense regions; finds the number of clusters itself, and what is noise.",
+            ),
+            Method(
+                "k-llmmeans",
+                LlmMeansParameters,
+                _starts_of_llm_means,
+                in_rounds=True,
+                description="K-means whose centroids become, round by round, what summaries say of their clusters.",
             ),
         )
     }

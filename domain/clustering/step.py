@@ -14,7 +14,7 @@ from domain.clustering.starting import restarts_of_each, seeds_of_sweep, starts_
 from domain.clustering.vectors import Doubles, Vectors, check_vectors, unit_rows
 from domain.sweeps import SweepConfig
 
-__all__ = ["Prepared", "StepResult", "fitted", "measured", "prepare", "run_step", "run_steps"]
+__all__ = ["Prepared", "StepResult", "fitted", "measured", "placed", "prepare", "run_step", "run_steps"]
 
 
 class Prepared(Struct, frozen=True, eq=False):
@@ -22,6 +22,7 @@ class Prepared(Struct, frozen=True, eq=False):
 
     vectors: Vectors  # (n_samples, n_components), what is clustered
     components: Doubles  # (n_components, n_features)
+    mean: Doubles  # (n_features,), of the rows before they were projected
     explained_variance_ratio: Doubles  # (n_components,)
     scatter: Vectors  # (n_samples, 2), the first two components, for looking at
     seeds: Seeds | None = None  # (restarts, largest K), rows where k-means begins; the first K are those of K
@@ -42,10 +43,28 @@ def prepare(vectors: Vectors, config: SweepConfig) -> Prepared:
     return Prepared(
         vectors=rows,
         components=projection.components,
+        mean=projection.mean,
         explained_variance_ratio=projection.explained_variance_ratio,
         scatter=np.ascontiguousarray(plane if plane.shape[1] == 2 else np.pad(plane, ((0, 0), (0, 1)))),
         seeds=seeds_of_sweep(rows, config),
     )
+
+
+def placed(prepared: Prepared, vectors: Vectors, config: SweepConfig) -> Vectors:
+    """Bring other vectors, (n, n_features), to where the prepared ones lie: (n, n_components).
+
+    Along components in which the prepared ones don't differ they have no place, and get 0.
+    """
+    asked = config.prepared
+    rows = check_vectors(vectors)
+    if asked.unit_norm:
+        rows = unit_rows(rows)
+    if config.pca_dim:
+        found = (rows - prepared.mean) @ prepared.components.T
+        rows = np.where(prepared.explained_variance_ratio > 0, found, 0.0).astype(np.float32)
+    elif asked.centre:
+        rows = (rows - prepared.mean).astype(np.float32)
+    return unit_rows(rows) if asked.unit_norm_after else rows
 
 
 def run_step(

@@ -118,7 +118,7 @@ def ask(
         raise Rejected("The answers to a file come together: leave away --stream, or --file", fields=("file", "stream"))
     if file is not None:
         questions = _read_prompts(file, options)
-        how = {"source_name": file.name, "in_flight": in_flight, "again": again}
+        how: dict[str, Any] = {"source_name": file.name, "in_flight": in_flight, "again": again}
         _ask_file(invocation, batch_of(tuple(questions.values()), group_place(group), **how), list(questions))
         return
     options["preprocessing"] = preprocessing_of(options)

@@ -16,6 +16,7 @@ from interfaces.cli import (
     provenance,
     providers,
     quickstart,
+    summaries,
     sweeps,
     tokens,
     upkeep,
@@ -65,6 +66,7 @@ for part in (
     artifacts,
     vectors,
     tokens,
+    summaries,
 ):
     part.add_to(study)
 

@@ -36,6 +36,7 @@ def add_to(study: click.Group) -> None:
         "study sweep run --vectors vectors.npy --texts reviews.csv:text --labels reviews.csv:stars\n"
         "study sweep run reviews --choose-by gap --choose-param references=20 --also-measure prediction-strength\n"
         "study sweep run reviews --method hdbscan --param min_cluster_size=10\n"
+        "study sweep run reviews --method k-llmmeans --summarise openai/gpt-4o-mini --param rounds=3\n"
         "study sweep run reviews --compute tcp://127.0.0.1:8786",
     )(run)
     sweep_life.add_to(sweep)
@@ -70,6 +71,7 @@ def add_to(study: click.Group) -> None:
 @click.option("--rank", type=int, help="Rank of the subspaces, for k-subspaces (2).")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bits.")
 @click.option("--summarise", metavar="PROVIDER/MODEL", help="Who names the clusters; without it they are numbered.")
+@click.option("--name-every-k", is_flag=True, help="Name the clusters of every K, not only of the chosen one.")
 @click.option(
     "--coverage-threshold", type=float, default=0.2, show_default=True, help="Cosine distance that counts as covered."
 )
@@ -105,7 +107,11 @@ def run(
     if dataset is not None and (texts or labels):
         raise Rejected("--texts and --labels go with --vectors; a dataset brings its own", fields=("texts", "labels"))
     if vectors is not None and (provider or model or dimensions):
-        raise Rejected("--vectors are not embedded again, so --provider and --model mean nothing", fields=("provider",))
+        raise Rejected(
+            "--vectors are not embedded again, so --provider and --model mean nothing; who embeds the summaries of "
+            "k-llmmeans is named with --param embedding=PROVIDER/MODEL",
+            fields=("provider",),
+        )
     config = config_of(**options)
     with invocation.progress() as progress:
 
@@ -245,6 +251,15 @@ def _here(document: dict[str, Any]) -> str:
     return f"needs [{document['extra']}]" if document.get("extra") else "no"
 
 
+def rounds_in_words(sweep: dict[str, Any]) -> str:
+    """How often centroids were replaced by summaries, and how often that failed."""
+    rounds = sweep["rounds"]
+    summaries = sum(len(done["summaries"]) for done in rounds)
+    fell_back = sum(done["fell_back"] for done in rounds)
+    said = f"{len(rounds)} rounds replaced {summaries - fell_back} centroids by what was said of their clusters"
+    return f"{said}; {fell_back} stayed means, since their summary failed" if fell_back else said
+
+
 def show_sweep(console: "Console", sweep: dict[str, Any]) -> None:
     """Print a sweep for people."""
     from interfaces.cli.tables import clusters_table, sparkline, steps_table
@@ -258,6 +273,8 @@ def show_sweep(console: "Console", sweep: dict[str, Any]) -> None:
         console.print(f"silhouette  {curve}  K = {sweep['steps'][0]['k']} … {sweep['steps'][-1]['k']}", highlight=False)
     if sweep["status"] in ("failed", "cancelled", "interrupted"):
         console.print(f"Next: study sweep resume {sweep['sweep_id']}", highlight=False)
+    if sweep["rounds"]:
+        console.print(rounds_in_words(sweep), highlight=False)
     if sweep["chosen_k"] is not None:
         console.print(
             f"Chosen: K = {sweep['chosen_k']} by {sweep['chosen_by']}. {sweep['explanation']}", highlight=False

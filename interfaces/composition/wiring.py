@@ -26,6 +26,7 @@ from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
 from application.issue_tokens import IssueTokens
+from application.k_llm_means import KLlmMeans
 from application.keep_artifact import KeepArtifact
 from application.keep_conversation import KeepConversation
 from application.keep_file import KeepFile
@@ -86,6 +87,7 @@ from interfaces.study.live import Live, LoggedEvent
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
+from interfaces.study.summaries import Summaries
 from interfaces.study.sweeps import Sweeps
 from interfaces.study.tokens import Tokens
 from interfaces.study.vectors import Vectors
@@ -140,7 +142,7 @@ class Wiring:
             stopping=self.stopping,
             queries=self.queries,
             moments=self.moments,
-            asking=Asking(self.ask, AskBatch(self.notebook, self.ask, self.group, self.answered), self.stream),
+            asking=Asking(self.ask, self.ask_batch, self.stream),
             calls=Calls(self.queries, self.moments),
             embeddings=Embeddings(self.embed, self.gather, self.moments),
             datasets=Datasets(
@@ -161,6 +163,7 @@ class Wiring:
             gateway=Gateway(self.relay, self.stream),
             live=self.live,
             metrics=self.outside.metrics,
+            summaries=Summaries(self.summarise, self.import_dataset),
         )
 
     @cached_property
@@ -309,6 +312,14 @@ class Wiring:
         return GatherSweep(self.embed, self.import_dataset, self.group)
 
     @cached_property
+    def ask_batch(self) -> AskBatch:
+        return AskBatch(self.notebook, self.ask, self.group, self.answered)
+
+    @cached_property
+    def summarise(self) -> SummariseTexts:
+        return SummariseTexts(self.ask, self.ask_batch, self.validate.check_before_asking)
+
+    @cached_property
     def sweeps(self) -> Sweeps:
         methods = InstalledMethods()
         keep = KeepSweep(self.group, self.keep, self.files)
@@ -316,7 +327,8 @@ class Wiring:
         run = RunSweep(
             turns,
             keep,
-            NameClusters(self.group, SummariseTexts(self.ask)),
+            NameClusters(self.group, self.summarise),
+            KLlmMeans(keep, self.summarise, self.embed, self.notebook.clock),
             ComputePlaces(self.outside.compute),
             software_versions,
             self.stopping,

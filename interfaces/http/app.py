@@ -29,6 +29,7 @@ from interfaces.http import (
     projections,
     provenance,
     providers,
+    summaries,
     sweeps,
     tokens,
 )
@@ -90,6 +91,7 @@ def create_app(
             audit.ROUTES,
             live.ROUTES,
             tokens.ROUTES,
+            summaries.ROUTES,
         ],
         guards=[only_known_parameters],
     )

@@ -27,8 +27,10 @@ def command_of(started: SweepStarted) -> str:
         words += ["--also-measure", rule]
     if config.view:
         words += ["--view", config.view]
-    if config.summarise:
+    if config.summarise and not config.summarise.startswith("python:"):  # a function can't be named there
         words += ["--summarise", config.summarise]
+    if config.name_every_k:
+        words.append("--name-every-k")
     return shlex.join(words)
 
 

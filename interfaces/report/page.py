@@ -72,6 +72,7 @@ def render(data: ReportData) -> str:
         "clusters": clusters,
         "told": any(cluster["keywords"] for cluster in clusters),
         "fell_back": [cluster["number"] for cluster in clusters if cluster["fell_back"]],
+        "rounds": _rounds(data.sweep),
         "columns": [column for column in STEP_COLUMNS if any(_number(s, column[0]) for s in data.sweep["steps"])],
         "provenance": _provenance(data.sweep),
         "command": data.command,
@@ -117,6 +118,15 @@ def _lead(data: ReportData) -> str:
     sweep = data.sweep
     what = "texts" if data.texts is not None else "vectors"
     return f"{len(data.labels):,} {what} fall into {sweep['chosen_k']} clusters ({sweep['method']})."
+
+
+def _rounds(sweep: Mapping[str, Any]) -> dict[str, int] | None:
+    """How often the chosen K's centroids were to be replaced by summaries, and how often that failed."""
+    rounds = [done for done in sweep.get("rounds") or () if done["k"] == sweep["chosen_k"]]
+    if not rounds:
+        return None
+    counts = {"count": len(rounds), "summaries": sum(len(done["summaries"]) for done in rounds)}
+    return {**counts, "fell_back": sum(done["fell_back"] for done in rounds)}
 
 
 def _chosen_step(sweep: Mapping[str, Any]) -> Mapping[str, Any]:

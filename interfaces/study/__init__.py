@@ -25,6 +25,7 @@ from interfaces.study.live import Live
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
+from interfaces.study.summaries import Summaries
 from interfaces.study.sweeps import Sweeps
 from interfaces.study.tokens import Tokens
 from interfaces.study.vectors import Vectors
@@ -70,6 +71,7 @@ class Study:
     tokens: Tokens
     gateway: Gateway
     live: Live
+    summaries: Summaries
     metrics: "Metrics | None" = None
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from application.ask_for_sweep import AskForSweep, SweepAsked
@@ -15,6 +16,7 @@ from application.embed_texts import Embedded
 from application.gather_sweep import GatherSweep
 from application.keep_artifact import KeepArtifact
 from application.notebook import Context
+from application.paraphrase import Paraphraser
 from application.resume_sweep import ResumeSweep
 from application.run_sweep import RunSweep
 from application.sweep_progress import Progress
@@ -87,6 +89,7 @@ class Sweeps:
         provider: str | None = None,
         model: str | None = None,
         dimensions: int | None = None,
+        paraphraser: Paraphraser | None = None,
         force: bool = False,
         compute: str = LOCAL,
         progress: Progress | None = None,
@@ -102,6 +105,7 @@ class Sweeps:
             salt=_salt(force),
             progress=stage(progress, "embedding"),
         )
+        request = structs.replace(request, paraphraser=paraphraser)
         return await self._sweep(request, context, compute, progress)
 
     async def of_vectors(
@@ -113,6 +117,7 @@ class Sweeps:
         texts: tuple[str, ...] | None = None,
         labels: tuple[str, ...] | None = None,
         source_name: str = "",
+        paraphraser: Paraphraser | None = None,
         force: bool = False,
         compute: str = LOCAL,
         progress: Progress | None = None,
@@ -121,6 +126,7 @@ class Sweeps:
         request = await self._gather_sweep.from_vectors(
             vectors, config, context, texts=texts, labels=labels, source_name=source_name, salt=_salt(force)
         )
+        request = structs.replace(request, paraphraser=paraphraser)
         return await self._sweep(request, context, compute, progress)
 
     async def of_embedded(
@@ -131,6 +137,7 @@ class Sweeps:
         config: SweepConfig,
         texts: tuple[str, ...] | None = None,
         labels: tuple[str, ...] | None = None,
+        paraphraser: Paraphraser | None = None,
         force: bool = False,
         compute: str = LOCAL,
         progress: Progress | None = None,
@@ -139,6 +146,7 @@ class Sweeps:
         request = await self._gather_sweep.from_embedded(
             embedded, config, context, texts=texts, labels=labels, salt=_salt(force)
         )
+        request = structs.replace(request, paraphraser=paraphraser)
         return await self._sweep(request, context, compute, progress)
 
     async def resume(

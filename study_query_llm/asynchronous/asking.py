@@ -1,6 +1,6 @@
 """Asking models: one question, samples, batches, streams and conversations."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 from uuid import UUID
 
@@ -10,14 +10,16 @@ from application.ask_model import Answer
 from application.batches import Outcome, batch_of
 from application.group_calls import group_place
 from application.stream_answer import AnswerStream
+from application.summarise_texts import SUMMARIES_IN_FLIGHT, TextsToSummarise
 from application.validate_deployments import Validated
 from domain.deployments import ProbedOperation
+from domain.errors import Rejected
 from interfaces.as_of import AsOf, Moment
 from projections.paging import Paging
 from study_query_llm.asynchronous.opened import Opened
 from study_query_llm.conversation import AsyncConversation, ConversationOptions, conversation_of
 from study_query_llm.questions import AskOptions, question_of, question_of_mapping
-from study_query_llm.results import Batch, Rows
+from study_query_llm.results import Batch, Rows, Summaries
 
 
 class Asking(Opened):
@@ -65,6 +67,43 @@ class Asking(Opened):
         )
         batch = batch_of(asked, group, in_flight=in_flight, again=again)
         return Batch(await self._wired.asking.batch(batch, self._wired.context(), progress=progress))
+
+    async def summarise(
+        self,
+        texts: "Iterable[str | Sequence[str]]",
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        template: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        group: str | None = None,
+        in_flight: int = SUMMARIES_IN_FLIGHT,
+        again: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Summaries:
+        """Summarise texts, or lists of texts that belong together, each by a call; only what is new is paid for.
+
+        template: what the texts are put into, at {texts}
+        group: "summarization_batch/NAME" names the batch; a group of another type is joined as well
+        again: ask also for what was answered before
+        Where a call fails, or the model answers nothing or refuses, the first text stands in, and `.fell_back` tells.
+        Raises Rejected for what can't be summarised and for a deployment that there is not, and Unavailable.
+        """
+        if isinstance(texts, str):
+            raise Rejected("Give a list of texts; one text is a list of one", fields=("texts",))
+        wanted = TextsToSummarise(
+            lists=tuple((each,) if isinstance(each, str) else tuple(each) for each in texts),
+            provider=provider,
+            model=model,
+            template=template,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            group=group_place(group),
+            in_flight=in_flight,
+            again=again,
+        )
+        return Summaries(await self._wired.summaries.of_texts(wanted, self._wired.context(), progress=progress))
 
     def stream(self, prompt: str | None = None, **options: Unpack[AskOptions]) -> AnswerStream[str, Answer]:
         """Ask a model, and get the answer's text while it comes: `async for text in study.stream(…)`.

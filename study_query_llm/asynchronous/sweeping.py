@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from application.compute import LOCAL
 from application.embed_texts import Embedded
+from application.paraphrase import Paraphraser, recorded_name
 from domain.clustering.methods import method as method_of
 from domain.sweeps import Choosing, Preparation, SweepConfig, View
 from interfaces.as_of import AsOf, Moment
@@ -46,7 +47,8 @@ class Sweeping(Opened):
         centre: bool | None = None,
         unit_norm_after: bool = False,
         view: View | None = None,
-        paraphraser: str | None = None,
+        paraphraser: "str | Paraphraser | None" = None,
+        name_every_k: bool = False,
         force: bool = False,
         compute: str = LOCAL,
         progress: Told = None,
@@ -60,11 +62,14 @@ class Sweeping(Opened):
         unit_norm, centre, unit_norm_after: scale rows to length 1 first, subtract their mean (None: where they are
             projected), scale them to length 1 again at last
         view: "umap" for a second map in the report
-        paraphraser: "provider/model" that names the clusters from their texts
+        paraphraser: who names the clusters from the texts that stand for them: "provider/model", or a function of a
+            list of texts, of which the sweep records the qualified name and a hash of its source
+        name_every_k: name the clusters of every K, and not only those of the one that is chosen
         compute: where steps are computed: here, or at a Dask scheduler such as "tcp://127.0.0.1:8786"
         progress: True for bars on stderr, or what is called as progress(stage, done, total, remaining_s=…)
         Raises Conflict while another process runs the same sweep, and when somebody cancels it.
         """
+        function = paraphraser if paraphraser is not None and not isinstance(paraphraser, str) else None
         config = SweepConfig(
             method=method,
             k_values=self._k_values(method, k),
@@ -75,16 +80,23 @@ class Sweeping(Opened):
             coverage_threshold=coverage_threshold,
             choose_by=choose_by,
             parameters=dict(parameters or {}),
-            summarise=paraphraser,
+            summarise=recorded_name(function) if function is not None else cast("str | None", paraphraser),
             preparation=Preparation(unit_norm=unit_norm, centre=centre, unit_norm_after=unit_norm_after),
             choosing=Choosing(parameters=dict(choose_parameters or {}), also_measure=tuple(also_measure)),
             view=view or UNSET,
+            name_every_k=True if name_every_k else UNSET,
         )
         context = self._wired.context()
         given_texts = None if texts is None else tuple(texts)
         given_labels = None if labels is None else tuple(labels)
         with told(progress) as telling:
-            how: dict[str, Any] = {"config": config, "force": force, "compute": compute, "progress": telling}
+            how: dict[str, Any] = {
+                "config": config,
+                "paraphraser": function,
+                "force": force,
+                "compute": compute,
+                "progress": telling,
+            }
             if isinstance(data, str):
                 sweep_id = await self._wired.sweeps.of_dataset(data, context, **how)
             elif isinstance(data, Embedded):

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from application.call_provider import AttemptPolicy, CallProvider
 from application.embed_texts import CheckDeployment, EmbedTexts, TextsToEmbed
-from application.find_vectors import AnsweredCall, Found
 from application.group_calls import GroupCalls, GroupPlace
-from application.notebook import Context
 from application.ports import Clock, Ids
-from application.providers import AttemptFailed, PreparedRequest, Provider, ProviderAnswer
+from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from application.replay_journal import ReplayJournal
 from application.send_texts import SendTexts
 from application.share_texts import SharedTexts
@@ -27,53 +25,9 @@ from domain.errors import Conflict, ProviderFailed, Rejected
 from domain.groups import GroupMembersAdded
 from domain.pricing import PriceTable
 from domain.request_identity import normalised_texts
+from tests.support.embedding import ReadBackCache, there_are_all
 from tests.support.given_when_then import CONTEXT, ListJournal, ListStore, notebook
 from tests.support.scripted_provider import Directory, ScriptedProvider, failure, vector_of
-
-
-async def there_are_all(_provider: Provider, _prepared: PreparedRequest, _context: Context) -> None:
-    """No deployment is looked at first."""
-
-
-class ReadBackCache:
-    """The port EmbeddingCache, read straight from the events: slow and obvious.
-
-    lag: events that it does not show yet
-    """
-
-    def __init__(self, store: ListStore, *, lag: int = 0) -> None:
-        self.store = store
-        self.lag = lag
-
-    async def lookup(self, request_hashes: Sequence[str], *, at_least: int = 0) -> Found:
-        position = max(len(self.store.events) - self.lag, at_least, 0)
-        requested = {e.stream_id: e.fact for e in self.store.events if isinstance(e.fact, CallRequested)}
-        calls: list[AnsweredCall] = []
-        first: dict[int, tuple[int, int]] = {}
-        for event in self.store.events[:position]:
-            if isinstance(event.fact, CallAnswered) and event.fact.vectors is not None:
-                block = event.fact.vectors
-                call = AnsweredCall(event.stream_id, event.version, block.dimension, block.count, event.fact.cost)
-                hashes = requested[event.stream_id].input_hashes
-                for index in range(len(hashes) // 32):
-                    key = hashes[32 * index : 32 * index + 32].hex()
-                    if key in request_hashes and (place := request_hashes.index(key)) not in first:
-                        calls += [] if call in calls else [call]
-                        first[place] = (calls.index(call), index)
-        places = sorted(first)
-        return Found(
-            position=position,
-            calls=tuple(calls),
-            places=np.array(places, dtype=np.int64),
-            call_numbers=np.array([first[place][0] for place in places], dtype=np.int64),
-            input_indexes=np.array([first[place][1] for place in places], dtype=np.int64),
-        )
-
-    async def read_into(self, found: Found, rows: NDArray[np.float32]) -> None:
-        for place, number, index in zip(found.places, found.call_numbers, found.input_indexes, strict=True):
-            call = found.calls[number]
-            payload = self.store.payloads[call.call_id, call.version, "response"]
-            rows[place] = np.frombuffer(payload.vectors or b"", dtype="<f4").reshape(-1, call.dimension)[index]
 
 
 class Embedding:

@@ -116,6 +116,17 @@ async def test_what_is_remembered_ends_after_its_time_or_when_asked_again() -> N
     ]
 
 
+async def test_a_batch_of_chats_is_not_begun_with_a_deployment_that_is_missing() -> None:
+    validating = Validating(failure("not_found", transient=False))
+    for _ in range(2):
+        with pytest.raises(Rejected, match="no deployment 'gone' for chat"):
+            await validating.use.check_before_asking("scripted", "gone", CONTEXT)
+    assert len(validating.provider.sent) == 1
+    await Validating(failure("not_found", transient=False), looks_first=False).use.check_before_asking(
+        "scripted", "gone", CONTEXT
+    )
+
+
 async def test_texts_are_not_sent_to_a_deployment_that_is_missing() -> None:
     validating = Validating(failure("not_found", transient=False))
     embed = validating.embed_texts()

@@ -146,6 +146,19 @@ def test_a_cluster_whose_summary_failed_is_pointed_out() -> None:
     assert "No summary could be had for cluster 1:" in Page(render(report_data())).text
 
 
+def test_rounds_are_told_with_those_of_their_summaries_that_failed() -> None:
+    data = report_data()
+    assert "centroids" not in " ".join(Page(render(data)).texts)
+    rounds = [
+        {"k": k, "round": number, "summaries": [{}] * k, "fell_back": number - 1} for k in (2, 3) for number in (1, 2)
+    ]
+    told = " ".join(" ".join(Page(render(replace(data, sweep={**data.sweep, "rounds": rounds}))).texts).split())
+    assert "In 2 rounds, 6 centroids were to be replaced by summaries of their clusters; 1 of them stayed" in told
+    kept = [{**rounds[2], "fell_back": 0}]
+    told = " ".join(" ".join(Page(render(replace(data, sweep={**data.sweep, "rounds": kept}))).texts).split())
+    assert "In 1 round, 3 centroids were to be replaced by summaries of their clusters; all of them were." in told
+
+
 def test_the_page_loads_nothing() -> None:
     page = Page(render(report_data()))
     loading = [

@@ -13,7 +13,7 @@ from domain.datasets import DatasetImported, VectorsImported
 from domain.errors import NotFound, Rejected
 from domain.groups import LINKS_STREAM_ID, GroupCreated, GroupDescribed, GroupLinked, GroupMembersAdded, Member
 from domain.provenance import KINDS, Thing
-from domain.sweeps import Cluster, SweepFinished, SweepStarted, SweepStepFinished
+from domain.sweeps import Cluster, RoundSummary, SweepFinished, SweepRoundFinished, SweepStarted, SweepStepFinished
 from projections.paging import Paging
 from projections.provenance import COUNTED_TO, WAYS, Bounds
 from tests.projections.log import COMPLETION, REQUEST, RESPONSE, STREAM, answered, broke_off, requested, streamed
@@ -22,7 +22,7 @@ from tests.support.facts import EXAMPLES
 BY_TYPE = {type(fact): fact for fact in EXAMPLES}
 SWEEP, RUN, STEP_GROUP, BATCH, NAMES, DATA_GROUP, WHOLE = (UUID(int=number) for number in range(1, 8))
 EMBEDS, NAMING, JOINER, SERVED = (UUID(int=number) for number in range(11, 15))
-LABELS, SCATTER, ROWS, FILE, ANSWER = (UUID(int=number) for number in range(21, 26))
+LABELS, SCATTER, ROWS, FILE, ANSWER, ROUND = (UUID(int=number) for number in range(21, 27))
 DATASET, VECTORS, TALK, FORK, SAMPLE = (UUID(int=number) for number in range(31, 36))
 HASHES = ["aa" * 32, "bb" * 32]
 EVERYTHING = Bounds(depth=20, few=100)
@@ -89,6 +89,17 @@ def a_study(log, follower):
     log.write(LABELS, kept("sweep_labels", STEP_GROUP))
     step = BY_TYPE[SweepStepFinished]
     log.write(SWEEP, replace(step, step_group_id=STEP_GROUP, artifact_ids={"sweep_labels": LABELS}))
+    log.write(ROUND, kept("round_labels", STEP_GROUP))
+    log.write(
+        SWEEP,
+        replace(
+            BY_TYPE[SweepRoundFinished],
+            step_group_id=STEP_GROUP,
+            embedding_group_id=BATCH,
+            artifact_ids={"round_labels": ROUND},
+            summaries=(RoundSummary(cluster=1, call_id=NAMING), RoundSummary(cluster=2, row=3)),
+        ),
+    )
     log.write(NAMING, requested(provider="local", model="local-extract"), payloads=[REQUEST])
     log.write(NAMING, broke_off(), payloads=[STREAM, COMPLETION])
     log.write(NAMING, streamed(attempt=2), payloads=[STREAM, COMPLETION])
@@ -129,6 +140,8 @@ async def test_a_clusters_label_leads_to_the_bytes_of_its_embedding_and_of_its_n
     assert ends(graph, "labels", "cluster", SWEEP, 3, 1) == [f"artifact {LABELS}"]
     assert ends(graph, "step", "artifact", LABELS) == [f"step {SWEEP}/3"]
     assert ends(graph, "sweep", "step", SWEEP, 3) == [f"sweep {SWEEP}"]
+    assert ends(graph, "summaries", "step", SWEEP, 3) == [f"call {NAMING}"]
+    assert ends(graph, "summaries_embedded", "step", SWEEP, 3) == [f"group {BATCH}"]
     assert ends(graph, "embedding_batch", "sweep", SWEEP) == [f"group {BATCH}"]
     assert ends(graph, "embeddings", "group", BATCH) == [f"embedding {EMBEDS}/0", f"embedding {EMBEDS}/1"]
     assert ends(graph, "call", "embedding", EMBEDS, 0) == [f"call {EMBEDS}"]
@@ -151,6 +164,7 @@ async def test_every_way_up_leads_back_down(a_study, queries):
         await queries.provenance.graph(kind, str(key), bounds=EVERYTHING)
         for kind, key in (
             ("call", JOINER), ("call", SERVED), ("group", NAMES), ("group", WHOLE), ("artifact", SCATTER),
+            ("artifact", ROUND),
             ("artifact", ANSWER), ("conversation", FORK), ("dataset", SAMPLE), ("group", STEP_GROUP), ("group", RUN),
         )
     ]  # fmt: skip

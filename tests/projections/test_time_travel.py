@@ -46,6 +46,7 @@ from domain.sweeps import (
     SweepInterrupted,
     SweepRequested,
     SweepResumed,
+    SweepRoundFinished,
     SweepStarted,
     SweepStepFinished,
 )
@@ -411,6 +412,14 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sweeps)
     @rule(number=which, k=st.sampled_from([2, 3]), duration_s=st.sampled_from([0.5, 2.0]))
+    def a_round_is_finished(self, number: int, k: int, duration_s: float) -> None:
+        done = BY_TYPE[SweepRoundFinished]
+        call_id = self.known.calls[number % len(self.known.calls)]
+        summaries = (replace(done.summaries[0], call_id=call_id), *done.summaries[1:])
+        self.happens(self.a_sweep(number), replace(done, k=k, summaries=summaries, duration_s=duration_s))
+
+    @precondition(lambda self: self.sweeps)
+    @rule(number=which, k=st.sampled_from([2, 3]), duration_s=st.sampled_from([0.5, 2.0]))
     def a_step_is_finished(self, number: int, k: int, duration_s: float) -> None:
         """Perhaps by two processes, of which one was thought dead."""
         step = BY_TYPE[SweepStepFinished]
@@ -562,6 +571,8 @@ def test_all_that_can_happen_is_seen_as_of_every_position(histories: type[Histor
             history.a_sweep_fails_or_goes_on(end)
             history.a_sweep_fails_or_goes_on(0)
         history.a_step_is_finished(0, 2, 2.0)
+        history.a_round_is_finished(0, 2, 0.5)
+        history.a_round_is_finished(0, 2, 2.0)
         history.a_sweep_is_asked_for_again(0)
         history.a_sweep_is_asked_for()
         history.a_sweep_is_finished(0)

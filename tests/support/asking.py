@@ -7,7 +7,7 @@ from application.ask_batch import AskBatch
 from application.ask_model import AskModel
 from application.call_provider import AttemptPolicy, CallProvider, Places
 from application.group_calls import GroupCalls
-from application.notebook import Notebook
+from application.notebook import Context, Notebook
 from application.reuse_answers import ReuseAnswers
 from application.share_calls import ShareCalls
 from domain.pricing import NO_PRICES, PriceTable
@@ -34,6 +34,10 @@ def ask_model(
         lambda: AttemptPolicy(attempts=attempts),
         FoursOfLetters(),
     )
+
+
+async def deployed(_provider: str | None, _model: str | None, _context: Context) -> None:
+    """No deployment is looked at first."""
 
 
 def ask_batch(book: Notebook, store: ListStore, ask: AskModel) -> AskBatch:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from application.ask_model import Answer
+from application.ask_model import Answer, is_refusal
 from application.notebook import Context, Notebook
 from application.ports import Append, AppendConflict, Claim, ClaimHeld, JournalFile, NewEvent, Payload
 from application.stored_answers import end_of, stored_answer
@@ -166,6 +166,7 @@ class ListStore:
                         latency_ms=done.answer.latency_ms,
                         attempts=done.attempts,
                         position=done.position,
+                        refused=is_refusal(done.answer.text_path, done.answer.finish_reason),
                     )
                 )
         return answers

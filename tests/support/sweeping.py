@@ -12,6 +12,7 @@ from application.cancel_sweep import CancelSweep
 from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
+from application.k_llm_means import KLlmMeans
 from application.keep_artifact import KeepArtifact
 from application.keep_sweep import KeepSweep
 from application.name_clusters import NameClusters
@@ -25,8 +26,9 @@ from domain.errors import NotFound, Unavailable
 from domain.identity import sha256_hex
 from domain.sweeps import SweepConfig, SweepSource
 from infrastructure.table_files import ColumnarFiles
-from tests.support.asking import ask_model
-from tests.support.given_when_then import ListStore, notebook
+from tests.support.asking import ask_batch, ask_model, deployed
+from tests.support.embedding import embed_texts
+from tests.support.given_when_then import CountingIds, ListStore, notebook
 from tests.support.scripted_provider import ScriptedProvider
 
 TEXTS = tuple(f"text {number}" for number in range(30))
@@ -104,13 +106,16 @@ class Sweeping:
         self.provider = provider or ScriptedProvider()
         self.process = "00000000000000a1" if beside is None else "00000000000000b2"
         book = notebook(self.store, process=self.process)
+        book.ids = CountingIds(after=100 * len(self.store.events))  # no two processes make the same
         groups = GroupCalls(book)
         keep_artifact = KeepArtifact(book, self.files)
         keep = KeepSweep(groups, keep_artifact, ColumnarFiles())
         ask = ask_model(book, self.store, self.provider, attempts=1)
         self.turns = SweepTurns(book)
-        names = NameClusters(groups, SummariseTexts(ask))
-        self.run = RunSweep(self.turns, keep, names, self.compute, lambda: {"numpy": "2"}, Stopping())
+        summarise = SummariseTexts(ask, ask_batch(book, self.store, ask), deployed)
+        rounds = KLlmMeans(keep, summarise, embed_texts(book, self.store, self.provider), book.clock)
+        names = NameClusters(groups, summarise)
+        self.run = RunSweep(self.turns, keep, names, rounds, self.compute, lambda: {"numpy": "2"}, Stopping())
         self.cancel = CancelSweep(self.turns)
         self.datasets = ImportDataset(book, groups, keep_artifact, ColumnarFiles())
         gather = GatherSweep(None, self.datasets, groups)  # type: ignore[arg-type] - nothing is embedded here

@@ -205,3 +205,28 @@ def exact_cosine_distance(first, second):
             return 1.0
         distance = 1 - sum(a * b for a, b in zip(first, second, strict=True)) / lengths
         return float(distance) if abs(distance) > Decimal("1e-30") else 0.0
+
+
+def unlike_members(rows, labels, centroids, most, draw):
+    """k-means++ within each cluster, from the row nearest to the centroid; draw(cluster): the next fraction."""
+    samples = []
+    for cluster, centroid in enumerate(centroids):
+        members = [row for row, label in enumerate(labels) if label == cluster]
+        chosen = [min(members, key=lambda row: (squared_distance(rows[row], centroid), row))] if members else []
+        while members and len(chosen) < most:
+            apart = [min(squared_distance(rows[row], rows[other]) for other in chosen) for row in members]
+            if not any(apart):
+                break
+            goal, total = draw(cluster) * sum(apart), 0.0
+            for row, distance in zip(members, apart, strict=True):
+                total += distance
+                if total > goal:
+                    chosen.append(row)
+                    break
+        samples.append(chosen)
+    return samples
+
+
+def medoid(rows, sample):
+    mean = np.mean(np.asarray(rows, dtype=np.float64)[list(sample)], axis=0)
+    return min(sample, key=lambda row: squared_distance(rows[row], mean))
