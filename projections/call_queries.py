@@ -100,7 +100,7 @@ class CallQueries:
             parameters["after_at"], parameters["after_position"] = key_of(page.cursor, tuple[datetime, int], as_of)
             conditions.append("(c.created_at, c.requested_position) < (%(after_at)s, %(after_position)s)")
         rows = await self._reader.rows(
-            f"SELECT {ITEM} FROM {_calls(as_of)} c {BODIES if wanted.search else ''} "  # noqa: S608 - our own names
+            f"SELECT {ITEM} FROM {_calls(as_of)} c {'' if wanted.search is None else BODIES} "  # noqa: S608 - our own names
             f"WHERE {' AND '.join(conditions)} ORDER BY c.created_at DESC, c.requested_position DESC LIMIT %(limit)s",
             {
                 **parameters,

@@ -9,6 +9,7 @@ import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from application.ports import NewEvent
+from domain.errors import Rejected
 from domain.events import FACTS, Envelope, Fact, FactRegistry, RecordedEvent
 
 Decode = Callable[[bytes], tuple[Envelope, Fact]]
@@ -31,8 +32,18 @@ class FactMapper(Mapper[UUID]):
         return self._facts.stored_names(*fact_types)
 
     def encode(self, event: NewEvent) -> bytes:
-        """The state of an event as it is stored: the pair of its envelope and its fact."""
-        return _encoder.encode((event.envelope, event.fact))
+        """The state of an event as it is stored: the pair of its envelope and its fact.
+
+        Raises Rejected for what metadata can't hold: numbers beyond 64 bits, half a character, or lists without end.
+        """
+        try:
+            return _encoder.encode((event.envelope, event.fact))
+        except OverflowError:
+            raise Rejected("A whole number is beyond 64 bits; write it as text") from None
+        except UnicodeEncodeError as error:
+            raise Rejected(f"{error.object[error.start]!r} is half a character, which can't be stored") from None
+        except RecursionError:
+            raise Rejected("Objects or lists are nested too deeply to be stored") from None
 
     def to_stored_event(self, domain_event: NewEvent) -> StoredEvent:  # type: ignore[override]
         """An event as the library stores it."""

@@ -3,14 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 
 from application.notebook import Context
-from domain.identity import content_id
 from infrastructure.settings import Settings
 from interfaces.composition import open_study
 from interfaces.http import (
@@ -33,12 +31,16 @@ from interfaces.http import (
     sweeps,
     tokens,
 )
+from interfaces.http.compression import Compression
 from interfaces.http.gate import Gate
 from interfaces.http.gateway import Gateway
+from interfaces.http.idempotency import Idempotency
 from interfaces.http.limits import Limits
-from interfaces.http.parameters import QUESTIONS, OpenStudy, only_known_parameters
+from interfaces.http.methods import Methods
+from interfaces.http.parameters import QUESTIONS, OpenStudy, context_of, only_known_parameters
 from interfaces.http.problems import HANDLERS
 from interfaces.http.refusals import REFUSALS
+from interfaces.http.requests import JsonRequest
 from interfaces.http.scopes import may_ask
 from interfaces.runner.process import SweepRunner, running_sweeps
 from interfaces.study import Study
@@ -74,19 +76,26 @@ def create_app(
     api = Router(
         "/api",
         route_handlers=[
-            calls.ROUTES,
-            batches.ROUTES,
-            embeddings.ROUTES,
+            # Their answers hold nothing secret, so that they may be kept under an Idempotency-Key.
+            Router(
+                "/",
+                route_handlers=[
+                    calls.ROUTES,
+                    batches.ROUTES,
+                    embeddings.ROUTES,
+                    groups.ROUTES,
+                    conversations.ROUTES,
+                    providers.ROUTES,
+                    sweeps.ROUTES,
+                ],
+                middleware=[Idempotency()],
+            ),
             Router(
                 "/",
                 route_handlers=[datasets.ROUTES, artifacts.ROUTES],
                 request_max_body_size=settings.study_largest_upload_mb * 1_000_000,
             ),
-            groups.ROUTES,
-            sweeps.ROUTES,
             projections.ROUTES,
-            providers.ROUTES,
-            conversations.ROUTES,
             provenance.ROUTES,
             audit.ROUTES,
             live.ROUTES,
@@ -113,11 +122,12 @@ def create_app(
         },
         exception_handlers={**HANDLERS, **REFUSALS},
         openapi_config=documentation.openapi(),
+        request_class=JsonRequest,
         request_max_body_size=LARGEST_BODY_BYTES,
         logging_config=None,
     )
     # Around the whole application and not as middleware, which does not see addresses that no route has.
-    gateway = Gateway(app.asgi_handler, lambda: _study(app.state))
+    gateway = Gateway(Compression(Methods(app.asgi_handler)), lambda: _study(app.state))
     app.asgi_handler = Gate(gateway, loopback=loopback, limits=limits)
     return app
 
@@ -133,11 +143,4 @@ def _runner(state: State) -> SweepRunner | None:
 
 
 def _context(request: Request[Any, Any, Any], study: OpenStudy) -> Context:
-    """On whose behalf a request runs. Its id is shared by all the events it causes: a UUID as it is, else its hash."""
-    state = request.scope["state"]
-    request_id: str = state["request_id"]
-    try:
-        correlation_id = UUID(request_id)
-    except ValueError:
-        correlation_id = content_id("request", request_id)
-    return study.context(state["caller"].name, correlation_id)
+    return context_of(study, request.scope["state"])

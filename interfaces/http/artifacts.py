@@ -6,6 +6,7 @@ from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, Router, get, post
@@ -71,13 +72,11 @@ async def list_artifacts(
     study: OpenStudy,
     moment: At,
     page: Page,
-    group_id: Annotated[str | None, QueryParameter(description="Only those of this group.")] = None,
+    group_id: Annotated[UUID | None, QueryParameter(description="Only those of this group.")] = None,
     artifact_type: Annotated[str | None, QueryParameter(description="Only those of this type.")] = None,
 ) -> Json:
     """The artifacts, newest first."""
-    return await study.artifacts.list(
-        moment, page, group=None if group_id is None else id_of(group_id), artifact_type=artifact_type
-    )
+    return await study.artifacts.list(moment, page, group=group_id, artifact_type=artifact_type)
 
 
 @get("/artifacts/{artifact_id:str}", summary="Look at an artifact", responses=problem_responses(400, 404, 503))

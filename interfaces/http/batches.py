@@ -45,14 +45,10 @@ without streaming but for the items, once all is durable; then `[DONE]`. What is
 what ends the batch later is an event `error` that holds the problem, and no `[DONE]` follows. Whoever leaves cancels
 the calls under way; what was answered is kept, and the same batch goes on from there.
 """.strip()
-EVENTS_EXAMPLE = """event: item
-data: {"index":1,"sample":0,"call_id":"0195512a-7c00-7000-8000-000000000001","status":"success","text":"1, 4 and 9.", …}
-
-event: batch
-data: {"group_id":"0195512a-7c00-7000-8000-000000000002","name":"3f2a0c1b9d8e7f60","unanswered":0,"cost":"0.0002", …}
-
-data: [DONE]
-"""
+EVENTS_EXAMPLE = {
+    "item": '{"index":1,"sample":0,"call_id":"0195512a-7c00-7000-8000-000000000001","text":"1, 4 and 9."}',
+    "batch": '{"group_id":"0195512a-7c00-7000-8000-000000000002","name":"3f2a0c1b9d8e7f60","unanswered":0}',
+}
 
 
 @dataclass
@@ -61,7 +57,7 @@ class BatchOperation(OperationThatStreams):
 
     status: ClassVar[str] = "200"
     description_of_events: ClassVar[str] = EVENTS
-    example_of_events: ClassVar[str] = EVENTS_EXAMPLE
+    example_of_events: ClassVar[dict[str, str]] = EVENTS_EXAMPLE
 
 
 @post(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from litestar import Request, Response
-from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Schema
+from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Reference, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.response import Stream
 
@@ -27,17 +27,10 @@ With `stream: true`: events named `delta`, each with a piece of the text; then `
 streaming, once it is durable; then `[DONE]`. What fails before there is any text is a problem with its status; what
 fails later is an event `error` that holds the problem, and no `[DONE]` follows. Whoever leaves cancels the call.
 """.strip()
-EXAMPLE = """event: delta
-data: {"text":"Two, "}
-
-event: delta
-data: {"text":"three and five."}
-
-event: answer
-data: {"call_id":"0195512a-7c00-7000-8000-000000000001","status":"success","text":"Two, three and five.", …}
-
-data: [DONE]
-"""
+ANSWERED = (
+    '{"call_id":"0195512a-7c00-7000-8000-000000000001","status":"success","text":"Two, three and five.","position":7}'
+)
+EXAMPLE = {"delta": '{"text":"Two, "}', "answer": ANSWERED}
 
 
 @dataclass
@@ -46,13 +39,23 @@ class OperationThatStreams(Operation):
 
     status: ClassVar[str] = "201"
     description_of_events: ClassVar[str] = DESCRIPTION
-    example_of_events: ClassVar[str] = EXAMPLE
+    example_of_events: ClassVar[dict[str, str]] = EXAMPLE
 
     def __post_init__(self) -> None:
         """Add the events to the answer in one piece."""
         answered = (self.responses or {})[self.status]
-        schema = Schema(type=OpenAPIType.STRING, description=self.description_of_events)
-        events = OpenAPIMediaType(schema=schema, examples={"stream": Example(value=self.example_of_events)})
+        text = Schema(type=OpenAPIType.STRING)
+        data = Schema(type=OpenAPIType.STRING, description="JSON, but for [DONE].")
+        schema = Schema(
+            type=OpenAPIType.OBJECT,
+            description=f"One event of the stream. {self.description_of_events}",
+            properties={"event": text, "data": data},
+            required=["data"],
+        )
+        examples: dict[str, Example | Reference] = {
+            name: Example(value={"event": name, "data": told}) for name, told in self.example_of_events.items()
+        }
+        events = OpenAPIMediaType(schema=schema, examples=examples)
         answered.content = {**(answered.content or {}), MEDIA_TYPE: events}  # type: ignore[union-attr]
 
 

@@ -1,10 +1,11 @@
 """Conversations: begin them, say something, fork and close them, look at them."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar import Request, Response, Router, delete, get, post
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import Example, Operation, RequestBody
 from litestar.params import Body, FromPath, FromQuery
 from msgspec import Meta, Struct
 
@@ -119,6 +120,16 @@ class ConversationEnded(Struct, frozen=True, kw_only=True):
     position: int
 
 
+@dataclass
+class OperationWithOptionalBody(Operation):
+    """The documentation of a route whose body may be left away."""
+
+    def __post_init__(self) -> None:
+        """Say so, which Litestar does not."""
+        if isinstance(self.request_body, RequestBody):
+            self.request_body.required = False
+
+
 @post(
     "/conversations",
     summary="Begin a conversation",
@@ -185,6 +196,7 @@ async def say(
     summary="Fork a conversation",
     responses=problem_responses(400, 404, 409, 503),
     response_description="The new conversation's id.",
+    operation_class=OperationWithOptionalBody,
 )
 async def fork_conversation(
     conversation_id: FromPath[str],

@@ -17,7 +17,7 @@ from application.notebook import Context
 from domain.datasets import LARGEST_SEED, sampling_of
 from infrastructure.table_files import table_of
 from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext
-from interfaces.http.problems import problem_responses
+from interfaces.http.problems import already_there, problem_responses
 from interfaces.http.uploads import UploadOperation, is_upload, json_body, uploaded
 from interfaces.study import Study
 
@@ -93,8 +93,8 @@ class ImportOperation(UploadOperation):
 @post(
     "/datasets",
     summary="Import a dataset",
-    responses=problem_responses(400, 409, 413, 503),
-    response_description="The dataset. The status is 200 when the same content was there already.",
+    responses=already_there("The dataset was there already.") | problem_responses(400, 404, 409, 413, 415, 503),
+    response_description="The dataset.",
     operation_class=ImportOperation,
 )
 async def import_dataset(request: Request[Any, Any, Any], study: OpenStudy, context: RequestContext) -> Response[Json]:
@@ -115,8 +115,8 @@ async def import_dataset(request: Request[Any, Any, Any], study: OpenStudy, cont
 @post(
     "/datasets/samples",
     summary="Draw a sample",
-    responses=problem_responses(400, 404, 409, 413, 503),
-    response_description="The sample. The status is 200 when it was drawn before.",
+    responses=already_there("The sample was drawn before.") | problem_responses(400, 404, 409, 413, 415, 503),
+    response_description="The sample.",
 )
 async def sample_dataset(
     data: Annotated[SampleBody, Body(title="The sample", examples=[Example(value=SAMPLE)])],

@@ -11,7 +11,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.static_files import create_static_files_router
 
-from interfaces.http.gateway_document import with_gateway
+from interfaces.http.document import completed
 
 ASSETS = Path(str(files("interfaces.http").joinpath("assets")))
 
@@ -22,6 +22,10 @@ POLICY = (
 
 DESCRIPTION = """
 The lab notebook for research with language models: every call an event, every number provable.
+
+With an `Idempotency-Key`, a POST that is sent again is answered with what it was answered, and nothing is done twice.
+Lists are `{items, next_cursor}`; pass `next_cursor` as `cursor` for the page that follows. Times are RFC 3339 in UTC.
+Answers come compressed (br, gzip) where the client takes that. HEAD is taken wherever GET is.
 
 Commands return a `position`; give it to a query as `at_least` and the query shows what the command did. It is null
 for an answer that came while the store was away, which waits in a journal and is appended when the store is back.
@@ -44,7 +48,7 @@ class OfflinePage(OpenAPIRenderPlugin):
 @get("/api/openapi.json", media_type="application/vnd.oai.openapi+json", include_in_schema=False)
 async def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The document. Not served by the framework, whose own page for unknown addresses would then stand under /api."""
-    return with_gateway(request.app.openapi_schema.to_schema())
+    return completed(request.app)
 
 
 def openapi() -> OpenAPIConfig:
@@ -57,6 +61,7 @@ def openapi() -> OpenAPIConfig:
         version=_version(),
         description=DESCRIPTION.strip(),
         use_handler_docstrings=True,
+        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         openapi_router=page,
         render_plugins=[OfflinePage()],
     )

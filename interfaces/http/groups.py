@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from domain.groups import LARGEST_PLACE, LARGEST_ROLE, MEMBERS_PER_COMMAND, LinkType, Member
 from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext
-from interfaces.http.problems import problem_responses
+from interfaces.http.problems import already_there, problem_responses
 from interfaces.study.words import id_of
 from projections.group_queries import DEFAULT_DEPTH, LARGEST_DEPTH, Direction
 
@@ -167,8 +167,8 @@ async def list_members(
 @post(
     "/groups/{group_id:str}/links",
     summary="Link a group to another",
-    responses=problem_responses(400, 404, 413, 503),
-    response_description="The link; `linked` is false, and the status 200, when it stands already.",
+    responses=already_there("The link stood already; `linked` is false.") | problem_responses(400, 404, 413, 503),
+    response_description="The link.",
 )
 async def link_groups(
     study: OpenStudy,

@@ -1,7 +1,9 @@
 """What routes are given: the open study, pages, times, and no parameter that they don't know."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
@@ -10,6 +12,7 @@ from litestar.params import QueryParameter, SkipValidation
 
 from application.notebook import Context
 from domain.errors import Rejected
+from domain.identity import content_id
 from interfaces.as_of import Moment
 from interfaces.runner.process import SweepRunner
 from interfaces.study import Study
@@ -53,6 +56,17 @@ def page(limit: Limit = PAGE, cursor: Cursor = None) -> Paging:
 
 
 QUESTIONS = {"moment": Provide(moment, sync_to_thread=False), "page": Provide(page, sync_to_thread=False)}
+
+
+def context_of(study: Study, state: Mapping[str, Any]) -> Context:
+    """On whose behalf a request runs. Its id is shared by all the events it causes: a UUID as it is, else its hash."""
+    request_id: str = state["request_id"]
+    try:
+        correlation_id = UUID(request_id)
+    except ValueError:
+        correlation_id = content_id("request", request_id)
+    caller = state.get("caller")
+    return study.context(None if caller is None else caller.name, correlation_id)
 
 
 def only_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -49,6 +49,7 @@ TITLES: Mapping[HTTPStatus, tuple[str, str]] = {
     HTTPStatus.NOT_FOUND: ("not-found", "There is no such thing"),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "The address does not take this method"),
     HTTPStatus.CONFLICT: ("conflict", "The request contradicts what is recorded"),
+    HTTPStatus.REQUEST_TIMEOUT: ("too-slow", "The body did not come in time"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too-large", "The request is too large"),
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: ("no-such-range", "The file has no such range"),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported-media-type", "The body's media type is not taken"),
@@ -68,6 +69,8 @@ EXAMPLES: Mapping[int, dict[str, Any]] = {
         "existing_id": "0195512a-7c00-7000-8000-000000000001",
     },
     413: {"detail": "The body is larger than 20,000,000 bytes"},
+    408: {"detail": "Nothing more of the body came for 30 s"},
+    415: {"detail": "The body is text/plain; send application/json"},
     416: {"detail": "The file has 18,128 bytes, and none in 'bytes=20000-'"},
     429: {
         "detail": "The token 'ci' has made more requests than STUDY_TOKEN_RATE allows, 100 a second; ask more slowly"
@@ -98,6 +101,12 @@ class TooLarge(HTTPException):
     status_code = int(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
+class TooSlow(HTTPException):
+    """A body of which nothing more comes."""
+
+    status_code = int(HTTPStatus.REQUEST_TIMEOUT)
+
+
 def problem(status: HTTPStatus, detail: str, **more: Any) -> Problem:
     """A problem of a status."""
     name, title = TITLES.get(status, ("refused", status.phrase))
@@ -117,6 +126,11 @@ def problem_responses(*statuses: int, to_anybody: bool = False) -> dict[int, Res
         )
         for status in sorted({*statuses, *of_tokens})
     }
+
+
+def already_there(description: str) -> dict[int, ResponseSpec]:
+    """What a route's documentation says of a 200 beside its 201."""
+    return {200: ResponseSpec(data_container=dict[str, Any], generate_examples=False, description=description)}
 
 
 def problem_of(error: Exception) -> Problem:
@@ -173,7 +187,7 @@ def _detail(request: Request[Any, Any, Any], error: HTTPException, faults: list[
         return f"There is nothing at {request.url.path}"
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return f"{request.url.path} does not take {request.method}"
-    if isinstance(error, TooLarge):
+    if isinstance(error, TooLarge | TooSlow):
         return error.detail
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return f"The body is larger than {request.route_handler.resolve_request_max_body_size():,} bytes"

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, TypeVar, cast
 
-import msgspec
 from litestar import Request
-from litestar.exceptions import ValidationException
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import Struct
@@ -16,6 +14,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from domain.errors import Rejected
 from interfaces.http.problems import TooLarge
+from interfaces.http.requests import decoded
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 20
@@ -120,13 +119,8 @@ async def json_body(request: Request[Any, Any, Any], kind: type[T]) -> T:
             raise TooLarge(detail=f"The body is larger than {LARGEST_JSON_BYTES:,} bytes; upload a file instead")
     if not body:
         raise Rejected(f"The body is empty; send JSON, or a file as {MULTIPART}")
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        text, _, path = str(error).partition(" - at `$")
-        raise ValidationException(extra=[{"message": text, "key": path.strip("`.") or "data"}]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Rejected(f"The body is not JSON: {error}") from None
+    found: T = decoded(body, kind)
+    return found
 
 
 @dataclass

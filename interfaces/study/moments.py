@@ -31,6 +31,8 @@ class Moments:
         position = None if asked is None else await self.position_of(asked)
         if began is not None and position is not None and isinstance(asked, datetime):
             position = min(position, began)
+        if at_least:
+            await self._check_written(at_least)
         if position is not None or at_least is not None:
             await self.wait_until(max(position or 0, at_least or 0), *reads)
         return position
@@ -51,6 +53,15 @@ class Moments:
                 fields=("as_of",),
             )
         return asked
+
+    async def _check_written(self, at_least: int) -> None:
+        last = await asyncio.to_thread(self._store.last_position)
+        if at_least > last:
+            raise Rejected(
+                f"at_least: {str(at_least)[:60]} is after the end of the log, which is at position {last}; "
+                "pass the position that a command returned",
+                fields=("at_least",),
+            )
 
     async def wait_until(self, position: int, *reads: str) -> None:
         """Until the read models show a position: the named ones, or all. Raises Unavailable when they don't in time."""

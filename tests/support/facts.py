@@ -39,6 +39,7 @@ from domain.groups import (
 )
 from domain.preprocessing import Preprocessed, StepDone
 from domain.pricing import Charge, Price
+from domain.requests import RequestAnswered, RequestBegun
 from domain.sweeps import (
     Choosing,
     Cluster,
@@ -313,6 +314,13 @@ EXAMPLES: tuple[Fact, ...] = (
     GroupUnlinked(parent_group_id=ID, child_group_id=OTHER_ID, link_type="step"),
     TokenIssued(token_id=ID, name="ci", scope="write", sha256=SHA256, expires_at=NOON),
     TokenRevoked(token_id=ID, name="ci"),
+    RequestBegun(method="POST", path="/api/calls", content_sha256=SHA256),
+    RequestAnswered(
+        status=201,
+        size=12,
+        headers={"content-type": "application/json", "location": f"/api/calls/{ID}"},
+        body=PayloadRef(part="answer", sha256=SHA256, size=12, media_type="application/json"),
+    ),
 )
 
 # The same facts with the fields that they got later, by what the stored bytes are called: the name, then what is new.
