@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,17 @@ from eventsourcing.persistence import Mapper, StoredEvent
 from application.ports import NewEvent
 from domain.errors import Rejected
 from domain.events import FACTS, Envelope, Fact, FactRegistry, RecordedEvent
+from domain.nesting import check_depth
 
 Decode = Callable[[bytes], tuple[Envelope, Fact]]
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+
+
+@cache
+def _nesting(fact_type: type[Fact]) -> tuple[str, ...]:
+    """The fields of a fact that hold whatever somebody gave."""
+    return tuple(field.name for field in msgspec.structs.fields(fact_type) if "Any" in str(field.type))
 
 
 class FactMapper(Mapper[UUID]):
@@ -36,6 +44,8 @@ class FactMapper(Mapper[UUID]):
 
         Raises Rejected for what metadata can't hold: numbers beyond 64 bits, half a character, or lists without end.
         """
+        for name in _nesting(type(event.fact)):
+            check_depth(getattr(event.fact, name))
         try:
             return _encoder.encode((event.envelope, event.fact))
         except OverflowError:

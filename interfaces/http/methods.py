@@ -16,9 +16,10 @@ INSTEAD = {"HEAD": "GET", "OPTIONS": "TRACE"}  # the framework tells an address'
 class Methods:
     """Answers HEAD as GET, without the body; OPTIONS with what an address takes; waits for no body for ever."""
 
-    def __init__(self, inside: ASGIApp, body_seconds: float = BODY_SECONDS) -> None:
+    body_seconds = BODY_SECONDS
+
+    def __init__(self, inside: ASGIApp) -> None:
         self.inside = inside
-        self.body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

@@ -7,6 +7,7 @@ from litestar import Request
 from litestar.exceptions import ClientException, ValidationException
 
 from domain.errors import Rejected
+from domain.nesting import check_depth
 
 
 class UnsupportedMediaType(ClientException):
@@ -24,7 +25,9 @@ class JsonRequest(Request[Any, Any, Any]):
         if media_type and media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaType(f"The body is {media_type[:100]}; send application/json")
         field = self.route_handler.parsed_data_field
-        return decoded(await self.body(), Any if field is None else field.annotation)
+        body = decoded(await self.body(), Any if field is None else field.annotation)
+        check_depth(body)
+        return body
 
 
 def decoded(body: bytes | bytearray, kind: Any) -> Any:
