@@ -66,9 +66,9 @@ def _telling_of_head(send: Send) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableScopeHeaders.from_message(message)
-            allowed = headers.get("allow", "").split(", ")
-            if "GET" in allowed:
-                headers["allow"] = ", ".join(sorted({*allowed, "HEAD"}))
+            if "allow" in headers:
+                allowed = set(headers["allow"].split(", "))
+                headers["allow"] = ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))
         await send(message)
 
     return sent

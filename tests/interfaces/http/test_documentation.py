@@ -3,6 +3,9 @@
 import re
 
 import httpx
+from jsonschema_rs import validate
+
+from interfaces.http.document import KEY, LEADS_TO
 
 NO_ID = "0195512a-7c00-7000-8000-000000000001"
 NAMED = {
@@ -144,12 +147,52 @@ def test_every_route_is_documented_with_its_problems(reader: httpx.Client) -> No
                 assert all(str(example["status"]) == status for example in examples), (path, method, status)
     for (path, method), operation in operations.items():
         assert (operation["responses"].keys() >= OF_TOKENS) == (not path.startswith("/health/")), (path, method)
-    asked = set(operations["/api/calls", "post"]["responses"])
-    assert asked == {"201", "400", "413", "502", "503"} | OF_TOKENS
-    imported = set(operations["/api/datasets", "post"]["responses"])
-    assert imported == {"201", "400", "409", "413", "503"} | OF_TOKENS
+    asking = set(operations["/api/calls", "post"]["responses"])
+    assert asking == {"201", "400", "408", "409", "413", "415", "502", "503"} | OF_TOKENS
     body = document["components"]["schemas"]["CallBody"]
     assert body["properties"]["n"]["minimum"] == 1
+
+
+def test_every_operation_shows_requests_and_answers_that_fit_what_it_says_of_them(reader: httpx.Client) -> None:
+    document = reader.get("/api/openapi.json").json()
+    names: list[str] = []
+    checked = 0
+    for item in document["paths"].values():
+        for operation in item.values():
+            name = operation["operationId"]
+            names.append(name)
+            assert re.fullmatch(r"[a-z_]+", name), name
+            shown = [operation["requestBody"]] if "requestBody" in operation else []
+            shown += operation["responses"].values()
+            for each in shown:
+                for media_type, content in each.get("content", {}).items():
+                    examples = [example["value"] for example in content.get("examples", {}).values()]
+                    examples += [content["example"]] if "example" in content else []
+                    examples += content["schema"].get("examples", [])
+                    if media_type in ("application/json", "application/problem+json", "text/event-stream"):
+                        assert examples, (name, media_type)
+                    for example in examples:
+                        validate({**content["schema"], "components": document["components"]}, example)
+                        checked += 1
+    assert len(set(names)) == len(names)
+    assert checked > 200
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_links_lead_to_operations_there_are(reader: httpx.Client) -> None:
+    paths = reader.get("/api/openapi.json").json()["paths"]
+    operations = {operation["operationId"]: operation for item in paths.values() for operation in item.values()}
+    led = 0
+    for operation in operations.values():
+        for response in operation["responses"].values():
+            for link in response.get("links", {}).values():
+                named = {parameter["name"] for parameter in operations[link["operationId"]]["parameters"]}
+                assert set(link["parameters"]) <= named
+                led += 1
+    assert led == len(LEADS_TO)
+    once = {name for name, operation in operations.items() if KEY in operation.get("parameters", ())}
+    assert {"ask_model", "ask_batch", "embed_texts", "create_group", "start_conversation", "say"} <= once
+    assert not once & {"import_dataset", "keep_artifact", "list_calls"}
 
 
 def test_the_page_loads_only_from_this_server(reader: httpx.Client) -> None:
