@@ -12,7 +12,7 @@ NESTING = (dict, list, tuple, Struct)
 
 def check_depth(value: Any) -> None:
     """Raise Rejected for what is nested too deeply."""
-    layer = [value]
+    layer = [value] if isinstance(value, NESTING) else []
     for _ in range(DEEPEST):
         layer = [inner for outer in layer for inner in _inside(outer) if isinstance(inner, NESTING)]
         if not layer:

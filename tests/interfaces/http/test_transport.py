@@ -94,6 +94,11 @@ def test_a_body_over_the_limit_is_a_413_also_in_pieces_and_under_a_key(reader: h
         )
 
 
+def test_a_body_that_may_be_left_away_may_be_null(reader: httpx.Client) -> None:
+    for body in (b"", b"null", b"{}"):
+        refused(reader.post("/api/conversations/none/fork", content=body), 404)
+
+
 def test_numbers_texts_and_truths_are_what_they_are(reader: httpx.Client) -> None:
     for name, value in (("n", "1"), ("n", 1.5), ("stream", 0), ("seed", True), ("temperature", "0"), ("share", "yes")):
         assert refused(reader.post("/api/calls", json={**PROMPT, name: value}), 400)["fields"] == [name], name
