@@ -76,7 +76,9 @@ def completed(app: Litestar) -> Json:
 
 
 def _completed(document: Json, once_only: set[str]) -> Json:
-    operations = [operation for item in document["paths"].values() for operation in item.values()]
+    # The gateway's errors have OpenAI's shape.
+    ours = {path: item for path, item in document["paths"].items() if not path.startswith("/v1/")}
+    operations = [operation for item in ours.values() for operation in item.values()]
     for operation in operations:
         name, responses = operation["operationId"], operation["responses"]
         if name in once_only:
