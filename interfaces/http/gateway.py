@@ -21,8 +21,10 @@ from application.notebook import Context
 from application.providers import Operation
 from application.relay_request import Begun, Relayed, RequestToRelay
 from domain.errors import StudyError
-from interfaces.http.gateway_errors import GatewayError, error_of, error_of_status, refusal_of
+from domain.tokens import Scope as TokenScope
+from interfaces.http.gateway_errors import GatewayError, error_of, error_of_status
 from interfaces.http.gateway_wishes import Wishes, wishes_of
+from interfaces.http.scopes import admit
 from interfaces.study import Study
 
 PREFIX = "/v1/"
@@ -84,12 +86,15 @@ class _Exchange:
 
     async def serve(self) -> None:
         """Answer. Raises StudyError."""
-        refusal = refusal_of(self.state, self.method)
-        if refusal is not None:
-            await self.refuse(refusal)
-        elif self.path in OPERATIONS:
+        # The framework's guard stands behind this gateway, which therefore asks itself what the caller may.
+        needed: TokenScope = "read" if self.method in ("GET", "HEAD") else "write"
+        asked = f"{self.method} {self.path[:100]}"
+        admit(self.state["caller"], asked, needed, presented="authorization" in self.headers)
+        if self.path in OPERATIONS:
             if self.method != "POST":
-                await self.refuse(error_of_status(405, f"{self.path} does not take {self.method}", allow="POST"))
+                await self.refuse(
+                    error_of_status(405, f"{self.path} does not take {self.method}", headers={"allow": "POST"})
+                )
                 return
             wishes = wishes_of(self.headers)
             body = await self._body()
@@ -112,6 +117,10 @@ class _Exchange:
         ]
         await self._send_whole(error.status, headers, error.body())
 
+    async def _refuse_method(self, allow: str) -> None:
+        said = f"{self.path} does not take {self.method}"
+        await self.refuse(error_of_status(405, said, headers={"allow": allow}))
+
     async def _body(self) -> bytes | None:
         """The request's body; None when it was refused."""
         encoding, length = self.headers.get("content-encoding", "identity"), self.headers.get("content-length", "0")
@@ -130,7 +139,7 @@ class _Exchange:
             size, more = max(size, received), message["more_body"]
         if size > LARGEST_BODY_BYTES:
             said = f"The body is larger than {LARGEST_BODY_BYTES:,} bytes"
-            await self.refuse(error_of_status(413, said, connection="close"))
+            await self.refuse(error_of_status(413, said, headers={"connection": "close"}))
             return None
         return b"".join(parts)
 
@@ -222,7 +231,9 @@ class _Exchange:
 
     async def _models(self, name: str) -> None:
         if self.method not in ("GET", "HEAD"):
-            await self.refuse(error_of_status(405, f"{self.path} does not take {self.method}", allow="GET, HEAD"))
+            await self.refuse(
+                error_of_status(405, f"{self.path} does not take {self.method}", headers={"allow": "GET, HEAD"})
+            )
             return
         if not name:
             found: Any = {"object": "list", "data": await self.study.gateway.models()}

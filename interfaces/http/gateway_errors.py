@@ -7,35 +7,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from application.check_tokens import Caller
-from domain.errors import (
-    Conflict,
-    NotAllowed,
-    NotAuthenticated,
-    NotFound,
-    ProviderFailed,
-    Rejected,
-    StudyError,
-    TooMany,
-    Unavailable,
-)
-from domain.tokens import Scope, allows
-from interfaces.http.problems import RETRY_AFTER_SECONDS
+from domain.errors import ProviderFailed, StudyError
+from interfaces.http.problems import headers_of, problem_of
 
-FAMILIES: tuple[tuple[type[StudyError], HTTPStatus, str], ...] = (
-    (Rejected, HTTPStatus.BAD_REQUEST, "invalid_request_error"),
-    (NotFound, HTTPStatus.NOT_FOUND, "invalid_request_error"),
-    (Conflict, HTTPStatus.CONFLICT, "conflict_error"),
-    (NotAuthenticated, HTTPStatus.UNAUTHORIZED, "authentication_error"),
-    (NotAllowed, HTTPStatus.FORBIDDEN, "permission_error"),
-    (TooMany, HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error"),
-    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE, "service_unavailable_error"),
-)
-TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    409: "conflict_error",
-    429: "rate_limit_error",
+# What OpenAI's clients tell errors apart by: `type` and `code` of the error object.
+KINDS: dict[int, tuple[str, str | None]] = {
+    HTTPStatus.UNAUTHORIZED: ("invalid_request_error", "invalid_api_key"),
+    HTTPStatus.FORBIDDEN: ("permission_error", "insufficient_permissions"),
+    HTTPStatus.CONFLICT: ("conflict_error", None),
+    HTTPStatus.TOO_MANY_REQUESTS: ("requests", "rate_limit_exceeded"),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("server_error", "store_unavailable"),
 }
 
 
@@ -65,38 +46,25 @@ def error_of(error: StudyError) -> GatewayError:
     """An error of ours, or a provider's that came without a reply."""
     if isinstance(error, ProviderFailed):
         return _of_provider(error)
-    status, named = next(((status, named) for family, status, named in FAMILIES if isinstance(error, family)))
-    fields = error.fields if isinstance(error, Rejected) else ()
-    return GatewayError(
-        status=int(status),
-        message=str(error),
-        type=named,
-        param=fields[0] if fields else None,
-        headers={"retry-after": str(RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable) else {},
-    )
+    told = problem_of(error)
+    param = told.fields[0] if told.fields else None
+    return error_of_status(told.status, told.detail, param=param, headers=headers_of(error))
 
 
-def error_of_status(status: int, message: str, *, code: str | None = None, **headers: str) -> GatewayError:
+def error_of_status(
+    status: int,
+    message: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> GatewayError:
     """An error of the server itself: no such address, a body too large, a defect."""
-    kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else TYPES.get(status, "invalid_request_error")
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return GatewayError(status=status, message=message, type=kind, code=code, headers=named)
-
-
-def refusal_of(state: Mapping[str, Any], method: str) -> GatewayError | None:
-    """Why somebody is not let in, None where they are: looking needs the scope read, asking the scope write.
-
-    state: the request's, in which the gate has left the `caller`: None for somebody unknown
-    """
-    caller: Caller | None = state["caller"]
-    needed: Scope = "read" if method in ("GET", "HEAD") else "write"
-    if caller is None:
-        said = "Give a token of this server as the API key; whoever runs it makes one with `study token issue`"
-        return error_of_status(401, said, code="invalid_api_key", www_authenticate="Bearer")
-    if not allows(caller.scope, needed):
-        said = f"The token {caller.name!r} has the scope {caller.scope}, and this needs {needed}"
-        return error_of_status(403, said, code="insufficient_permissions")
-    return None
+    usual = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    kind, known = KINDS.get(status, (usual, None))
+    return GatewayError(
+        status=status, message=message, type=kind, param=param, code=code or known, headers=dict(headers or {})
+    )
 
 
 def _of_provider(error: ProviderFailed) -> GatewayError:

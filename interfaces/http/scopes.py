@@ -64,6 +64,8 @@ NEEDED: Mapping[str, Needed] = {
     "GET /api/methods": "read",
     "GET /api/rules": "read",
     "GET /metrics": "read",
+    "GET /v1/models": "read",
+    "GET /v1/models/{model}": "read",
     # Asking, which costs money, and changing
     "POST /api/calls": "write",
     "POST /api/batches": "write",
@@ -83,9 +85,12 @@ NEEDED: Mapping[str, Needed] = {
     "POST /api/conversations/{conversation_id}/messages": "write",
     "POST /api/conversations/{conversation_id}/fork": "write",
     "POST /api/providers/{name}/validate": "write",
+    "POST /api/summaries": "write",
     "POST /api/sweeps": "write",
     "POST /api/sweeps/{sweep_id}/resume": "write",
     "POST /api/sweeps/{sweep_id}/cancel": "write",
+    "POST /v1/chat/completions": "write",
+    "POST /v1/embeddings": "write",
     # Who may come in, and upkeep
     "GET /api/tokens": "admin",
     "POST /api/tokens": "admin",
@@ -98,15 +103,20 @@ def may_ask(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteH
     """Guard: lets a caller ask what their scope allows. Raises NotAuthenticated, NotAllowed."""
     method, template = connection.scope.get("method"), connection.scope.get("path_template")
     needed = "open" if method == "OPTIONS" else NEEDED.get(f"{method} {template}", "admin")
-    if needed == "open":
-        return
-    caller: Caller | None = connection.scope["state"].get("caller")
+    if needed != "open":
+        caller: Caller | None = connection.scope["state"].get("caller")
+        admit(caller, f"{method} {template}", needed, presented="authorization" in connection.headers)
+
+
+def admit(caller: Caller | None, asked: str, needed: Scope, *, presented: bool) -> None:
+    """Let a caller ask for this, or say why not. Raises NotAuthenticated, NotAllowed.
+
+    presented: whether a token came with the request
+    """
     if caller is None:
-        presented = "authorization" in connection.headers
         said = "The token is unknown, expired or revoked" if presented else "This server asks for a token"
         raise NotAuthenticated(f"{said}: {HOW_TO_COME_IN}", presented=presented)
     if not allows(caller.scope, needed):
         raise NotAllowed(
-            f"The token {caller.name!r} has the scope {caller.scope}, and {method} {template} needs {needed}",
-            needed=needed,
+            f"The token {caller.name!r} has the scope {caller.scope}, and {asked} needs {needed}", needed=needed
         )

@@ -48,7 +48,8 @@ def routes() -> set[str]:
 
 
 def test_every_route_says_what_it_needs_and_nothing_else_is_said() -> None:
-    assert routes() == set(NEEDED)
+    # The gateway stands before the framework's routes and asks by itself.
+    assert routes() | {route for route in NEEDED if " /v1/" in route} == set(NEEDED)
     assert {needed for route, needed in NEEDED.items() if not route.startswith(("GET ", "HEAD "))} == {"write", "admin"}
 
 
@@ -80,6 +81,22 @@ def issue(client: httpx.Client, scope: str, name: str | None = None) -> dict[str
     return bearer(issued.json()["token"])
 
 
+def said(answer: httpx.Response, status: int) -> str:
+    """What a refusal tells, in the shape that the clients of its path understand."""
+    if not answer.url.path.startswith("/v1/"):
+        return str(refused(answer, status)["detail"])
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+    return str(answer.json()["error"]["message"])
+
+
+def begun(http: httpx.Client, method: str, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    """An answer, with its body where it is an error: some of the others never end."""
+    with http.stream(method, path, headers=headers) as answer:
+        if answer.is_error:
+            answer.read()
+    return answer
+
+
 def test_each_route_lets_in_whom_its_scope_names(beyond: httpx.Client) -> None:
     tokens = {scope: issue(beyond, scope) for scope in SCOPES}
     with nobody(beyond) as stranger:
@@ -87,19 +104,19 @@ def test_each_route_lets_in_whom_its_scope_names(beyond: httpx.Client) -> None:
             method, _, template = route.partition(" ")
             path = template.replace("{file_path}", "page.js").replace("{", "").replace("}", "")
             enough = SCOPES if needed == "open" else SCOPES[SCOPES.index(needed) :]
-            answer = stranger.request(method, path)
+            answer = begun(stranger, method, path)
             assert (answer.status_code == 401) == (needed != "open"), route
             if needed != "open":
                 assert answer.headers["www-authenticate"] == 'Bearer realm="study-query-llm"', route
-                refused(answer, 401)
+                assert said(answer, 401)
             for scope, headers in tokens.items():
                 if scope in enough and needed in ("write", "admin"):
                     continue  # it would do it, or say what is missing
-                answer = stranger.request(method, path, headers=headers)
+                answer = begun(stranger, method, path, headers)
                 assert (answer.status_code == 403) == (scope not in enough), (route, scope)
                 if scope not in enough:
                     assert f'error="insufficient_scope", scope="{needed}"' in answer.headers["www-authenticate"]
-                    assert f"a-{scope}" in refused(answer, 403)["detail"]
+                    assert f"a-{scope}" in said(answer, 403)
 
 
 def test_what_is_done_with_a_token_is_recorded_under_its_name(beyond: httpx.Client) -> None:
