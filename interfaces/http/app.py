@@ -87,6 +87,7 @@ def create_app(
                     conversations.ROUTES,
                     providers.ROUTES,
                     sweeps.ROUTES,
+                    summaries.ROUTES,
                 ],
                 middleware=[Idempotency()],
             ),
@@ -100,7 +101,6 @@ def create_app(
             audit.ROUTES,
             live.ROUTES,
             tokens.ROUTES,
-            summaries.ROUTES,
         ],
         guards=[only_known_parameters],
     )

@@ -19,6 +19,7 @@ from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store.migrations import migrate
 from infrastructure.settings import Settings, read_settings
 from interfaces.composition import open_study
+from interfaces.http.summaries import EXAMPLE as SUMMARISED
 from tests.interfaces.http.conftest import serving
 
 EXAMPLES = Path(__file__).parents[3] / "interfaces" / "http" / "examples.json"
@@ -79,6 +80,7 @@ def _of_calls(asked: Callable[..., Json]) -> None:
     asked(
         "ask_batch", "POST", "/api/batches", {"questions": [prompt, {"prompt": "And a square.", "provider": "local"}]}
     )
+    asked("summarise", "POST", "/api/summaries", SUMMARISED)
     asked("embed_texts", "POST", "/api/embeddings", {"texts": ["a cat", "a dog"], "provider": "local", "dimensions": 8})
     asked("search_embeddings", "POST", "/api/embeddings/search", {"vector": [1.0] + [0.0] * 7, "limit": 2})
 

@@ -72,6 +72,7 @@ ROUTES = {
     ("/api/conversations/{conversation_id}/messages", "post"),
     ("/api/conversations/{conversation_id}/fork", "post"),
     ("/api/providers/{name}/validate", "post"),
+    ("/api/summaries", "post"),
     ("/api/sweeps", "post"),
     ("/api/sweeps/{sweep_id}/resume", "post"),
     ("/api/sweeps/{sweep_id}/cancel", "post"),
