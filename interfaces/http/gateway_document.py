@@ -7,6 +7,7 @@ from interfaces.http.gateway_wishes import METADATA_HEADERS, TAG_HEADERS
 Json = dict[str, Any]
 
 TEXT = {"type": "string"}
+ANY_OBJECT: Json = {"type": "object", "additionalProperties": True}
 WISHES = {
     "x-sq-group": "A group that the call joins, as TYPE/NAME; it is made if it isn't there.",
     "x-sq-tags": "Tags, divided by commas; they are `tags` of the call's metadata.",
@@ -56,6 +57,32 @@ ASKED = {
 }
 
 
+# In OpenAI's shape; each provider may add fields of its own.
+ANSWERED: Json = {
+    "/v1/chat/completions": {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1792000000,
+        "model": "gpt-4o-mini",
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "2, 3 and 5"}, "finish_reason": "stop"},
+        ],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 17},
+    },
+    "/v1/embeddings": {
+        "object": "list",
+        "model": "text-embedding-3-small",
+        "data": [
+            {"object": "embedding", "index": 0, "embedding": [0.6, 0.8]},
+            {"object": "embedding", "index": 1, "embedding": [0.8, -0.6]},
+        ],
+        "usage": {"prompt_tokens": 4, "total_tokens": 4},
+    },
+}
+STREAMED = 'data: {"choices":[{"index":0,"delta":{"content":"2, 3"}}]}\n\ndata: [DONE]\n\n'
+MODEL: Json = {"id": "openai/gpt-4o-mini", "object": "model", "created": 0, "owned_by": "openai"}
+
+
 def with_gateway(document: Json) -> Json:
     """The document with the gateway's operations and the shape of its errors."""
     components = document.get("components", {})
@@ -68,9 +95,9 @@ def with_gateway(document: Json) -> Json:
 
 
 def _relayed(path: str, operation: str, summary: str, streamed: str) -> Json:
-    content: Json = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
+    content: Json = {"application/json": {"schema": ANY_OBJECT, "example": ANSWERED[path]}}
     if streamed:
-        content["text/event-stream"] = {"schema": {**TEXT, "description": streamed}}
+        content["text/event-stream"] = {"schema": {**TEXT, "description": streamed}, "example": STREAMED}
     headers = {name: {"description": said, "schema": TEXT} for name, said in TOLD.items()}
     aliases = ", ".join((*(name for name in (*METADATA_HEADERS, *TAG_HEADERS) if not name.startswith("x-sq-")),))
     return {
@@ -130,8 +157,8 @@ def _errors() -> Json:
     }
 
 
-def _models(summary: str, operation: str, **more: Any) -> Json:
-    answer = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
+def _models(summary: str, operation: str, shown: Json, **more: Any) -> Json:
+    answer = {"application/json": {"schema": ANY_OBJECT, "example": shown}}
     return {
         "get": {
             "operationId": operation,
@@ -152,10 +179,13 @@ PATHS: Json = {
         "The provider's own events; the last, `[DONE]`, once the answer is durable.",
     ),
     "/v1/embeddings": _relayed("/v1/embeddings", "relay_embeddings", "Embed as OpenAI's clients do", ""),
-    "/v1/models": _models("List the models that can be asked", "list_gateway_models"),
+    "/v1/models": _models(
+        "List the models that can be asked", "list_gateway_models", {"object": "list", "data": [MODEL]}
+    ),
     "/v1/models/{model}": _models(
         "Look at one model",
         "get_gateway_model",
+        MODEL,
         parameters=[
             {"name": "model", "in": "path", "required": True, "schema": TEXT, "example": "local/local-extract"}
         ],
