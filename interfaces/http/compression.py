@@ -56,8 +56,6 @@ class Compression:
                     body = await _compressed(CODINGS[coding], body)
                     headers["content-encoding"] = coding
                     headers["content-length"] = str(len(body))
-                    if "etag" in headers and not headers["etag"].startswith("W/"):
-                        headers["etag"] = f"W/{headers['etag']}"
             await send(start)
             await send({**message, "body": body})
 
@@ -81,7 +79,9 @@ def _accepted(scope: Scope) -> str | None:
 
 def _compressible(headers: MutableScopeHeaders) -> bool:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind.startswith(COMPRESSIBLE) and kind != "text/event-stream" and "content-encoding" not in headers
+    if kind == "text/event-stream" or "content-encoding" in headers or "etag" in headers:
+        return False  # what has an ETag is compared with it, byte for byte
+    return kind.startswith(COMPRESSIBLE)
 
 
 async def _compressed(compress: Compress, body: bytes) -> bytes:

@@ -72,7 +72,7 @@ async def test_steps_are_the_same_bits_as_here_on_workers_that_have_one_blas_thr
         assert result.metrics == expected.metrics
         assert result.labels.tobytes() == expected.labels.tobytes()
         assert result.centroids.tobytes() == expected.centroids.tobytes()
-    assert {process for process, _ in told} == {worker.pid for worker in cluster.workers}
+    assert {process for process, _ in told} <= {worker.pid for worker in cluster.workers}
     assert {threads for _, threads in told} == {1}
     here.close()
 

@@ -584,6 +584,7 @@ def test_all_that_can_happen_is_seen_as_of_every_position(histories: type[Histor
             history.a_turn_is_taken(conversation, again=False)
         history.a_conversation_is_closed(0)
         history.a_turn_is_taken(0, again=False)
+        history.a_token_is_revoked(0)
         history.what_happened_is_appended()
         assert {type(event.fact) for event in history.log.page(after=0, limit=1000)} == PROJECTED
         history.past.follower.catch_up()

@@ -253,6 +253,10 @@ async def _answer(
     return _send(writer, status, body)
 
 
+# Of the codes that have one; providers send others too.
+PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
 def _send(
     writer: asyncio.StreamWriter,
     status: int,
@@ -264,7 +268,7 @@ def _send(
 ) -> bool:
     request_id = hashlib.sha256(body).hexdigest()[:12]
     head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        f"HTTP/1.1 {status} {PHRASES.get(status, 'X')}\r\n"
         f"content-type: {content_type}\r\nx-request-id: req_{request_id}\r\n"
         f"x-ratelimit-remaining-requests: 99\r\nset-cookie: session=secret\r\n{extra}"
         f"content-length: {len(body) if claimed_length is None else claimed_length}\r\n\r\n"

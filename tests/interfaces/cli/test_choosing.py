@@ -158,7 +158,7 @@ def test_where_a_library_is_missing_the_error_says_which_extra_brings_it(study: 
     )
     told = json.loads(done.stdout)
     assert {name: error is None for name, error in told.items()} == {
-        **dict.fromkeys(("k-means", "spherical-k-means", "k-subspaces", "agglomerative"), True),
+        **dict.fromkeys(("k-means", "spherical-k-means", "k-subspaces", "agglomerative", "k-llmmeans"), True),
         **dict.fromkeys(("spectral", "gaussian-mixture", "hdbscan", "umap"), False),
     }
     assert all("pip install 'study-query-llm[clustering]'" in error for error in told.values() if error)

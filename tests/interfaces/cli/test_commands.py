@@ -207,8 +207,8 @@ def test_wrong_input_is_answered_in_words(study_here: Study, words: tuple[str, .
     assert "Traceback" not in done.err
 
 
-def test_serving_other_machines_is_refused(study_without_store: Study) -> None:
-    done = study_without_store("serve", "--host", "0.0.0.0")
+def test_serving_other_machines_without_a_token_is_refused(study: Study) -> None:
+    done = study("serve", "--host", "0.0.0.0")
     assert (done.code, "other machines" in done.err) == (2, True), done
 
 

@@ -35,7 +35,7 @@ def test_wrong_usage_is_one_json_document_too(
     assert done.code == 2
     assert says in done.document["detail"]
     assert done.document.get("fields") == fields
-    assert "Usage: study" in done.err
+    assert ("Usage: study" in done.err) == (fields != ["method"])  # which plug-ins bring, so that it is looked up
 
 
 @contextmanager

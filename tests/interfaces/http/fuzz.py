@@ -31,7 +31,7 @@ CHECKS = (
     "unsupported_method",
     "allow_header_conformance",
 )
-# What rebuilds a read model or asks a provider's deployments is slow, not wrong: fewer cases of those say as much.
+ENDLESS = "/api/events/stream"  # answers for as long as somebody listens
 CASES = re.compile(r"(\d[\d,]*) generated")
 
 
@@ -40,7 +40,16 @@ def fuzz(address: str, *, phases: str, examples: int, seed: int, more: Sequence[
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{address}/api/openapi.json"),
         *("--checks", ",".join(CHECKS), "--phases", phases, "--max-examples", str(examples), "--seed", str(seed)),
-        *("--suppress-health-check", "all", "--request-timeout", "60", "--continue-on-failure", *more),
+        *(
+            "--suppress-health-check",
+            "all",
+            "--request-timeout",
+            "60",
+            "--continue-on-failure",
+            "--exclude-path",
+            ENDLESS,
+            *more,
+        ),
     ]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)

@@ -152,7 +152,9 @@ def test_the_documentation_tells_of_both_answers(reader: httpx.Client) -> None:
     document = reader.get("/api/openapi.json").json()
     content = document["paths"]["/api/calls"]["post"]["responses"]["201"]["content"]
     assert set(content) == {"application/json", "text/event-stream"}
-    assert "[DONE]" in content["text/event-stream"]["examples"]["stream"]["value"]
+    events = content["text/event-stream"]
+    assert set(events["examples"]) == {"delta", "answer"}
+    assert "[DONE]" in events["schema"]["description"]
 
 
 @pytest.mark.parametrize(("behaviour", "status"), [("slow_stream", "success"), ("stalled_stream", "cancelled")])

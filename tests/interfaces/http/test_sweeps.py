@@ -165,7 +165,8 @@ def test_a_client_that_leaves_is_let_go(busy: httpx.Client) -> None:
 
 def test_a_killed_server_takes_its_runner_along_and_the_next_one_goes_on(database: Database, tmp_path: Path) -> None:
     variables = {"DATABASE_URL": database.application_uri, "STUDY_IN_DOUBT_AFTER_S": "0.5"}
-    body = {"vectors": blobs(1600), "k_max": 20, "restarts": 8, "pca_dim": 0}
+    # Gap makes a step slow enough to be killed between two.
+    body = {"vectors": blobs(1600), "k_max": 20, "restarts": 8, "pca_dim": 0, "choose_by": "gap"}
     with process("--home", str(tmp_path), **variables) as (server, address, _):
         with httpx.Client(base_url=address, timeout=30) as client:
             asked = client.post("/api/sweeps", json=body).json()
