@@ -24,6 +24,7 @@ are what the file holds instead (projected to 64 dimensions where it has more); 
 """
 
 import argparse
+import asyncio
 import os
 import resource
 import statistics
@@ -43,9 +44,10 @@ from benchmarks.server import show
 from domain.clustering import adjusted_rand_index, best, clustering_accuracy, k_means, normalized_mutual_information
 from domain.clustering.kmeans import k_means_of_each
 from domain.clustering.ready_rows import ReadyRows
-from domain.clustering.step import prepare, run_step, run_steps
+from domain.clustering.step import Prepared, StepResult, prepare, run_step
 from domain.clustering.threads import in_parts, thread_count
 from domain.sweeps import SweepConfig
+from infrastructure.compute import LocalCompute
 
 PARTS = ("sweep", "whole", "large", "quality", "cold")
 KINDS = ("blobs", "overlapping", "unit", "none")
@@ -159,7 +161,20 @@ def our_study(vectors: Any, labels: Sequence[str] | None) -> Any:
     config = SweepConfig(
         method="k-means", k_values=K_VALUES, restarts=RESTARTS, pca_dim=min(COMPONENTS, *vectors.shape), seed=0
     )
-    return run_steps(prepare(vectors, config), K_VALUES, config, labels)
+    return run_steps(prepare(vectors, config), config, labels)
+
+
+def run_steps(prepared: Prepared, config: SweepConfig, labels: Sequence[str] | None) -> list[StepResult]:
+    """As a sweep runs them here: one task each."""
+
+    async def all_steps() -> list[StepResult]:
+        compute = LocalCompute()
+        try:
+            return await asyncio.gather(*(compute.run(run_step, prepared, k, config, labels) for k in config.k_values))
+        finally:
+            compute.close()
+
+    return asyncio.run(all_steps())
 
 
 def sklearn_study(vectors: Any, labels: Sequence[str] | None) -> Any:
@@ -225,7 +240,7 @@ def large(kind: str, n_samples: int, n_features: int) -> dict[str, Any]:
     before = _peak_mb()
     config = SweepConfig(method="k-means", k_values=K_VALUES, restarts=RESTARTS, pca_dim=COMPONENTS, seed=0)
     preparing, prepared = seconds(lambda: prepare(vectors, config))
-    steps, found = seconds(lambda: run_steps(prepared, K_VALUES, config, None))
+    steps, found = seconds(lambda: run_steps(prepared, config, None))
     return {
         "data": kind,
         "n": n_samples,

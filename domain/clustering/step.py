@@ -14,7 +14,7 @@ from domain.clustering.starting import restarts_of_each, seeds_of_sweep, starts_
 from domain.clustering.vectors import Doubles, Vectors, check_vectors, unit_rows
 from domain.sweeps import SweepConfig
 
-__all__ = ["Prepared", "StepResult", "fitted", "measured", "placed", "prepare", "run_step", "run_steps"]
+__all__ = ["Prepared", "StepResult", "fitted", "measured", "placed", "prepare", "run_step"]
 
 
 class Prepared(Struct, frozen=True, eq=False):
@@ -77,22 +77,6 @@ def run_step(
     restarts = fitted(prepared, k, config, by)
     number = best_restart(restarts)
     return measured(prepared, config, true_labels, restarts, number, restarts[number], by)
-
-
-def run_steps(
-    prepared: Prepared, k_values: Sequence[int], config: SweepConfig, true_labels: Sequence[str] | None
-) -> list[StepResult]:
-    """Run several steps of one of our methods at once: the same bits as one by one, sooner for small tables."""
-    chosen = method(config.method)
-    if not starts_from_seeds(chosen):
-        return [run_step(prepared, k, config, true_labels) for k in k_values]
-    chosen.check(config.parameters)
-    of_each = restarts_of_each(prepared.vectors, k_values, config, prepared.seeds)
-    numbers = [best_restart(restarts) for restarts in of_each]
-    return [
-        measured(prepared, config, true_labels, restarts, number, restarts[number])
-        for restarts, number in zip(of_each, numbers, strict=True)
-    ]
 
 
 def fitted(prepared: Prepared, k: int, config: SweepConfig, by: Method | None = None) -> list[Clustering]:
