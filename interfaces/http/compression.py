@@ -78,7 +78,7 @@ def _accepted(scope: Scope) -> str | None:
 
 
 def _compressible(headers: MutableScopeHeaders) -> bool:
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind: str = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/event-stream" or "content-encoding" in headers or "etag" in headers:
         return False  # what has an ETag is compared with it, byte for byte
     return kind.startswith(COMPRESSIBLE)
