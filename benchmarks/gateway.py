@@ -269,7 +269,7 @@ def main() -> None:
         "--litellm-venv", help="where LiteLLM's proxy is, or is to be installed; else a folder for this run"
     )
     parser.add_argument("--no-peers", action="store_true", help="leave LiteLLM's proxy out")
-    parser.add_argument("--soak", action="store_true", help="80 % of the most load for a long time, instead")
+    parser.add_argument("--soak", action="store_true", help="80 %% of the most load for a long time, instead")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long a soak takes")
     asked = parser.parse_args()
     with server(asked.database_url) as (database_url, machine):
