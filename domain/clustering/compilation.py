@@ -10,13 +10,17 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 ROWS = "Array(float32, 2, 'C', readonly=True)"
 """A table of float32 that a kernel only reads; memory-mapped and other read-only arrays fit too."""
 
+BLOCKS = "Array(float32, 3, 'C', readonly=True)"
+"""The same as blocks of rows side by side, (n_blocks, n_features, rows of a block)."""
+
 
 def compiled(signature: str) -> Callable[[Kernel], Kernel]:
     """Compile a function for these argument types when its module is imported, so that no call waits for a compiler.
 
     Kernels hold no interpreter lock and start no threads. Sums are added up in the order that is written, neither
     reordered nor fused, so that every processor gives the same bits; only np.dot may differ in its last ones.
-    Machine code is kept beside the source or, where that can't be written, in the user's cache folder.
+    Machine code is kept beside the source or, where that can't be written, in the user's cache folder. It is made anew
+    when that file has changed, and for no other reason: a kernel's parts and constants lie in its own file.
     """
 
     def compile_it(function: Kernel) -> Kernel:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.clustering.compilation import ROWS, compiled, part_of_kernels, rough_part_of_kernels
+from domain.clustering.compilation import BLOCKS, ROWS, compiled, part_of_kernels, rough_part_of_kernels
 from domain.clustering.vectors import Doubles, Labels, Vectors
 
 Sizes = NDArray[np.int64]
@@ -21,7 +21,6 @@ Index = Any
 """A whole number of any kind."""
 
 LANES = 64  # rows that go into one product
-BLOCKS = "Array(float32, 3, 'C', readonly=True)"
 
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 SMALLEST_NORMAL = 2.0**-126  # of float32

@@ -180,14 +180,12 @@ def _by_knee(steps: Sequence[Step], _parameters: NoParameters) -> tuple[int, str
 
 def _by_stability(steps: Sequence[Step], parameters: StabilityParameters) -> tuple[int, str]:
     measured = _measured(steps, "stability_ari_mean", "stability: run at least two restarts")
-    stable = [(ari, k) for ari, k in measured if ari >= parameters.stable_ari]
-    if stable:
-        ari, k = max(stable, key=lambda pair: pair[1])
+    ari, k, reaches = _largest_reaching(measured, parameters.stable_ari)
+    if reaches:
         return k, (
             f"K={k} is the largest of {_tried(steps)} whose restarts agree with a mean ARI of at least "
             f"{parameters.stable_ari:.2f}: {ari:.3f}."
         )
-    ari, k = max(measured, key=lambda pair: (pair[0], -pair[1]))
     return k, (
         f"K={k} is the most stable of {_tried(steps)}, with a mean ARI of {ari:.3f}; none reaches "
         f"{parameters.stable_ari:.2f}."
@@ -217,18 +215,24 @@ def _by_gap(steps: Sequence[Step], parameters: GapParameters) -> tuple[int, str]
 
 def _by_prediction_strength(steps: Sequence[Step], parameters: PredictionParameters) -> tuple[int, str]:
     measured = _measured(steps, "prediction_strength", "prediction strength: halves need more rows than clusters")
-    confirmed = [(strength, k) for strength, k in measured if strength >= parameters.threshold]
-    if confirmed:
-        strength, k = max(confirmed, key=lambda pair: pair[1])
+    strength, k, reaches = _largest_reaching(measured, parameters.threshold)
+    if reaches:
         return k, (
             f"K={k} is the largest of {_tried(steps)} whose prediction strength reaches {parameters.threshold:.2f}: "
             f"{strength:.3f}."
         )
-    strength, k = max(measured, key=lambda pair: (pair[0], -pair[1]))
     return k, (
         f"K={k} has the highest prediction strength of {_tried(steps)}, {strength:.3f}; none reaches "
         f"{parameters.threshold:.2f}, as if there were a single cluster."
     )
+
+
+def _largest_reaching(measured: Sequence[tuple[float, int]], threshold: float) -> tuple[float, int, bool]:
+    """The largest K whose value reaches the threshold, else the K of the highest value; whether it does is the last."""
+    reaching = [pair for pair in measured if pair[0] >= threshold]
+    if reaching:
+        return *max(reaching, key=lambda pair: pair[1]), True
+    return *max(measured, key=lambda pair: (pair[0], -pair[1])), False
 
 
 def _tried(steps: Sequence[Step]) -> str:
