@@ -6,13 +6,12 @@ GET /count says how many chats were asked for.
 
 import argparse
 import asyncio
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from subprocess import PIPE, Popen
+from contextlib import AbstractContextManager
 
 import msgspec
 from aiohttp import web
+
+from benchmarks.server import other_process
 
 WORDS = "A gateway passes on what it is given and keeps a record of every word that goes through it .".split()
 ABOUT = {"id": "chatcmpl-bench", "created": 1_770_000_000, "model": "bench", "system_fingerprint": "fp_bench"}
@@ -38,16 +37,9 @@ def chunks() -> list[bytes]:
     return [b"data: " + msgspec.json.encode(event) + b"\n\n" for event in events] + [b"data: [DONE]\n\n"]
 
 
-@contextmanager
-def running(delay_ms: float) -> Iterator[str]:
+def running(delay_ms: float) -> AbstractContextManager[str]:
     """The root URL of a server that runs for as long as the block."""
-    command = [sys.executable, "-m", "benchmarks.chat_server", "--delay-ms", str(delay_ms)]
-    with Popen(command, stdout=PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+    return other_process("benchmarks.chat_server", "--delay-ms", str(delay_ms))
 
 
 class _Server:

@@ -6,16 +6,15 @@ python -m benchmarks.embedding_server --dimensions 384      prints its URL, then
 import argparse
 import asyncio
 import base64
-import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from subprocess import PIPE, Popen
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.server import other_process
 
 DIFFERENT_VECTORS = 4_096
 
@@ -30,16 +29,9 @@ def vectors_of(texts: list[str], dimensions: int) -> NDArray[np.float32]:
     return _table(dimensions)[[_row(text) for text in texts]]
 
 
-@contextmanager
-def running(dimensions: int) -> Iterator[str]:
+def running(dimensions: int) -> AbstractContextManager[str]:
     """The URL of a server that runs for as long as the block."""
-    command = [sys.executable, "-m", "benchmarks.embedding_server", "--dimensions", str(dimensions)]
-    with Popen(command, stdout=PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+    return other_process("benchmarks.embedding_server", "--dimensions", str(dimensions))
 
 
 def _table(dimensions: int) -> NDArray[np.float32]:

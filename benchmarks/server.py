@@ -4,11 +4,13 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import psycopg
@@ -42,6 +44,17 @@ def server(database_url: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
         finally:
             embedded.stop()
             shutil.rmtree(embedded.status().data_folder.parent)
+
+
+@contextmanager
+def other_process(module: str, *words: str) -> Iterator[str]:
+    """The address that a module says it serves at, for as long as the block."""
+    with Popen([sys.executable, "-m", module, *words], stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def fsyncs_per_second(folder: Path, seconds: float = 1.0) -> float:
