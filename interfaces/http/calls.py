@@ -14,9 +14,11 @@ from domain.preprocessing import parse_steps
 from interfaces.answer_document import CallAnswer, answer_document, outcome_document
 from interfaces.duration import seconds_of
 from interfaces.http.call_stream import OperationThatStreams, streamed
-from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext, When, time_of
+from interfaces.http.parameters import At, Json, Name, OpenStudy, Page, RequestContext, When, time_of
 from interfaces.http.problems import problem_responses
 from projections.call_queries import CallFilter
+
+MOST_MESSAGES = 10_000
 
 Template = Annotated[
     str | None, Meta(description="What the prompt is put into: {user_input}, and {name} for each of the fields.")
@@ -35,9 +37,9 @@ Steps = Annotated[
 class GroupBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The group that a call joins; it is created if it isn't there."""
 
-    group_type: Annotated[str, Meta(min_length=1, max_length=300)]
-    name: Annotated[str, Meta(min_length=1, max_length=300)]
-    role: str | None = None
+    group_type: Name
+    name: Name
+    role: Name | None = None
     position: int | None = None
 
     def place(self) -> GroupPlace:
@@ -49,10 +51,10 @@ class CallBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to ask: a prompt or messages. No parameter is sent to the provider that is not given here."""
 
     prompt: Annotated[str, Meta(min_length=1, max_length=MOST_PROMPT_CHARACTERS)] | None = None
-    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)] | None = None
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MOST_MESSAGES)] | None = None
     system: str | None = None
-    provider: str | None = None
-    model: str | None = None
+    provider: Name | None = None
+    model: Name | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     seed: int | None = None

@@ -15,7 +15,7 @@ from domain.conversations import LONGEST_TITLE_CHARACTERS, MOST_MESSAGE_CHARACTE
 from domain.preprocessing import parse_steps
 from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.calls import GroupBody, Steps, Template
-from interfaces.http.parameters import At, Json, OpenStudy, Page, RequestContext
+from interfaces.http.parameters import At, Json, Name, OpenStudy, Page, RequestContext
 from interfaces.http.problems import problem_responses
 from interfaces.turn_document import TurnAnswer, turn_document
 
@@ -36,8 +36,8 @@ class ConversationBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     conversation_id: UUID | None = None
     system: Annotated[str, Meta(max_length=MOST_MESSAGE_CHARACTERS)] | None = None
-    provider: str | None = None
-    model: str | None = None
+    provider: Name | None = None
+    model: Name | None = None
     temperature: Temperature | None = None
     max_tokens: Tokens | None = None
     seed: int | None = None
@@ -67,8 +67,8 @@ class MessageBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What to say. Options that are not given are the conversation's."""
 
     content: Annotated[str, Meta(min_length=1, max_length=MOST_MESSAGE_CHARACTERS)]
-    provider: str | None = None
-    model: str | None = None
+    provider: Name | None = None
+    model: Name | None = None
     temperature: Temperature | None = None
     max_tokens: Tokens | None = None
     seed: int | None = None

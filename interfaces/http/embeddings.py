@@ -17,7 +17,7 @@ from domain.nearest import MOST_RESULTS
 from domain.pricing import plain
 from interfaces.as_of import Moment
 from interfaces.http.calls import GroupBody
-from interfaces.http.parameters import OpenStudy, RequestContext, time_of
+from interfaces.http.parameters import Name, OpenStudy, RequestContext, time_of
 from interfaces.http.problems import problem_responses
 from interfaces.study.vectors import filter_of
 
@@ -29,8 +29,8 @@ class EmbeddingsBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Texts to embed, in order."""
 
     texts: Annotated[list[str], Meta(min_length=1, max_length=MOST_TEXTS)]
-    provider: str | None = None
-    model: str | None = None
+    provider: Name | None = None
+    model: Name | None = None
     dimensions: Annotated[int, Meta(ge=1)] | None = None
     group: GroupBody | None = None
     metadata: dict[str, Any] = {}
@@ -106,8 +106,8 @@ class SearchBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     text: Annotated[str, Meta(min_length=1)] | None = None
     vector: Annotated[list[float], Meta(min_length=1, max_length=LONGEST_VECTOR)] | None = None
-    provider: str | None = None
-    model: str | None = None
+    provider: Name | None = None
+    model: Name | None = None
     dimensions: Annotated[int, Meta(ge=1)] | None = None
     group_id: UUID | None = None
     since: str | None = None

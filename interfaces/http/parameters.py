@@ -9,6 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter, SkipValidation
+from msgspec import Meta
 
 from application.notebook import Context
 from domain.errors import Rejected
@@ -19,6 +20,8 @@ from interfaces.study import Study
 from projections.paging import PAGE, Paging
 
 Json = dict[str, Any]
+
+Name = Annotated[str, Meta(min_length=1, max_length=300)]  # of a provider, a model, a group, a role
 
 # They are ours and not a client's, so that there is nothing to check or to convert.
 OpenStudy = NamedDependency[SkipValidation[Study]]

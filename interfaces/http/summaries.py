@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from application.batches import MOST_IN_FLIGHT
 from application.summarise_texts import MOST_TEXTS_OF_A_LIST, SUMMARIES_IN_FLIGHT, TextsToSummarise
 from interfaces.http.calls import GroupBody
-from interfaces.http.parameters import OpenStudy, RequestContext
+from interfaces.http.parameters import Name, OpenStudy, RequestContext
 from interfaces.http.problems import problem_responses
 from interfaces.summaries_document import SummariesAnswer, summaries_answer
 
@@ -24,8 +24,8 @@ class SummariesBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What to summarise: texts, or lists of texts that belong together, the most representative first."""
 
     texts: Annotated[list[Text | Texts], Meta(min_length=1, max_length=MOST_ITEMS)]
-    provider: str | None = None
-    model: str | None = None
+    provider: Name | None = None
+    model: Name | None = None
     template: Annotated[str | None, Meta(description="What each item is put into, at {texts}.")] = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None

@@ -12,13 +12,13 @@ from domain.clustering.methods import Method
 from domain.clustering.vectors import check_vectors
 from domain.errors import Rejected
 from domain.sweeps import SweepConfig
+from interfaces.http.parameters import Name
 from interfaces.sweep_options import SweepOptions
 
 MOST_ROWS = 100_000
 MOST_STEPS = 1000
 
 K = Annotated[int, Meta(ge=1, le=LARGEST_K)]
-Name = Annotated[str, Meta(min_length=1, max_length=300)]
 Column = Annotated[list[str], Meta(max_length=MOST_ROWS)]
 
 EXAMPLE = {"dataset": "reviews", "provider": "local", "k_min": 2, "k_max": 20, "restarts": 10}

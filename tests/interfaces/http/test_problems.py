@@ -173,3 +173,23 @@ def test_a_defect_tells_nothing_of_its_insides(settings: Settings) -> None:
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         problem = refused(client.get("/api/calls"), 500)
         assert "1234" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/api/calls", {"prompt": "Hello", "provider": "p" * 301}, "provider"),
+        ("/api/calls", {"prompt": "Hello", "model": ""}, "model"),
+        ("/api/calls", {"messages": [{"role": "user", "content": "Hello"}] * 10_001}, "messages"),
+        ("/api/calls", {"prompt": "Hello", "group": {"group_type": "t", "name": "n" * 301}}, "group.name"),
+        ("/api/embeddings", {"texts": ["Hello"], "model": "m" * 301}, "model"),
+        ("/api/summaries", {"texts": ["Hello"], "provider": "p" * 301}, "provider"),
+        ("/api/conversations", {"model": "m" * 301}, "model"),
+    ],
+)
+def test_what_is_longer_than_it_can_be_is_refused_by_its_field(
+    http: httpx.Client, path: str, body: dict[str, Any], field: str
+) -> None:
+    answer = http.post(path, json=body)
+    assert answer.status_code == 400
+    assert field in str(answer.json())
