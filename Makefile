@@ -1,7 +1,7 @@
 # Everything that CI runs, at the desk. PY=.venv/bin by default.
 PY ?= .venv/bin
 
-.PHONY: check format lint types imports test bench
+.PHONY: check format lint types imports test docs bench
 
 check: lint types imports test
 
@@ -21,6 +21,9 @@ imports:
 
 test:
 	$(PY)/pytest
+
+docs:  # site/index.html; needs pip install -e '.[docs]'
+	$(PY)/python -m sphinx -W --keep-going -q -b html docs site
 
 bench:
 	$(PY)/python -m benchmarks.append

@@ -47,7 +47,7 @@ class EventFilter(Struct, frozen=True, kw_only=True):
         if self.event is not None and not any(_named(name, self.event) for name in known):
             raise Rejected(
                 f"No event is called {self.event[:60]!r}; names look like call.answered or call.answered.v1, and "
-                "docs/events.md lists them",
+                "docs/reference/events.md lists them",
                 fields=("event",),
             )
         return tuple(

@@ -1,8 +1,8 @@
 """Providers that other distributions bring, found by the entry points of one group.
 
 A plug-in's name is the provider's; its value is a callable that is given the settings of that name and returns an
-object with the methods of the port, see docs/guide.md. It is loaded when it is first asked for, and what is wrong with
-it is told there and in `study doctor`, never in the way of another provider.
+object with the methods of the port, see docs/how-to/providers.md. It is loaded when it is first asked for, and
+what is wrong with it is told there and in `study doctor`, never in the way of another provider.
 """
 
 import os
