@@ -58,18 +58,9 @@ IN_GROUP = """
         AND m.added_position <= %(position)s AND coalesce(m.removed_position > %(position)s, true))
 """
 
-FOUND_IN_BODIES = """
-    (CASE WHEN c.request_is_json THEN convert_from(asked.body, 'UTF8') END ILIKE ANY (%(patterns)s::text[])
-    OR CASE WHEN c.response_is_json THEN convert_from(answered.body, 'UTF8') END ILIKE ANY (%(patterns)s::text[]))
-"""
-
 
 class CallFilter(Struct, frozen=True, kw_only=True):
-    """Which calls are asked for; None leaves a filter out.
-
-    search: text inside the JSON of request or response, in any case. It reads the body of every call that the other
-    filters leave, so give one of those too on a large store.
-    """
+    """Which calls are asked for; None leaves a filter out."""
 
     provider: str | None = None
     model: str | None = None
@@ -78,7 +69,6 @@ class CallFilter(Struct, frozen=True, kw_only=True):
     group_id: UUID | None = None
     since: datetime | None = None
     until: datetime | None = None
-    search: str | None = None
 
 
 EVERY_CALL = CallFilter()
@@ -95,12 +85,12 @@ class CallQueries:
         self, wanted: CallFilter = EVERY_CALL, *, as_of: int | None = None, page: Paging = FIRST_PAGE
     ) -> Page[Row]:
         """Calls, newest first, as they stood at a position. Raises Rejected for an unknown status or modality."""
-        conditions, parameters = _conditions(wanted)
+        conditions, parameters = conditions_of(wanted)
         if page.cursor is not None:
             parameters["after_at"], parameters["after_position"] = key_of(page.cursor, tuple[datetime, int], as_of)
             conditions.append("(c.created_at, c.requested_position) < (%(after_at)s, %(after_position)s)")
         rows = await self._reader.rows(
-            f"SELECT {ITEM} FROM {_calls(as_of)} c {'' if wanted.search is None else BODIES} "  # noqa: S608 - our own names
+            f"SELECT {ITEM} FROM {calls_at(as_of)} c "  # noqa: S608 - our own names
             f"WHERE {' AND '.join(conditions)} ORDER BY c.created_at DESC, c.requested_position DESC LIMIT %(limit)s",
             {
                 **parameters,
@@ -166,12 +156,12 @@ class CallQueries:
         }
         # Two indexes know such calls, one each; a condition with OR would use neither.
         newest = [
-            f"(SELECT c.call_id FROM {_calls(as_of)} c WHERE {condition} AND c.requested_position < %(before)s "  # noqa: S608
+            f"(SELECT c.call_id FROM {calls_at(as_of)} c WHERE {condition} AND c.requested_position < %(before)s "  # noqa: S608
             "ORDER BY c.requested_position DESC LIMIT %(limit)s)"
             for condition in ("c.outcome IS NULL", "c.outcome = 'cancelled'")
         ]
         rows = await self._reader.rows(
-            f"SELECT {ITEM} FROM ({' UNION ALL '.join(newest)}) AS found JOIN {_calls(as_of)} c USING (call_id) "  # noqa: S608
+            f"SELECT {ITEM} FROM ({' UNION ALL '.join(newest)}) AS found JOIN {calls_at(as_of)} c USING (call_id) "  # noqa: S608
             "ORDER BY c.requested_position DESC LIMIT %(limit)s",
             parameters,
         )
@@ -204,7 +194,7 @@ class CallQueries:
         return await self._reader.row(
             f"SELECT {ITEM}, c.price, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS request, "  # noqa: S608
             f"CASE WHEN c.outcome = 'success' AND c.response_is_json THEN answered.body END AS response "
-            f"FROM {_calls(as_of)} c {BODIES} WHERE c.call_id = %(call_id)s",
+            f"FROM {calls_at(as_of)} c {BODIES} WHERE c.call_id = %(call_id)s",
             {"call_id": call_id, "as_of": as_of},
         )
 
@@ -263,14 +253,15 @@ def _answer(row: Row) -> Answer:
     )
 
 
-def _calls(as_of: int | None) -> str:
+def calls_at(as_of: int | None) -> str:
     """The table, or what it held at position %(as_of)s."""
     if as_of is None:
         return "projections.calls"
     return f"(SELECT {MASKED} FROM projections.calls WHERE requested_position <= %(as_of)s)"  # noqa: S608
 
 
-def _conditions(wanted: CallFilter) -> tuple[list[str], dict[str, Any]]:
+def conditions_of(wanted: CallFilter) -> tuple[list[str], dict[str, Any]]:
+    """Conditions on calls `c`, and their parameters. Raises Rejected for an unknown status or modality."""
     if wanted.status is not None and wanted.status not in STATUSES:
         raise Rejected(f"{wanted.status!r} is no status; use one of {', '.join(STATUSES)}", fields=("status",))
     if wanted.modality is not None and wanted.modality not in get_args(Modality):
@@ -287,32 +278,13 @@ def _conditions(wanted: CallFilter) -> tuple[list[str], dict[str, Any]]:
         ("group_id", IN_GROUP),
         ("since", "c.created_at >= %(since)s"),
         ("until", "c.created_at < %(until)s"),
-        ("search", FOUND_IN_BODIES),
     ):
         if getattr(wanted, name) is not None:
             conditions.append(condition)
     parameters: dict[str, Any] = msgspec.structs.asdict(wanted)
     if wanted.provider is not None:
         parameters["provider"] = wanted.provider.lower()
-    if wanted.search is not None:
-        parameters["patterns"] = search_patterns(wanted.search)
     return conditions, parameters
-
-
-def search_patterns(text: str) -> list[str]:
-    """LIKE patterns for a text inside JSON, where quotes are escaped and other letters may be."""
-    plain = msgspec.json.encode(text).decode()[1:-1]
-    escaped = "".join(char if char.isascii() else _json_escape(char) for char in plain)
-    return [f"%{_like(each)}%" for each in dict.fromkeys((plain, escaped))]
-
-
-def _like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _json_escape(char: str) -> str:
-    units = char.encode("utf-16-be")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _json(body: bytes | None) -> Any:

@@ -11,6 +11,7 @@ from projections.embedded_texts import EmbeddedTexts
 from projections.group_queries import GroupQueries
 from projections.provenance import ProvenanceQueries
 from projections.reading import Reader
+from projections.search_queries import SearchQueries
 from projections.similar_texts import SimilarTexts
 from projections.sweep_queries import SweepQueries
 from projections.token_queries import TokenQueries
@@ -24,6 +25,7 @@ class Queries:
         """indexed: whether the optional read models may be there, by which the same answers come faster"""
         reader = Reader(pool)
         self.calls = CallQueries(reader)
+        self.search = SearchQueries(reader)
         self.groups = GroupQueries(reader)
         self.catalogue = CatalogueQueries(reader)
         self.sweeps = SweepQueries(reader)

@@ -8,6 +8,7 @@ from projections.group_links import GROUP_LINKS
 from projections.near_vectors import NEAR_VECTORS, pgvector_version, serves
 from projections.raw_calls import RAW_CALLS
 from projections.read_model import ReadModel
+from projections.search import SEARCH
 from projections.shared_calls import SHARED_CALLS
 from projections.sweeps import SWEEP_RUNS
 from projections.tokens import TOKENS
@@ -21,7 +22,10 @@ READ_MODELS: tuple[ReadModel, ...] = (
     CATALOGUE,
     CONVERSATIONS,
     TOKENS,
+    SEARCH,
 )
+# It takes longer than all others together, and has a follower of its own, so that those don't wait for it.
+FOLLOWED_APART = (SEARCH,)
 
 
 def optional_read_models(connection: Connection) -> tuple[ReadModel, ...]:

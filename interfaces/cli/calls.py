@@ -21,7 +21,8 @@ def add_to(study: click.Group) -> None:
         study,
         "calls",
         examples="study calls --status failed --since 2026-03-01\n"
-        "study calls --search primes --as-of 2026-03-01T12:00:00Z",
+        "study calls --search primes --as-of 2026-03-01T12:00:00Z\n"
+        "study calls --search '\"prime numbers\" OR integer* -rome' --in answer --by rank",
     )(calls)
     study_command(
         study,
@@ -46,7 +47,16 @@ def add_to(study: click.Group) -> None:
 @click.option("--group", metavar="TYPE/NAME", help="Only the members of a group.")
 @click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
 @click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
-@click.option("--search", metavar="TEXT", help="Only those whose prompt or answer holds this text.")
+@click.option(
+    "--search",
+    metavar="WORDS",
+    help='Only those with these words in the prompt or the answer: all of them, "in a row", one OR other, -without, '
+    "beginning*.",
+)
+@click.option("--in", "part", type=click.Choice(["prompt", "answer"]), help="Search only there.")
+@click.option(
+    "--by", "order", type=click.Choice(["newest", "rank"]), help="Newest first, or the best of the newest 1000."
+)
 @as_of_a_moment
 @by_the_page
 def calls(invocation: Invocation, moment: "Moment", page: "Paging", **filters: Any) -> None:
@@ -57,8 +67,12 @@ def calls(invocation: Invocation, moment: "Moment", page: "Paging", **filters: A
     async def work(study: "Study") -> dict[str, Any]:
         return await study.calls.list(calls_wanted(**filters), moment, page)
 
+    found = invocation.run(work)
+    if "searched" in found:
+        _show_found(invocation, found)
+        return
     invocation.answer_page(
-        invocation.run(work),
+        found,
         ["call", "at (UTC)", "model", "status", "ms", "first token", "tokens/s", "USD", "error"],
         lambda call: [
             call["call_id"],
@@ -73,6 +87,27 @@ def calls(invocation: Invocation, moment: "Moment", page: "Paging", **filters: A
         ],
         nothing="No calls.",
     )
+
+
+def _show_found(invocation: Invocation, found: dict[str, Any]) -> None:
+    """Calls with the words that they were found by in bold."""
+    from interfaces.cli.tables import marked
+
+    invocation.answer_page(
+        found,
+        ["call", "at (UTC)", "model", "status", "found"],
+        lambda call: [
+            call["call_id"],
+            call["created_at"][:19].replace("T", " "),
+            f"{call['provider']}/{call['model']}",
+            call["status"],
+            marked(call["found"]),
+        ],
+        nothing="No calls.",
+    )
+    behind = found["searched"]["behind_events"]
+    if behind and not invocation.as_json:
+        click.echo(f"The newest {behind:,} events are not in the index yet; ask again when it has read them", err=True)
 
 
 @click.argument("call_id")

@@ -7,6 +7,7 @@ from interfaces.cli.terminal import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 UUID_LENGTH = 36
 BARS = "▁▂▃▄▅▆▇█"
@@ -32,7 +33,24 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str |
         ids = bool(rows) and all(len(str(row[place])) == UUID_LENGTH for row in rows)
         made.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=ids)
     for row in rows:
-        made.add_row(*(Text(shown(value)) for value in row))
+        made.add_row(*(value if isinstance(value, Text) else Text(shown(value)) for value in row))
+    return made
+
+
+def marked(excerpts: Sequence[Mapping[str, Any]]) -> "Text":
+    """Parts of texts, one a line, each mark of theirs in bold; nothing that a terminal would obey."""
+    from rich.text import Text
+
+    made = Text()
+    for number, excerpt in enumerate(excerpts):
+        made.append(f"{chr(10) if number else ''}{excerpt['part']}: {'… ' if excerpt['omitted_before'] else ''}", "dim")
+        at, text = 0, excerpt["text"]
+        for begin, end in excerpt["marks"]:
+            made.append(visible(" ".join(text[at:begin].split("\n"))))
+            made.append(visible(text[begin:end]), "bold")
+            at = end
+        made.append(visible(" ".join(text[at:].split("\n"))))
+        made.append(" …" if excerpt["omitted_after"] else "", "dim")
     return made
 
 

@@ -36,7 +36,7 @@ from projections.generations import install
 from projections.near_vectors import pgvector_version
 from projections.queries import Queries
 from projections.read_model import ReadModel
-from projections.read_models import READ_MODELS, optional_read_models
+from projections.read_models import FOLLOWED_APART, READ_MODELS, optional_read_models
 
 if TYPE_CHECKING:
     from infrastructure.embedded_postgres import EmbeddedPostgres
@@ -60,13 +60,12 @@ async def open_study(
     only being built. Raises Rejected, Unavailable.
     """
     async with AsyncExitStack() as stack:
-        woken = threading.Event()
-        wakened: list[Callable[[], None]] = [woken.set]
+        wakened: list[Callable[[], None]] = []
         connection = await asyncio.to_thread(_connect, settings, lambda: _tell_all(wakened))
         stack.push_async_callback(asyncio.to_thread, connection.close)
         connection.keeper.start()
         metrics = _metrics() if serving else None
-        outside, followers = await _outside(stack, settings, connection, woken, providers, metrics)
+        outside, followers = await _outside(stack, settings, connection, wakened, providers, metrics)
         study = Wiring(outside).study(actor)
         wakened.append(study.live.wake)
         await study.house.replay()
@@ -92,7 +91,7 @@ async def _outside(
     stack: AsyncExitStack,
     settings: Settings,
     connection: "_Connection",
-    woken: threading.Event,
+    wakened: list[Callable[[], None]],
     providers: Mapping[str, Provider] | None,
     metrics: "Metrics | None",
 ) -> tuple[Outside, list[FollowerThread]]:
@@ -108,13 +107,18 @@ async def _outside(
         return psycopg.connect(uri, application_name="study follower", **KEEPALIVES)
 
     optional, pgvector = await asyncio.to_thread(_install, connect)
-    follower = Follower(store, connect, READ_MODELS)
+    follower = Follower(store, connect, [model for model in READ_MODELS if model not in FOLLOWED_APART])
     stack.push_async_callback(asyncio.to_thread, follower.close)
+    apart = Follower(store, connect, FOLLOWED_APART)
+    stack.push_async_callback(asyncio.to_thread, apart.close)
     # They take their time, so that they have a follower of their own, and nobody waits for them.
     unhurried = Follower(store, connect, optional)
     stack.push_async_callback(asyncio.to_thread, unhurried.close)
+    woken, woken_apart = threading.Event(), threading.Event()
+    wakened += [woken.set, woken_apart.set]
     followers = [
         FollowerThread(follower, woken),
+        FollowerThread(apart, woken_apart),
         *([FollowerThread(unhurried, threading.Event(), unhurried=True)] if optional else []),
     ]
     pool = AsyncConnectionPool(
@@ -136,7 +140,18 @@ async def _outside(
     stack.push_async_callback(registry.aclose)
     queries = Queries(pool, indexed=bool(optional))
     outside = Outside(
-        settings, keeper, store, journal, registry, follower, optional, pgvector, queries, compute, artifacts, metrics
+        settings,
+        keeper,
+        store,
+        journal,
+        registry,
+        follower,
+        (*FOLLOWED_APART, *optional),
+        pgvector,
+        queries,
+        compute,
+        artifacts,
+        metrics,
     )
     return outside, followers
 

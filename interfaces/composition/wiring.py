@@ -113,7 +113,7 @@ class Outside:
     journal: AnswerJournal
     registry: ProviderRegistry
     follower: Follower
-    optional: tuple[ReadModel, ...]
+    followed_apart: tuple[ReadModel, ...]
     pgvector: str | None
     queries: Queries
     compute: LocalCompute
@@ -381,7 +381,7 @@ class Wiring:
         return House(
             self.outside.store,
             self.outside.follower,
-            self.outside.optional,
+            self.outside.followed_apart,
             replay,
             recover,
             recover_sweeps,

@@ -16,7 +16,8 @@ from interfaces.duration import seconds_of
 from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.parameters import At, Json, Name, OpenStudy, Page, RequestContext, When, time_of
 from interfaces.http.problems import problem_responses
-from projections.call_queries import CallFilter
+from interfaces.study.calls import calls_wanted
+from projections.search_query import MOST_CHARACTERS
 
 MOST_MESSAGES = 10_000
 
@@ -165,10 +166,26 @@ async def list_calls(
     group_id: FromQuery[UUID | None] = None,
     since: When = None,
     until: When = None,
-    q: Annotated[str | None, QueryParameter(description="Words to find in the prompt or the answer.")] = None,
+    q: Annotated[
+        str | None,
+        QueryParameter(
+            description=(
+                'Words to find in the prompt or in the answer: all of them, "these in a row", one OR another, '
+                "-without, beginning*. Each call says by what it was found, and `searched` how much of the log was."
+            ),
+            max_length=MOST_CHARACTERS,
+        ),
+    ] = None,
+    part: Annotated[
+        Literal["prompt", "answer"] | None, QueryParameter(description="Search only in prompts, or only in answers.")
+    ] = None,
+    order: Annotated[
+        Literal["newest", "rank"] | None,
+        QueryParameter(description="What is searched for newest first, or the best of the 1,000 newest texts found."),
+    ] = None,
 ) -> Json:
     """Calls, newest first, that pass every filter given."""
-    wanted = CallFilter(
+    wanted = calls_wanted(
         provider=provider,
         model=model,
         modality=modality,
@@ -177,6 +194,8 @@ async def list_calls(
         since=time_of(since, "since"),
         until=time_of(until, "until"),
         search=q,
+        part=part,
+        order=order,
     )
     return await study.calls.list(wanted, moment, page)
 

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from domain.errors import Rejected
 from domain.groups import group_id_of
 from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
@@ -12,6 +13,8 @@ from projections.group_links import GROUP_LINKS
 from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
+from projections.search import SEARCH
+from projections.search_queries import RANKED, CallSearch
 from projections.shared_calls import SHARED_CALLS
 
 CALLS = (RAW_CALLS.name,)
@@ -37,15 +40,48 @@ class Calls:
         return await self._queries.calls.attempts(id_of(call_id), as_of=position)
 
     async def list(self, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW, page: Paging = FIRST_PAGE) -> Json:
-        """Calls, newest first."""
+        """Calls, newest first; those that are searched for with what they were found by, and `searched`.
+
+        searched: {to_position, behind_events}, up to where in the log prompts and answers are in the index, and how
+        much of it is not; with ranked_among, of how many of the newest texts that match the ranked are
+        """
         reads = CALLS if wanted.group_id is None else GROUPED_CALLS
+        if isinstance(wanted, CallSearch):
+            return await self._search(wanted, moment, page, (*reads, SEARCH.name))
         position = await self._moments.shown(moment, page, reads=reads)
         return await self._queries.calls.calls(wanted, as_of=position, page=page)
 
+    async def _search(self, wanted: CallSearch, moment: Moment, page: Paging, reads: tuple[str, ...]) -> Json:
+        position = await self._moments.shown(moment, page, reads=reads)
+        if position is None:
+            await self._moments.shown_once(SEARCH.name)
+        read_to, last = await self._moments.standing(SEARCH.name)
+        found = await self._queries.search.calls(wanted, as_of=position, page=page)
+        if position is None:
+            found["searched"] = {"to_position": read_to, "behind_events": last - (read_to or 0)}
+        else:
+            found["searched"] = {"to_position": position, "behind_events": 0}
+        if wanted.order == "rank":
+            found["searched"]["ranked_among"] = RANKED
+        return found
 
-def calls_wanted(*, group: str | None = None, **filters: Any) -> CallFilter:
-    """A filter as people write it; `group` is TYPE/NAME."""
+
+def calls_wanted(
+    *,
+    group: str | None = None,
+    search: str | None = None,
+    part: str | None = None,
+    order: str | None = None,
+    **filters: Any,
+) -> CallFilter:
+    """A filter as people write it; `group` is TYPE/NAME, and an empty search is none. Raises Rejected."""
     if group is not None:
         group_type, _, name = group.partition("/")
         filters["group_id"] = group_id_of(group_type, name)
+    if search:
+        asked: Any = {"part": part, "order": order or "newest"}
+        return CallSearch(search=search, **asked, **filters)
+    for name, value in (("part", part), ("order", order)):
+        if value is not None:
+            raise Rejected(f"{name} says how to search; give it what to search for too", fields=(name,))
     return CallFilter(**filters)

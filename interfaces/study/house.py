@@ -39,7 +39,7 @@ class House:
         self,
         store: PostgresEventStore,
         follower: Follower,
-        optional: tuple[ReadModel, ...],
+        followed_apart: tuple[ReadModel, ...],
         replay_journal: ReplayJournal,
         recover_calls: RecoverCalls,
         recover_sweeps: RecoverSweeps,
@@ -51,7 +51,7 @@ class House:
     ) -> None:
         self._store = store
         self._follower = follower
-        self._all = WholeLog(follower.pages, follower.connect, (*follower.read_models, *optional))
+        self._all = WholeLog(follower.pages, follower.connect, (*follower.read_models, *followed_apart))
         self._replay_journal = replay_journal
         self._recover_calls = recover_calls
         self._recover_sweeps = recover_sweeps

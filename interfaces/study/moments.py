@@ -1,9 +1,10 @@
 """When a question is asked as of, and whether the read models show it yet."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 
-from domain.errors import Rejected
+from domain.errors import Rejected, Unavailable
 from infrastructure.event_store.store import PostgresEventStore
 from interfaces.as_of import AsOf, Moment, position_or_moment
 from projections.follow import Follower
@@ -18,6 +19,7 @@ class Moments:
     def __init__(self, store: PostgresEventStore, follower: Follower) -> None:
         self._store = store
         self._follower = follower
+        self._shown_once: set[str] = set()
 
     async def shown(self, moment: Moment, page: Paging = FIRST_PAGE, *, reads: tuple[str, ...]) -> int | None:
         """The position that a query is to answer as of, None for now, once the read models that it reads show it.
@@ -66,6 +68,21 @@ class Moments:
     async def wait_until(self, position: int, *reads: str) -> None:
         """Until the read models show a position: the named ones, or all. Raises Unavailable when they don't in time."""
         await self._follower.wait_until(position, READ_YOUR_WRITES_SECONDS, reads)
+
+    async def shown_once(self, name: str) -> None:
+        """The first time, until a read model shows all that is stored now, if it does in time.
+
+        A process that has just begun finds what is followed apart where an earlier process left it.
+        """
+        if name not in self._shown_once:
+            with suppress(Unavailable):
+                await self.wait_until(await asyncio.to_thread(self._store.last_position), name)
+            self._shown_once.add(name)
+
+    async def standing(self, name: str) -> tuple[int | None, int]:
+        """Up to where a read model has read, None while it is only being built, and where the log ends."""
+        last = await asyncio.to_thread(self._store.last_position)
+        return (await asyncio.to_thread(self._follower.positions)).get(name), last
 
     async def all_shown(self) -> None:
         """Until the read models show all that is stored now."""

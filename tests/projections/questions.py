@@ -16,6 +16,7 @@ from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Page, Paging
 from projections.provenance import WAYS, Bounds
 from projections.queries import Queries
+from projections.search_queries import CallSearch
 from tests.projections.log import NOON
 
 EVERYTHING = 1000  # a page that holds it all
@@ -65,8 +66,18 @@ def _filters(known: Known) -> list[Arguments]:
         *({"group_id": group_id} for group_id in known.groups),
         {"provider": "openai", "model": "gpt-4o-mini"},
         {"modality": "embedding", "until": NOON},
-        {"since": NOON, "search": "prime"},
     ]
+
+
+def _searches(known: Known) -> list[Arguments]:
+    asked: list[Arguments] = [
+        {"search": "primes"},
+        {"search": '"name three" -rome', "part": "prompt", "provider": "openai"},
+        {"search": "prim* OR 5", "since": NOON, "status": "success"},
+        {"search": "3", "order": "rank"},
+        *({"search": "prim*", "group_id": group_id} for group_id in known.groups),
+    ]
+    return [{"wanted": CallSearch(**each)} for each in asked]
 
 
 def _each(name: str, found: Callable[[Known], Sequence[object]]) -> Callable[[Known], list[Arguments]]:
@@ -159,6 +170,7 @@ def _ways(known: Known) -> list[Arguments]:
 # By where the question is found in Queries. A new one that takes as_of joins here, or a test fails.
 QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "calls.calls": lambda known: [{"wanted": CallFilter(**each)} for each in _filters(known)],
+    "search.calls": _searches,
     "calls.call": _calls,
     "calls.attempts": _calls,
     "calls.unanswered": _once,

@@ -12,7 +12,7 @@ from domain.calls import CallCancelled, CallFoundInDoubt, CallJoined
 from domain.errors import NotFound, Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
 from domain.pricing import Charge
-from projections.call_queries import CallFilter, search_patterns
+from projections.call_queries import CallFilter
 from projections.paging import Paging
 from tests.projections.log import (
     COMPLETION,
@@ -83,8 +83,6 @@ async def test_a_stream_reads_like_an_answer_in_one_piece(log, follower, sql, qu
     assert (call["text"], call["partial_text"]) == ("2, 3 and", None)
     assert (call["first_token_ms"], call["tokens_per_second"]) == (20.5, 21.25)
     assert call["attempts_made"][0]["first_token_ms"] == 20.5
-    assert (await queries.calls.calls(CallFilter(search="3 AND")))["items"][0]["call_id"] == str(call_id)
-    assert (await queries.calls.calls(CallFilter(search="delta")))["items"] == []
 
 
 async def test_a_stream_that_broke_shows_what_came(log, follower, sql, queries):
@@ -191,8 +189,6 @@ async def test_calls_are_found_by_what_they_are(log, follower, queries):
     assert await found(provider="AZURE", modality="embedding") == [UUID(int=3)]
     assert await found(group_id=UUID(int=9)) == [first]
     assert await found(group_id=UUID(int=9), as_of=1) == []
-    assert await found(search='are "PRIME"') == [first]
-    assert await found(search="three_primes") == []
     assert await found(since=NOON + timedelta(seconds=3), until=NOON + timedelta(seconds=4)) == [second]
     with pytest.raises(Rejected, match="no status"):
         await found(status="done")
@@ -204,10 +200,6 @@ async def test_open_calls_are_those_that_recovery_looks_at(log, follower, querie
     chat(log, 3, CallFoundInDoubt(dead_process=PROCESS, first_seen_dead_at=NOON))
     follower.catch_up()
     assert [(call.call_id, call.process) for call in await queries.calls.open_calls()] == [(open_call, PROCESS)]
-
-
-def test_search_patterns_escape_wildcards_and_json():
-    assert search_patterns("50%_é") == ["%50\\%\\_é%", "%50\\%\\_\\\\u00e9%"]
 
 
 async def test_a_preprocessed_call_shows_what_was_done_and_what_was_asked(log, follower, queries):

@@ -1,0 +1,196 @@
+"""Calls by the words of their prompts and answers, newest first, or by rank among the newest.
+
+A frequent word is in the newest texts, which are walked through; a rare one is looked up in the index, era by era from
+the newest back, so that neither reads more than what a page needs. Measured in docs/decisions/032-search.md.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from msgspec.structs import asdict, replace
+
+from domain.errors import Rejected
+from projections.call_queries import BODIES, ITEM, CallFilter, calls_at, conditions_of
+from projections.excerpts import excerpt_of
+from projections.paging import FIRST_PAGE, LATEST, Page, Paging, cursor_at, key_of, last_counted, page_of
+from projections.reading import Json, Reader, Row, in_json
+from projections.search import ERA_BITS, pieces_of, quoted, tags_of
+from projections.search_query import SearchQuery, parsed
+
+Order = Literal["newest", "rank"]
+
+WALKED = 2_000  # texts that are looked at one by one before the index is asked
+RANKED = 1_000  # matching texts, the newest, that are put in order by rank
+FIRST_ERAS = 2
+MORE_ERAS = 8  # times as many in each further look into the index
+PARTS = ("prompt", "answer")
+
+FOUND = "SELECT t.call_id, t.part, t.call_position, ts_rank(t.words, %(terms)s::tsquery, 1) AS rank"
+NEWEST = """
+    {found} FROM (
+        SELECT * FROM projections.searched_texts w WHERE w.call_position < %(before)s
+        ORDER BY w.call_position DESC LIMIT %(walked)s
+    ) t {calls} WHERE t.words @@ %(query)s::tsquery AND t.position <= %(position)s AND {conditions}
+    ORDER BY t.call_position DESC LIMIT %(texts)s
+"""
+ERAS = """
+    SELECT e.era FROM projections.search_eras e WHERE e.era <= %(newest)s
+        AND (%(since)s::timestamptz IS NULL OR e.last_at >= %(since)s)
+        AND (%(until)s::timestamptz IS NULL OR e.first_at < %(until)s)
+    ORDER BY e.era DESC
+"""
+# The sums keep the planner from walking by position, which only pays for frequent words.
+IN_ERAS = """
+    SELECT f.* FROM unnest(%(eras)s::bigint[]) AS e (era) CROSS JOIN LATERAL (
+        {found} FROM projections.searched_texts t {calls}
+        WHERE t.words @@ (('''/era/' || e.era || '''')::tsquery && %(query)s::tsquery)
+            AND t.call_position + 0 < %(before)s AND t.position <= %(position)s AND {conditions}
+        ORDER BY t.call_position + 0 DESC LIMIT %(texts)s
+    ) f ORDER BY f.call_position DESC LIMIT %(texts)s
+"""
+
+
+class CallSearch(CallFilter, frozen=True, kw_only=True):
+    """Which calls are searched for: those that pass the filters and have a text that fulfils the search.
+
+    search: words, "words in a row", -without, one OR other, beginning*; in prompt or answer, all in the same text
+    part: only in prompts, or only in answers
+    order: newest first, or by rank among the newest 1,000 texts that match
+    """
+
+    search: str
+    part: Literal["prompt", "answer"] | None = None
+    order: Order = "newest"
+
+
+class Ranked(NamedTuple):
+    """A call that was found: by which of its texts, and the best rank of them."""
+
+    call_id: UUID
+    position: int
+    parts: tuple[str, ...]
+    rank: float
+
+
+class SearchQueries:
+    """Asks the index of words."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @in_json
+    async def calls(self, wanted: CallSearch, *, as_of: int | None = None, page: Paging = FIRST_PAGE) -> Page[Row]:
+        """Calls as `calls.calls` shows them, each with `rank` and `found`: [{part, text, marks, …}].
+
+        Newest first is in the order of the log. Raises Rejected for a search without a word or too long, and for an
+        unknown filter.
+        """
+        query = parsed(wanted.search)
+        look = _Look(self._reader, wanted, query, as_of)
+        if wanted.order == "rank":
+            return await self._by_rank(look, as_of, page)
+        (before,) = page.after((LATEST,), as_of, tuple[int])
+        found = await look.newest(before, page.rows)
+        shown = page_of(found, page.limit, as_of, lambda each: (each.position,))
+        return Page(await self._shown(shown.items, query, as_of), shown.next_cursor)
+
+    async def _by_rank(self, look: "_Look", as_of: int | None, page: Paging) -> Page[Row]:
+        first: tuple[int, float, int] = (LATEST, float("inf"), LATEST)
+        before, rank, position = first if page.cursor is None else key_of(page.cursor, tuple[int, float, int], as_of)
+        found = await look.newest(before, RANKED)
+        if found:
+            before = min(before, found[0].position + 1)  # calls that come meanwhile are in no later page
+        ordered = sorted(found, key=lambda each: (-each.rank, -each.position))
+        behind = [each for each in ordered if (-each.rank, -each.position) > (-rank, -position)][: page.rows]
+        items = behind[: page.limit]
+        cursor = cursor_at((before, items[-1].rank, items[-1].position), as_of) if len(behind) > page.limit else None
+        return Page(await self._shown(items, look.query, as_of), cursor)
+
+    async def _shown(self, found: list[Ranked], query: SearchQuery, as_of: int | None) -> list[Row]:
+        rows = await self._reader.rows(
+            f"SELECT {ITEM}, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS prompt, "  # noqa: S608
+            "CASE WHEN c.response_is_json THEN answered.body END AS answer "
+            f"FROM {calls_at(as_of)} c {BODIES} WHERE c.call_id = ANY (%(calls)s::uuid[])",
+            {"calls": [each.call_id for each in found], "as_of": as_of},
+        )
+        by_call = {row["call_id"]: row for row in rows}
+        terms = query.marked()
+        shown: list[Row] = []
+        for each in found:
+            # The table of calls is another read model's, and may not be as far yet.
+            if (row := by_call.get(each.call_id)) is None:
+                continue
+            bodies, text_path = {part: row.pop(part) for part in PARTS}, row.pop("text_path")
+            pieces = {part: pieces_of(part, bodies[part], text_path) for part in each.parts}
+            excerpts = {part: excerpt_of(texts, terms) for part, texts in pieces.items()}
+            row["rank"] = each.rank
+            row["found"] = [{"part": part, **asdict(at)} for part, at in excerpts.items() if at is not None]
+            shown.append(row)
+        return shown
+
+
+class _Look:
+    """One search: its conditions, and how the newest calls that fulfil them are found."""
+
+    def __init__(self, reader: Reader, wanted: CallSearch, query: SearchQuery, as_of: int | None) -> None:
+        if wanted.part is not None and wanted.part not in PARTS:
+            raise Rejected(f"{wanted.part!r} is no part; use one of {', '.join(PARTS)}", fields=("part",))
+        if wanted.order not in ("newest", "rank"):
+            raise Rejected(f"{wanted.order!r} is no order; use newest or rank", fields=("order",))
+        self.query = query
+        self._reader = reader
+        conditions, parameters = conditions_of(wanted)
+        tags = tags_of(parameters["provider"], wanted.model, wanted.modality)
+        # Tags say the same as the table of calls; it is asked only for what they don't say.
+        narrowed = replace(wanted, provider=None, model=None, modality=None)
+        joined = any(getattr(narrowed, name) is not None for name in CallFilter.__struct_fields__)
+        if not joined:
+            conditions = ["true"]
+        if wanted.part is not None:
+            conditions.append("t.part = %(part)s")
+        self._sql = {
+            "found": FOUND,
+            "calls": f"JOIN {calls_at(as_of)} c ON c.call_id = t.call_id" if joined else "",
+            "conditions": " AND ".join(conditions),
+        }
+        terms = query.tsquery()
+        self._parameters = {
+            **parameters,
+            "terms": terms,
+            "query": " & ".join([f"({terms})", *map(quoted, tags)]),
+            "as_of": as_of,
+            "position": last_counted(as_of),
+            "walked": WALKED,
+        }
+
+    async def newest(self, before: int, count: int) -> list[Ranked]:
+        """The newest calls requested before a position, at most so many, newest first."""
+        parameters: Json = {**self._parameters, "before": before, "texts": len(PARTS) * count}
+        rows = await self._reader.rows(NEWEST.format(**self._sql), parameters)
+        if len(rows) < parameters["texts"]:
+            rows = []
+            eras = await self._reader.rows(ERAS, {**parameters, "newest": before >> ERA_BITS})
+            for some in _ever_more([row["era"] for row in eras]):
+                rows += await self._reader.rows(IN_ERAS.format(**self._sql), {**parameters, "eras": some})
+                if len(rows) >= parameters["texts"]:
+                    break
+        return _calls_of(rows)[:count]
+
+
+def _ever_more(eras: list[int]) -> Iterator[list[int]]:
+    at, count = 0, FIRST_ERAS
+    while at < len(eras):
+        yield eras[at : at + count]
+        at, count = at + count, count * MORE_ERAS
+
+
+def _calls_of(rows: list[Row]) -> list[Ranked]:
+    """A call may be found by both of its texts, which lie side by side."""
+    found: dict[UUID, Ranked] = {}
+    for row in rows:
+        before = found.get(row["call_id"])
+        parts = (row["part"],) if before is None else tuple(sorted((*before.parts, row["part"]), key=PARTS.index))
+        rank = row["rank"] if before is None else max(before.rank, row["rank"])
+        found[row["call_id"]] = Ranked(row["call_id"], row["call_position"], parts, rank)
+    return list(found.values())
