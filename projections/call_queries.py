@@ -67,6 +67,7 @@ class CallFilter(Struct, frozen=True, kw_only=True):
     modality: str | None = None
     status: str | None = None
     group_id: UUID | None = None
+    actor: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -276,6 +277,7 @@ def conditions_of(wanted: CallFilter) -> tuple[list[str], dict[str, Any]]:
         ("model", "c.model = %(model)s"),
         ("modality", "c.modality = %(modality)s"),
         ("group_id", IN_GROUP),
+        ("actor", "c.actor = %(actor)s"),
         ("since", "c.created_at >= %(since)s"),
         ("until", "c.created_at < %(until)s"),
     ):

@@ -4,6 +4,7 @@ from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
 
+from projections.analytics_queries import AnalyticsQueries
 from projections.call_queries import CallQueries
 from projections.catalogue_queries import CatalogueQueries
 from projections.conversation_queries import ConversationQueries
@@ -35,3 +36,4 @@ class Queries:
         self.similar_texts = SimilarTexts(pool, self.vectors_in_bulk, indexed=indexed)
         self.provenance = ProvenanceQueries(pool)
         self.tokens = TokenQueries(reader)
+        self.analytics = AnalyticsQueries(reader)

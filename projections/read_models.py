@@ -1,5 +1,6 @@
 """All read models: those that every store has, and those that need something of its server."""
 
+from projections.analytics import ANALYTICS
 from projections.catalogue import CATALOGUE
 from projections.conversations import CONVERSATIONS
 from projections.embedding_cache import EMBEDDING_CACHE
@@ -23,6 +24,7 @@ READ_MODELS: tuple[ReadModel, ...] = (
     CONVERSATIONS,
     TOKENS,
     SEARCH,
+    ANALYTICS,
 )
 # It takes longer than all others together, and has a follower of its own, so that those don't wait for it.
 FOLLOWED_APART = (SEARCH,)

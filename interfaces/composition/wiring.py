@@ -71,6 +71,7 @@ from infrastructure.token_counting import PublishedEncodings
 from infrastructure.vector_files import StreamedVectorFiles
 from interfaces.composition.policies import chat_policy, embed_policy, gateway_policy, probe_policy
 from interfaces.study import Study
+from interfaces.study.analytics import Analytics
 from interfaces.study.artifacts import Artifacts
 from interfaces.study.asking import Asking
 from interfaces.study.audit import Audit
@@ -164,6 +165,7 @@ class Wiring:
             live=self.live,
             metrics=self.outside.metrics,
             summaries=Summaries(self.summarise, self.import_dataset),
+            analytics=Analytics(self.queries, self.moments, self.notebook.clock),
         )
 
     @cached_property

@@ -9,6 +9,7 @@ from application.notebook import Context, Notebook
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import Settings
+from interfaces.study.analytics import Analytics
 from interfaces.study.artifacts import Artifacts
 from interfaces.study.asking import Asking
 from interfaces.study.audit import Audit
@@ -72,6 +73,7 @@ class Study:
     gateway: Gateway
     live: Live
     summaries: Summaries
+    analytics: Analytics
     metrics: "Metrics | None" = None
 
     def context(self, actor: str | None = None, correlation_id: UUID | None = None) -> Context:

@@ -3,6 +3,7 @@
 import inspect
 import random
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,6 +13,7 @@ from msgspec import Struct
 from application.find_vectors import Found
 from application.stored_vectors import VectorFilter
 from domain.errors import NotFound
+from projections.analytics_sources import AnalyticsFilter
 from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Page, Paging
 from projections.provenance import WAYS, Bounds
@@ -78,6 +80,20 @@ def _searches(known: Known) -> list[Arguments]:
         *({"search": "prim*", "group_id": group_id} for group_id in known.groups),
     ]
     return [{"wanted": CallSearch(**each)} for each in asked]
+
+
+def _analytics(known: Known) -> list[Arguments]:
+    """Rollups answer all but those of groups and actors, and the minute in which something is asked since."""
+    filters = [*_filters(known)[:-1], {"since": NOON + timedelta(seconds=10)}, {"actor": "ada"}, {"actor": "bob"}]
+    return [{"wanted": AnalyticsFilter(**each)} for each in filters]
+
+
+def _series(known: Known) -> list[Arguments]:
+    return [
+        {**each, "bucket": bucket, "timezone": zone, "by": by}
+        for each in _analytics(known)[::3]
+        for bucket, zone, by in (("minute", "UTC", "provider"), ("day", "Asia/Kathmandu", "model"))
+    ]
 
 
 def _each(name: str, found: Callable[[Known], Sequence[object]]) -> Callable[[Known], list[Arguments]]:
@@ -196,6 +212,10 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "provenance.linked": _ways,
     "embeddings.lookup": lambda known: [{"request_hashes": known.hashes}],
     "tokens.tokens": _once,
+    "analytics.summary": _analytics,
+    "analytics.providers": _analytics,
+    "analytics.timeseries": _series,
+    "analytics.errors": _analytics,
 }
 
 

@@ -1,0 +1,271 @@
+"""Questions about many calls at once: how many, how fast, how many tokens, how much, and what went wrong.
+
+They are answered from rollups, however many calls there are; what rollups don't know, such as groups, actors and the
+past, from the calls.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from msgspec import structs
+
+from domain.errors import Rejected
+from domain.latency import PERCENTILES, percentiles
+from domain.pricing import plain
+from domain.time_buckets import USUAL, Bucket, bucket_named, bucket_starts, zone_named
+from projections.analytics_sources import (
+    EARLIEST,
+    EVERYTHING,
+    AnalyticsFilter,
+    checked,
+    failures_of,
+    newest_of,
+    source_of,
+)
+from projections.paging import Page
+from projections.reading import Reader, Row, in_json
+from projections.rollups import SPANS
+
+MOST_ITEMS = 1000
+MOST_POINTS = 20_000
+KEYS: dict[str, tuple[str, ...]] = {"provider": ("provider",), "model": ("provider", "model")}
+
+_A_CALL = "outcome NOT IN ('joined', 'cached')"
+_ADDED = ("attempts", *(f"tokens_{name}" for name in ("calls", "prompt", "completion", "total", "cached")))
+_TIMES = ", ".join(
+    f"sum({name}_calls)::bigint AS {name}_calls, sum({name}_us)::bigint AS {name}_us, "
+    f"min({name}_shortest_us) AS {name}_shortest_us, max({name}_longest_us) AS {name}_longest_us, "
+    f"string_agg({name}, ''::bytea) AS {name}"
+    for name in ("latency", "first_token")
+)
+_COUNTS = ", ".join(
+    f"coalesce(sum(calls) FILTER (WHERE outcome = '{name}'), 0)::bigint AS {name}"
+    for name in ("success", "failed", "cancelled", "in_doubt", "requested", "joined", "cached")
+)
+TOTALS = f"""
+    coalesce(sum(calls) FILTER (WHERE {_A_CALL}), 0)::bigint AS calls, {_COUNTS},
+    {", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in _ADDED)}, {_TIMES},
+    coalesce(sum(cost) FILTER (WHERE {_A_CALL}), 0) AS cost,
+    coalesce(sum(cost_unknown) FILTER (WHERE {_A_CALL}), 0)::bigint AS cost_unknown,
+    coalesce(sum(cost) FILTER (WHERE NOT {_A_CALL}), 0) AS saved,
+    coalesce(sum(cost_unknown) FILTER (WHERE NOT {_A_CALL}), 0)::bigint AS saved_unknown
+"""
+
+_STATES = ("calls", "success", "failed", "cancelled", "in_doubt", "requested")
+_PLAIN = (*_STATES, "attempts", "tokens_total", "tokens_prompt", "tokens_completion", "tokens_cached")
+NOTHING: Row = {
+    **dict.fromkeys((*_PLAIN, "tokens_calls", "joined", "cached", "cost", "cost_unknown", "saved", "saved_unknown"), 0),
+    **{f"{name}_calls": 0 for name in ("latency", "first_token")},
+    **{f"{name}{each}": None for name in ("latency", "first_token") for each in ("", "_shortest_us", "_longest_us")},
+}
+
+
+class AnalyticsQueries:
+    """Asks the rollups, and the calls."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @in_json
+    async def summary(self, wanted: AnalyticsFilter = EVERYTHING, *, as_of: int | None = None) -> Row:
+        """All of it in one row: how many calls, what became of them, tokens, times in milliseconds, costs in USD.
+
+        success_rate: of the calls that succeeded or failed; None without any
+        cost, saved: USD that are known; cost_unknown, saved_unknown: for how many calls they are not
+        Raises Rejected for a filter that makes no sense.
+        """
+        checked(wanted)
+        source = source_of(wanted, as_of=as_of)
+        rows = await self._reader.rows(
+            f"SELECT {TOTALS}, array_agg(DISTINCT provider) FILTER (WHERE {_A_CALL}) AS providers, "  # noqa: S608
+            f"array_agg(DISTINCT model) FILTER (WHERE {_A_CALL}) AS models FROM {source.sql} AS s",
+            source.parameters,
+        )
+        (told,) = _told(rows, wanted)
+        tokens = {name: told.pop(f"tokens_{name}") for name in ("prompt", "completion", "total", "cached", "mean")}
+        names = {name: sorted(rows[0][name] or []) for name in ("providers", "models")}
+        return {**told, **names, "tokens": tokens}
+
+    @in_json
+    async def providers(self, wanted: AnalyticsFilter = EVERYTHING, *, as_of: int | None = None) -> Page[Row]:
+        """Each model of each provider, the one with the most calls first; at most 1,000. Raises Rejected.
+
+        count: its calls; the rest as in the summary
+        """
+        checked(wanted)
+        source = source_of(wanted, as_of=as_of)
+        rows = await self._reader.rows(
+            f"SELECT provider, model, {TOTALS} FROM {source.sql} AS s GROUP BY provider, model "  # noqa: S608
+            f"ORDER BY calls DESC, provider, model LIMIT {MOST_ITEMS}",
+            source.parameters,
+        )
+        told = _told(rows, wanted)
+        return Page(
+            [
+                {"provider": row["provider"], "model": row["model"], "count": each.pop("calls"), **each}
+                for row, each in zip(rows, told, strict=True)
+            ]
+        )
+
+    @in_json
+    async def timeseries(
+        self,
+        wanted: AnalyticsFilter = EVERYTHING,
+        *,
+        bucket: str = "hour",
+        timezone: str = "UTC",
+        by: str = "provider",
+        fill: bool = False,
+        now: datetime | None = None,
+        as_of: int | None = None,
+    ) -> Row:
+        """What was asked in each minute, hour or day, as people in a time zone count them: `items`, the oldest first.
+
+        Without `until`, up to the newest call (that is not later than `now`); without `since`, as many buckets before
+        that as fit on a chart: 3 hours of minutes, 7 days of hours, 90 days of days.
+        by: an item for each bucket and provider, or model
+        fill: an item also for a bucket in which there was nothing, of each provider or model that there is at all
+        Raises Rejected for an unknown bucket or zone, for more than 10,000 buckets, and as the summary does.
+        """
+        checked(wanted)
+        length, zone = bucket_named(bucket), zone_named(timezone)
+        if by not in KEYS:
+            raise Rejected(f"{by[:60]!r} is nothing to tell apart by; use provider or model", fields=("by",))
+        wanted = await self._dated(wanted, length, zone, now, as_of)
+        answer: Row = {"bucket": length, "timezone": timezone, "since": wanted.since, "until": wanted.until}
+        if wanted.since is None or wanted.until is None or wanted.since >= wanted.until:
+            return {**answer, "items": [], "next_cursor": None}
+        starts = bucket_starts(length, zone, wanted.since, wanted.until)
+        keys = KEYS[by]
+        source = source_of(wanted, as_of=as_of, longest_span=_span_within(starts))
+        rows = await self._reader.rows(
+            f"SELECT width_bucket(at, %(starts)s::timestamptz[]) AS bucket, {', '.join(keys)}, {TOTALS} "  # noqa: S608
+            f"FROM {source.sql} AS s GROUP BY bucket, {', '.join(keys)} ORDER BY bucket, {', '.join(keys)} "
+            f"LIMIT {MOST_POINTS + 1}",
+            {**source.parameters, "starts": starts[:-1]},
+        )
+        named = [(starts[row["bucket"] - 1], *(row[key] for key in keys)) for row in rows]
+        points = dict(zip(named, _told(rows, wanted), strict=True))
+        known = {tuple(key) for _, *key in points}
+        if (len(known) * (len(starts) - 1) if fill else len(points)) > MOST_POINTS:
+            raise Rejected(
+                f"That is more than {MOST_POINTS:,} items, one for each bucket and {by}; take longer buckets, "
+                f"a later since, or a single {by}",
+                fields=("bucket", "since", by),
+            )
+        if fill:
+            nothing = _told([NOTHING], wanted)[0]
+            points = {(at, *key): points.get((at, *key), nothing) for at in starts[:-1] for key in sorted(known)}
+        items = [
+            # In the zone only now: there, an hour that comes twice would be equal to itself.
+            {"at": at.astimezone(zone), **dict(zip(keys, key, strict=True)), **_flat(told)}
+            for (at, *key), told in points.items()
+        ]
+        return {**answer, "items": items, "next_cursor": None}
+
+    @in_json
+    async def errors(self, wanted: AnalyticsFilter = EVERYTHING, *, as_of: int | None = None) -> Page[Row]:
+        """What went wrong by its kind and model, the most frequent first; at most 1,000. Raises Rejected.
+
+        attempts: that failed so, also of calls that succeeded in the end; calls: that failed so for good
+        last_at: when it was seen last
+        """
+        checked(wanted)
+        source = failures_of(wanted, as_of=as_of)
+        rows = await self._reader.rows(
+            "SELECT kind, provider, model, sum(attempts)::bigint AS attempts, sum(calls)::bigint AS calls, "  # noqa: S608
+            f"max(last_at) AS last_at FROM {source.sql} AS s GROUP BY kind, provider, model "
+            f"ORDER BY attempts DESC, calls DESC, kind, provider, model LIMIT {MOST_ITEMS}",
+            source.parameters,
+        )
+        return Page(rows)
+
+    async def _dated(
+        self, wanted: AnalyticsFilter, bucket: Bucket, zone: ZoneInfo, now: datetime | None, as_of: int | None
+    ) -> AnalyticsFilter:
+        """The filter with a beginning and an end, unless there is nothing."""
+        if wanted.until is None:
+            newest = newest_of(wanted, now=now, as_of=as_of)
+            row = await self._reader.row(newest.sql, newest.parameters)
+            if row is None or row["at"] is None:
+                return wanted
+            wanted = structs.replace(wanted, until=row["at"] + timedelta(minutes=1))
+        if wanted.since is None and wanted.until is not None:
+            earliest = max(wanted.until - USUAL[bucket], EARLIEST)
+            wanted = structs.replace(wanted, since=bucket_starts(bucket, zone, earliest, wanted.until)[0])
+        return wanted
+
+
+def _told(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
+    """Each row's totals as people read them."""
+    times = {
+        name: percentiles(
+            *([row[each] for row in rows] for each in (name, f"{name}_shortest_us", f"{name}_longest_us"))
+        ).tolist()
+        for name in ("latency", "first_token")
+    }
+    return [
+        {
+            **{name: row[name] for name in _PLAIN},
+            "success_rate": _share(row["success"], row["success"] + row["failed"]),
+            "attempts_per_call": _share(row["attempts"], row["success"] + row["failed"] + row["cancelled"]),
+            "tokens_mean": _share(row["tokens_total"], row["tokens_calls"], digits=3),
+            "latency_ms": _measured(row, "latency", times["latency"][place]),
+            "first_token_ms": _measured(row, "first_token", times["first_token"][place]),
+            "cost": _known(row["cost"], row["success"], row["cost_unknown"]),
+            "cost_unknown": row["cost_unknown"],
+            **_saved(row, wanted),
+        }
+        for place, row in enumerate(rows)
+    ]
+
+
+def _saved(row: Row, wanted: AnalyticsFilter) -> Row:
+    # An answer that was given without a call is in no group: the call that it came from is.
+    if wanted.group_id is not None:
+        return dict.fromkeys(("joined", "cached", "saved", "saved_unknown"))
+    given = row["joined"] + row["cached"]
+    return {
+        "joined": row["joined"],
+        "cached": row["cached"],
+        "saved": _known(row["saved"], given, row["saved_unknown"]),
+        "saved_unknown": row["saved_unknown"],
+    }
+
+
+def _share(part: int, whole: int, *, digits: int = 6) -> float | None:
+    return round(part / whole, digits) if whole else None
+
+
+def _known(amount: Decimal, calls: int, unknown: int) -> str | None:
+    """USD; None where there are calls, and of none it is known."""
+    return None if unknown and unknown >= calls else plain(Decimal(amount))
+
+
+def _measured(row: Row, name: str, found: Sequence[float]) -> Row:
+    """In milliseconds: the exact mean, percentiles within 1 %; None without a measurement."""
+    calls = row[f"{name}_calls"]
+    if not calls:
+        return dict.fromkeys(("mean", *(f"p{each}" for each in PERCENTILES)))
+    mean = round(row[f"{name}_us"] / calls / 1000, 3)
+    return {"mean": mean, **{f"p{each}": value for each, value in zip(PERCENTILES, found, strict=True)}}
+
+
+def _flat(told: Row) -> Row:
+    """One level, as a chart takes it."""
+    flat: Row = {}
+    for name, value in told.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}_{each}": number for each, number in value.items()}
+        else:
+            flat["tokens_sum" if name == "tokens_total" else name] = value
+    return flat
+
+
+def _span_within(starts: Sequence[datetime]) -> int:
+    """The longest span, in minutes, that lies in one bucket always; 0 where buckets don't begin with a minute."""
+    seconds = math.gcd(*(int((start - EARLIEST).total_seconds()) for start in starts))
+    return max((span for span in SPANS if seconds % (span * 60) == 0), default=0)
