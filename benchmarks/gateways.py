@@ -50,7 +50,7 @@ def study_gateway(upstream: str, database_url: str, home: Path) -> Iterator[Gate
         "STUDY_HOME": str(home),
         "STUDY_LOG_LEVEL": "warning",
     }
-    command = [sys.executable, "-m", "interfaces.http"]
+    command = [sys.executable, "-m", "interfaces.serving"]
     with _serving("study", command, settings, path="/health/ready") as gateway:
         yield gateway
 

@@ -42,7 +42,7 @@ def add_to(study: click.Group) -> None:
         examples='study db grant study_app | psql "$OWNER_URL"\nstudy db grant analyst --reader | psql "$OWNER_URL"',
     )(grant)
     study_command(study, "doctor")(doctor)
-    study_command(study, "serve", examples="study serve\nstudy serve --port 9000 --workers 2")(serve)
+    study_command(study, "serve", examples="study serve\nstudy serve --port 9000 --workers 2 --no-dashboard")(serve)
 
 
 def status(invocation: Invocation) -> None:
@@ -226,8 +226,9 @@ def doctor(invocation: Invocation, mend: bool) -> None:
 @click.option("--host", help="Address to bind to; 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 8000.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes; 1.")
-def serve(invocation: Invocation, host: str | None, port: int | None, workers: int | None) -> None:
-    """Serve the HTTP API. Its documentation is at /api/docs, and works without the internet."""
+@click.option("--no-dashboard", is_flag=True, help="Serve the API alone.")
+def serve(invocation: Invocation, host: str | None, port: int | None, workers: int | None, no_dashboard: bool) -> None:
+    """Serve the dashboard at /dashboard/ and the HTTP API, whose documentation is at /api/docs. Needs no internet."""
     given = {
         "--host": host,
         "--port": port,
@@ -237,8 +238,9 @@ def serve(invocation: Invocation, host: str | None, port: int | None, workers: i
         "--log-level": invocation.flags["study_log_level"],
     }
     words = [str(word) for option, value in given.items() if value is not None for word in (option, value)]
+    words += ["--no-dashboard"] if no_dashboard else []
     # The server takes this process's place, so that signals reach it; -P keeps this folder's modules out of its way.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "interfaces.http", *words])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "interfaces.serving", *words])  # noqa: S606
 
 
 def _embedded(invocation: Invocation) -> "EmbeddedPostgres":

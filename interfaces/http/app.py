@@ -132,6 +132,14 @@ def create_app(
     return app
 
 
+def gate_of(app: Litestar) -> Gate:
+    """The gate of an application that `create_app` made, for what is served beside it."""
+    gate = app.asgi_handler
+    if not isinstance(gate, Gate):
+        raise TypeError("This application has no gate: make it by create_app")
+    return gate
+
+
 def _study(state: State) -> Study:
     study: Study = state.study
     return study

@@ -39,7 +39,7 @@ class Gate:
     def __init__(self, inside: ASGIApp, *, loopback: bool, limits: Limits) -> None:
         self.inside = inside
         self._loopback = loopback
-        self._limits = limits
+        self.limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -49,8 +49,11 @@ class Gate:
             await self.inside(scope, receive, send)
 
     async def authenticate(self, study: Study, headers: Headers) -> Caller | None:
-        """Who asks; None for somebody unknown. For whatever is reached by HTTP, a dashboard's pages as well."""
-        token = _token_in(headers)
+        """Who asks; None for somebody unknown."""
+        return await self.caller_with(study, _token_in(headers))
+
+    async def caller_with(self, study: Study, token: str | None) -> Caller | None:
+        """Who comes with this token, or without one. For whatever is reached by HTTP, a dashboard's pages as well."""
         caller = None if token is None else await study.tokens.caller_of(token)
         if caller is None and self._loopback:
             return Caller(study.actor, "admin", limited=False)
@@ -77,11 +80,11 @@ class Gate:
         with structlog.contextvars.bound_contextvars(request_id=request_id), ExitStack() as place:
             try:
                 try:
-                    self._check_host(headers)
+                    self.check_host(headers)
                     state["caller"] = caller = await self.authenticate(scope["app"].state.study, headers)
-                    _check_origin(method, headers, by_token=caller is not None and caller.limited)
+                    check_origin(method, headers, by_token=caller is not None and caller.limited)
                     if caller is not None:
-                        place.enter_context(self._limits.place(caller))
+                        place.enter_context(self.limits.place(caller))
                 except StudyError as error:
                     await _refuse(path, error, send_with_id)
                 else:
@@ -102,7 +105,8 @@ class Gate:
                     caller=None if caller is None else caller.name,
                 )
 
-    def _check_host(self, headers: Headers) -> None:
+    def check_host(self, headers: Headers) -> None:
+        """Whether a request was sent to a name that this server may have. Raises NotAllowed."""
         host = headers.get(b"host", "")
         if self._loopback and _name_of(f"//{host}") not in LOOPBACK_NAMES:
             raise NotAllowed(
@@ -110,8 +114,11 @@ class Gate:
             )
 
 
-def _check_origin(method: str, headers: Headers, *, by_token: bool) -> None:
-    """A browser says which site's page sent a request; none has our users' tokens, but all reach this machine."""
+def check_origin(method: str, headers: Headers, *, by_token: bool) -> None:
+    """A browser says which site's page sent a request; none has our users' tokens, but all reach this machine.
+
+    by_token: the caller sent a token that no browser adds by itself. Raises NotAllowed.
+    """
     origin = headers.get(b"origin")
     if by_token or origin is None or method in ("GET", "HEAD", "OPTIONS"):
         return

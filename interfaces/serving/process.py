@@ -5,17 +5,20 @@ import ipaddress
 import signal
 import socket
 import sys
+from contextlib import AsyncExitStack
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvicorn
+from litestar import Litestar
 from msgspec import Struct
+from starlette.types import ASGIApp
 
 from domain.errors import Rejected
 from infrastructure.settings import Settings
 from interfaces.composition import open_study
-from interfaces.http.app import create_app
+from interfaces.http.app import create_app, gate_of
 from interfaces.signals import exit_at_once, reason
 from interfaces.study import Study
 
@@ -30,6 +33,7 @@ class Address(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     workers: int = 1
+    dashboard: bool = True
 
     def outside(self) -> list[str]:
         """The addresses among those of the host that other machines reach. Raises Rejected for what is no host."""
@@ -98,10 +102,21 @@ async def _serve(settings: Settings, address: Address, listener: socket.socket |
         app = create_app(
             settings, study, loopback=not address.outside(), workers=address.workers, runs_sweeps=address.workers == 1
         )
-        config = uvicorn.Config(app, **address.uvicorn_options(settings.study_drain_s))
-        server = _Server(config, study)
-        await server.serve(None if listener is None else [listener])
-        await _recorded(server)
+        async with AsyncExitStack() as stack:
+            served = await _with_dashboard(app, study, stack) if address.dashboard else app
+            config = uvicorn.Config(served, **address.uvicorn_options(settings.study_drain_s))
+            server = _Server(config, study)
+            await server.serve(None if listener is None else [listener])
+            await _recorded(server)
+
+
+async def _with_dashboard(app: Litestar, study: Study, stack: AsyncExitStack) -> Any:
+    # Only here, so that who wants none loads nothing of it.
+    from interfaces.serving.dispatch import Dispatcher
+
+    dispatcher = Dispatcher(cast(ASGIApp, app), gate_of(app), study)
+    await stack.enter_async_context(dispatcher.dashboard.running())
+    return dispatcher
 
 
 class _Server(uvicorn.Server):

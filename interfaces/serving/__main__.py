@@ -1,4 +1,4 @@
-"""Serve HTTP: `python -m interfaces.http`, which `study serve` becomes."""
+"""Serve HTTP: `python -m interfaces.serving`, which `study serve` becomes."""
 
 import sys
 
@@ -6,10 +6,10 @@ import click
 
 from domain.errors import Rejected, StudyError, Unavailable
 from infrastructure.settings import LogLevel, read_settings
-from interfaces.http.serving import Address, run, try_once
-from interfaces.http.workers import Workers
 from interfaces.logs import configure_logs
 from interfaces.runner.process import sweep_runner
+from interfaces.serving.process import Address, run, try_once
+from interfaces.serving.workers import Workers
 
 EXIT_CODES: tuple[tuple[type[StudyError], int], ...] = ((Rejected, 2), (Unavailable, 4), (StudyError, 1))
 
@@ -20,15 +20,22 @@ EXIT_CODES: tuple[tuple[type[StudyError], int], ...] = ((Rejected, 2), (Unavaila
     "--port", default=8000, envvar="PANEL_PORT", type=click.IntRange(0, 65535), show_default=True, help="Port."
 )
 @click.option("--workers", default=1, type=click.IntRange(1, 64), show_default=True, help="Server processes.")
+@click.option("--no-dashboard", is_flag=True, help="Serve the API alone.")
 @click.option("--database-url", help="Use this Postgres; DATABASE_URL.")
 @click.option("--home", help="Where the embedded store and artifacts lie; STUDY_HOME.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="STUDY_LOG_LEVEL; info.")
 def main(
-    host: str, port: int, workers: int, database_url: str | None, home: str | None, log_level: LogLevel | None
+    host: str,
+    port: int,
+    workers: int,
+    no_dashboard: bool,
+    database_url: str | None,
+    home: str | None,
+    log_level: LogLevel | None,
 ) -> None:
-    """Serve the notebook over HTTP."""
+    """Serve the notebook over HTTP, and the dashboard at /dashboard/."""
     flags = {"database_url": database_url, "study_home": home, "study_log_level": log_level}
-    address = Address(host=host, port=port, workers=workers)
+    address = Address(host=host, port=port, workers=workers, dashboard=not no_dashboard)
     try:
         settings = read_settings(**flags)
         address.outside()

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from interfaces.http.__main__ import main
-from interfaces.http.serving import Address
+from interfaces.serving.__main__ import main
+from interfaces.serving.process import Address
 from tests.conftest import Database
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "interfaces.http", *arguments]
+    return [sys.executable, "-m", "interfaces.serving", *arguments]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -24,8 +24,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from domain.errors import StudyError
 from infrastructure.metrics import SHARED_FOLDER
 from infrastructure.settings import read_settings
-from interfaces.http.serving import RECORDING_SECONDS, Address, run
 from interfaces.logs import configure_logs
+from interfaces.serving.process import RECORDING_SECONDS, Address, run
 from interfaces.signals import SIGNALS, exit_at_once
 
 LOOK_SECONDS = 0.2

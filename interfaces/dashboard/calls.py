@@ -1,0 +1,98 @@
+"""Calls: which there are, and one of them with all that is known of it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from domain.errors import Rejected
+from interfaces.dashboard.call import draw_call
+from interfaces.dashboard.figures import badge, count, dollars, duration, moment, shortened
+from interfaces.dashboard.forms import choice, filters, text_field
+from interfaces.dashboard.page import Drawn, Page, View
+from interfaces.dashboard.states import empty
+from interfaces.dashboard.tables import link, paging, table
+from interfaces.study.groups import group_id_in
+from projections.call_queries import STATUSES, CallFilter
+from projections.paging import Paging
+
+ROWS = 50
+MODALITIES = ("text", "embedding", "image", "audio")
+FILTERS = ("q", "provider", "model", "modality", "status", "group", "since", "until")
+COLUMNS = ("When", "Status", "Model", "Latency", "Tokens", "Cost", "Tries", "")
+NUMBERS = (3, 4, 5, 6)
+
+
+async def draw(page: Page) -> Drawn:
+    """One call if the address names it, else those that pass its filters, newest first."""
+    if (call_id := page.text("call")) is not None:
+        return await draw_call(page, call_id)
+    cursor = page.text("cursor")
+    found = await page.study.calls.list(_wanted(page), page.moment, Paging(ROWS, cursor))
+    chosen = {name: page.text(name) for name in FILTERS}
+    if found["items"]:
+        following = found["next_cursor"] and page.href(**chosen, cursor=found["next_cursor"])
+        rows = [_row(page, call) for call in found["items"]]
+        listed = table(COLUMNS, rows, caption="Calls, newest first", numbers=NUMBERS)
+        listed += paging(page.href(**chosen) if cursor else None, following)
+    elif any(chosen.values()):
+        listed = empty("No call passes these filters.", link(page.href(), "Take them back"))
+    else:
+        listed = empty("Nothing has been asked yet.", link(page.href("ask"), "Ask a model"))
+    return Drawn("Calls", (_filters(page), listed), lead="Every request to a model, recorded before it was made.")
+
+
+def _filters(page: Page) -> Markup:
+    return filters(
+        page,
+        text_field(page, "q", "Text in prompt or answer", kind="search", hint="words"),
+        choice(page, "status", "Status", STATUSES),
+        text_field(page, "provider", "Provider", offers=page.study.providers.configured()),
+        text_field(page, "model", "Model"),
+        choice(page, "modality", "Kind", MODALITIES),
+        text_field(page, "group", "Group", hint="TYPE/NAME"),
+        text_field(page, "since", "Since", hint="2026-03-01"),
+        text_field(page, "until", "Until", hint="2026-03-02 12:00"),
+    )
+
+
+def _wanted(page: Page) -> CallFilter:
+    group = page.text("group")
+    return CallFilter(
+        provider=page.text("provider"),
+        model=page.text("model"),
+        modality=page.text("modality"),
+        status=page.text("status"),
+        group_id=None if group is None else group_id_in(group),
+        since=_time(page, "since"),
+        until=_time(page, "until"),
+        search=page.text("q"),
+    )
+
+
+def _time(page: Page, name: str) -> datetime | None:
+    text = page.text(name)
+    try:
+        found = None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise Rejected(f"{name}: {text!r} is no time; write a day as 2026-03-01", fields=(name,)) from None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _row(page: Page, call: dict[str, Any]) -> list[str | Markup]:
+    return [
+        link(page.href("calls", call=call["call_id"]), moment(call["created_at"])),
+        badge(call["status"]),
+        Markup('{} <span class="note">{}</span>').format(call["model"], call["provider"]),
+        duration(call["latency_ms"]),
+        count((call["tokens"] or {}).get("total")),
+        dollars(call["cost"]),
+        count(call["attempts"]),
+        Markup('<span class="note">{}</span>').format(
+            shortened((call["error"] or {}).get("message"), 60)
+            or (call["modality"] if call["modality"] != "text" else "")
+        ),
+    ]
+
+
+VIEW = View("calls", "Calls", "c", draw)

@@ -1,0 +1,68 @@
+"""The way in: a token that is pasted once and kept in a cookie that no script reads, and the way out."""
+
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from interfaces.dashboard.assets import ASSETS_AT, read
+from interfaces.dashboard.page import HOME
+
+COOKIE = "study_token"
+LONGEST_TOKEN = 512
+LARGEST_FORM_BYTES = 16_384
+LOGIN = read("login.html").decode()
+
+_environment = Environment(autoescape=True)
+
+
+def token_in(headers: dict[bytes, str]) -> str | None:
+    """The token that comes with a request: in its cookie, or as a bearer's. None for none."""
+    scheme, _, given = headers.get(b"authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        try:
+            found = SimpleCookie(headers.get(b"cookie", "")).get(COOKIE)
+        except CookieError:
+            found = None
+        given = "" if found is None else found.value
+    given = given.strip()
+    return given if 0 < len(given) <= LONGEST_TOKEN else None
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a small form; what is larger than any of ours counts as empty."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_FORM_BYTES:
+            return {}
+    return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
+
+
+def login_page(leads_to: str, *, wrong: bool = False) -> Response:
+    """The form that asks for a token. It leads to where somebody wanted to go."""
+    page = _environment.from_string(LOGIN).render(leads_to=_inside(leads_to), wrong=wrong, assets=ASSETS_AT)
+    return HTMLResponse(page, status_code=401)
+
+
+def signed_in(request: Request, token: str, leads_to: str) -> Response:
+    """The way on, with the token in a cookie that lives as long as the browser does."""
+    answer = RedirectResponse(_inside(leads_to), status_code=303)
+    # Behind a proxy with TLS only the browser knows that it speaks it, and says so in its Origin.
+    secure = request.url.scheme == "https" or urlsplit(request.headers.get("origin", "")).scheme == "https"
+    answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure, path=HOME)
+    return answer
+
+
+def signed_out() -> Response:
+    """The way out: the browser forgets the token."""
+    answer = RedirectResponse(HOME, status_code=303)
+    answer.delete_cookie(COOKIE, path=HOME, httponly=True, samesite="strict")
+    return answer
+
+
+def _inside(address: str) -> str:
+    """An address of the dashboard's own: nobody is sent elsewhere from here."""
+    return address if address.startswith(f"{HOME}?") else HOME

@@ -1,0 +1,73 @@
+// The shell's own behaviour: the theme, shortcuts, and putting what is alive into its places.
+(() => {
+  const root = document.documentElement
+  const dark = window.matchMedia("(prefers-color-scheme: dark)")
+  const chosen = () => localStorage.getItem("study-theme")
+  const show = () => { root.dataset.theme = chosen() || (dark.matches ? "dark" : "light") }
+  show()
+  dark.addEventListener("change", show)
+
+  const toggle = () => {
+    localStorage.setItem("study-theme", root.dataset.theme === "dark" ? "light" : "dark")
+    show()
+  }
+  const typing = (event) => {
+    const target = event.composedPath()[0]
+    return target instanceof Element && (target.matches("input, textarea, select") || target.isContentEditable)
+  }
+  // What is alive lies in shadow trees, which a query from outside does not see into.
+  const find = (selector, within = document) => {
+    const found = within.querySelector(selector)
+    if (found) return found
+    for (const each of within.querySelectorAll("*")) {
+      const inside = each.shadowRoot && find(selector, each.shadowRoot)
+      if (inside) return inside
+    }
+    return null
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const shortcuts = document.getElementById("shortcuts")
+    document.getElementById("theme")?.addEventListener("click", toggle)
+    document.getElementById("keys")?.addEventListener("click", () => shortcuts.showModal())
+    let led = false
+    document.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || shortcuts === null) return
+      if (event.key === "Escape" && typing(event)) event.composedPath()[0].blur()
+      if (typing(event) || shortcuts.open) return
+      if (led) {
+        led = false
+        const view = document.querySelector(`nav.views a[data-key="${CSS.escape(event.key)}"]`)
+        if (view) { event.preventDefault(); view.click() }
+        return
+      }
+      const action = {
+        g: () => { led = true; setTimeout(() => { led = false }, 1500) },
+        "/": () => find("main input[type=search], .first textarea, .first input")?.focus(),
+        t: () => document.getElementById("as_of").select(),
+        d: toggle,
+        "?": () => shortcuts.showModal(),
+      }[event.key]
+      if (action) { event.preventDefault(); action() }
+    })
+    for (const each of document.querySelectorAll("form[data-sends-on-change]")) {
+      each.addEventListener("change", (event) => { if (event.target.matches("select")) each.requestSubmit() })
+    }
+    for (const each of document.querySelectorAll("time[datetime]")) {
+      each.title = `${new Date(each.dateTime).toLocaleString()} here; ${each.dateTime}`
+    }
+    const live = document.getElementById("study-live")
+    if (live) {
+      const { items, address } = JSON.parse(live.textContent)
+      Bokeh.embed.embed_items({}, items, address).then(() => { root.dataset.live = "yes" })
+    }
+  })
+  // A form's empty fields need not stand in its address.
+  document.addEventListener("submit", (event) => {
+    if (event.target.method !== "get") return
+    for (const each of event.target.elements) if (each.name && each.value === "") each.disabled = true
+  })
+  window.addEventListener("pageshow", () => {
+    for (const each of document.querySelectorAll("form [disabled][name]")) each.disabled = false
+  })
+})()

@@ -1,0 +1,11 @@
+"""The views, in the order of the navigation; the first one is shown to whoever names none."""
+
+from interfaces.dashboard import ask, calls, events, health
+from interfaces.dashboard.page import View
+
+VIEWS: tuple[View, ...] = (
+    ask.VIEW,
+    calls.VIEW,
+    events.VIEW,
+    health.VIEW,
+)
