@@ -59,6 +59,11 @@ class Embedded(Struct, frozen=True, kw_only=True):
     saved: Decimal | None = None
     dimensions: int | None = None  # that were asked for
 
+    def __repr__(self) -> str:
+        rows, length = self.vectors.shape
+        cached = int(np.count_nonzero(self.cached))
+        return f"<Embedded {rows} × {length} by {self.provider}/{self.model}: {cached} from the cache>"
+
 
 class EmbedTexts:
     """Embeds; equal texts under equal circumstances are paid for once."""

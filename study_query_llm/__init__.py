@@ -16,8 +16,12 @@ from domain.errors import Conflict, NotFound, ProviderFailed, Rejected, StudyErr
 from study_query_llm.artifacts import Artifact
 from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.groups import Group
-from study_query_llm.results import Batch, Summaries, Sweep
+from study_query_llm.notebook import show_in_notebooks
+from study_query_llm.results import Batch, Summaries
+from study_query_llm.sweeps import Sweep
 from study_query_llm.synchronous import Study, open  # noqa: A004 - `sq.open` reads well
+
+show_in_notebooks()
 
 __all__ = [
     "Artifact",

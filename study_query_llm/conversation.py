@@ -18,6 +18,7 @@ from interfaces.as_of import AsOf, Moment
 from interfaces.study import Json
 from interfaces.study import Study as Wired
 from interfaces.study.words import id_of
+from study_query_llm.notebook.pages import conversation_page
 from study_query_llm.text_stream import TextStream
 
 
@@ -132,6 +133,12 @@ class Conversation:
 
     def __repr__(self) -> str:
         return repr(self._conversation)
+
+    def _repr_html_(self) -> str | None:
+        try:
+            return conversation_page(self.conversation_id, self.messages)
+        except RuntimeError:  # the study is closed, and nobody can be asked
+            return None
 
 
 async def conversation_of(

@@ -14,6 +14,7 @@ from interfaces.study import Study as Wired
 from interfaces.study.words import id_of
 from projections.group_queries import DEFAULT_DEPTH, Direction
 from projections.paging import LARGEST_PAGE, Paging
+from study_query_llm.notebook.pages import MOST_ROWS, group_page
 from study_query_llm.results import Rows
 
 
@@ -170,6 +171,12 @@ class Group:
 
     def __repr__(self) -> str:
         return repr(self._group)
+
+    def _repr_html_(self) -> str | None:
+        try:
+            return group_page(self.show(), self.children(limit=MOST_ROWS))
+        except RuntimeError:  # the study is closed, and nobody can be asked
+            return None
 
     def show(self, **options: Any) -> Json:
         """See AsyncGroup.show."""

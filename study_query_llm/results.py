@@ -1,12 +1,10 @@
-"""What comes back: lists that become data frames, and sweeps."""
+"""What comes back: lists that become data frames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 from uuid import UUID
 
-import numpy as np
 from msgspec import to_builtins
-from numpy.typing import NDArray
 
 from application.ask_model import Answer
 from application.batches import AnsweredBatch, Outcome, Unanswered
@@ -16,53 +14,11 @@ from domain.pricing import Total
 from interfaces.answer_document import item_document
 from interfaces.study import Json
 from interfaces.summaries_document import summary_item
+from study_query_llm.notebook.lineage import lineage_page
+from study_query_llm.notebook.pages import batch_page, rows_page, summaries_page
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-
-class Sweep:
-    """A sweep, finished or as far as it has come: its steps, its clusters, and the labels of any K."""
-
-    def __init__(self, document: Json, labels: Mapping[int, NDArray[np.int32]]) -> None:
-        self.document = document
-        self._labels = labels
-
-    @property
-    def sweep_id(self) -> str:
-        """The id, made of the sweep's fingerprint."""
-        return str(self.document["sweep_id"])
-
-    @property
-    def status(self) -> str:
-        """How it stands: requested, running, finished, failed, cancelled or interrupted."""
-        return str(self.document["status"])
-
-    @property
-    def chosen_k(self) -> int:
-        """The number of clusters that the rule `document["chosen_by"]` chose. Raises Rejected before it has."""
-        if self.document["chosen_k"] is None:
-            raise Rejected(
-                f"Sweep {self.sweep_id} is {self.status}, so that no K is chosen yet; say k, or resume_sweep",
-                fields=("k",),
-            )
-        return int(self.document["chosen_k"])
-
-    def labels(self, k: int | None = None) -> NDArray[np.int32]:
-        """(n_samples,) int32, each sample's cluster for K = `k`, or for the chosen K. Raises Rejected."""
-        wanted = self.chosen_k if k is None else k
-        if wanted not in self._labels:
-            raise Rejected(f"K = {wanted} was not swept; there are {', '.join(map(str, self._labels))}", fields=("k",))
-        return self._labels[wanted]
-
-    def to_frame(self) -> "DataFrame":
-        """One row a K with its metrics."""
-        return _frame(self.document["steps"])
-
-    def __repr__(self) -> str:
-        if self.document["chosen_k"] is None:
-            return f"<Sweep {self.sweep_id}: {self.status}, {len(self.document['steps'])} steps finished>"
-        return f"<Sweep {self.sweep_id}: K = {self.chosen_k} by {self.document['chosen_by']}>"
 
 
 class Batch(Sequence[Outcome]):
@@ -104,7 +60,7 @@ class Batch(Sequence[Outcome]):
 
     def to_frame(self) -> "DataFrame":
         """One row an item: its question's index, its sample, and the answer or the error."""
-        return _frame([item_document(item) for item in self._answered.items])
+        return frame_of([item_document(item) for item in self._answered.items])
 
     @overload
     def __getitem__(self, place: int) -> Outcome: ...
@@ -118,6 +74,9 @@ class Batch(Sequence[Outcome]):
 
     def __repr__(self) -> str:
         return f"<Batch {self.name}: {len(self) - len(self.unanswered)} of {len(self)} answered>"
+
+    def _repr_html_(self) -> str:
+        return batch_page(self.name, self._outcomes)
 
 
 class Summaries(Sequence[Summary]):
@@ -158,7 +117,7 @@ class Summaries(Sequence[Summary]):
 
     def to_frame(self) -> "DataFrame":
         """One row a summary."""
-        return _frame([to_builtins(summary_item(*each)) for each in enumerate(self._summarised.summaries)])
+        return frame_of([to_builtins(summary_item(*each)) for each in enumerate(self._summarised.summaries)])
 
     @overload
     def __getitem__(self, place: int) -> Summary: ...
@@ -173,13 +132,26 @@ class Summaries(Sequence[Summary]):
     def __repr__(self) -> str:
         return f"<Summaries {self.name}: {len(self)}, of which {len(self.fell_back)} fell back>"
 
+    def _repr_html_(self) -> str:
+        return summaries_page(self.name, self._summarised.summaries)
+
 
 class Rows(list[Json]):
     """A list of rows that becomes a data frame."""
 
     def to_frame(self) -> "DataFrame":
         """The rows as a pandas data frame."""
-        return _frame(self)
+        return frame_of(self)
+
+    def _repr_html_(self) -> str:
+        return rows_page(self)
+
+
+class Walked(dict[str, Any]):
+    """What a thing came from, or what was made of it: {root, nodes, edges, complete}."""
+
+    def _repr_html_(self) -> str:
+        return lineage_page(self)
 
 
 # An artifact says which call and group it belongs to as well, and a dataset in which artifact its rows lie.
@@ -205,7 +177,8 @@ def thing_asked_about(thing: Any) -> tuple[str, str]:
     )
 
 
-def _frame(rows: Sequence[Json]) -> "DataFrame":
+def frame_of(rows: Sequence[Json]) -> "DataFrame":
+    """Rows as a pandas data frame."""
     import pandas as pd
 
     return pd.DataFrame(list(rows))

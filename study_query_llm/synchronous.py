@@ -1,8 +1,9 @@
 """A study for ordinary code: each method is the asynchronous one, run in a background loop."""
 
 import builtins
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,16 +26,31 @@ from study_query_llm.artifacts import Artifact
 from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.conversation import Conversation
 from study_query_llm.groups import Group
-from study_query_llm.results import Batch, Rows, Summaries, Sweep
+from study_query_llm.results import Batch, Rows, Summaries, Walked
+from study_query_llm.sweeps import Sweep, Swept
 from study_query_llm.text_stream import TextStream
 
 
 class Study:
     """An open study, for ordinary code: each method is AsyncStudy's, run in a background loop."""
 
-    def __init__(self, portal: BlockingPortal, study: AsyncStudy) -> None:
+    def __init__(self, portal: BlockingPortal, study: AsyncStudy, opened: ExitStack) -> None:
         self._portal = portal
         self._study = study
+        self._opened = opened
+
+    def __enter__(self) -> "Study":
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._opened.__exit__(*failure)
+
+    def __repr__(self) -> str:
+        return "<Study>"
+
+    def close(self) -> None:
+        """Close it; what is closed stays so. At the end of `with`, and of the program, this happens by itself."""
+        self._opened.close()
 
     def ask(self, prompt: str | None = None, **options: Any) -> Answer:
         """See AsyncStudy.ask."""
@@ -124,7 +140,7 @@ class Study:
 
     def sweep(self, data: "Embedded | NDArray[np.float32] | str", **options: Any) -> Sweep:
         """See AsyncStudy.sweep."""
-        return self._portal.call(partial(self._study.sweep, data, **options))
+        return Sweep(self._portal, self._portal.call(partial(self._study.sweep, data, **options)))
 
     def methods(self) -> Rows:
         """See AsyncStudy.methods."""
@@ -134,21 +150,21 @@ class Study:
         """See AsyncStudy.rules."""
         return self._portal.call(self._study.rules)
 
-    def resume_sweep(self, sweep: Sweep | UUID | str, **options: Any) -> Sweep:
+    def resume_sweep(self, sweep: Swept | UUID | str, **options: Any) -> Sweep:
         """See AsyncStudy.resume_sweep."""
-        return self._portal.call(partial(self._study.resume_sweep, sweep, **options))
+        return Sweep(self._portal, self._portal.call(partial(self._study.resume_sweep, sweep, **options)))
 
-    def cancel_sweep(self, sweep: Sweep | UUID | str) -> Json:
+    def cancel_sweep(self, sweep: Swept | UUID | str) -> Json:
         """See AsyncStudy.cancel_sweep."""
         return self._portal.call(self._study.cancel_sweep, sweep)
 
     def find_sweep(self, sweep_id: UUID | str) -> Sweep:
         """See AsyncStudy.find_sweep."""
-        return self._portal.call(self._study.find_sweep, sweep_id)
+        return Sweep(self._portal, self._portal.call(self._study.find_sweep, sweep_id))
 
-    def report(self, sweep_id: UUID | str, out: str | Path) -> Path:
+    def report(self, sweep: Swept | UUID | str, out: str | Path, **options: Any) -> Path:
         """See AsyncStudy.report."""
-        return self._portal.call(self._study.report, sweep_id, out)
+        return self._portal.call(partial(self._study.report, sweep, out, **options))
 
     def calls(self, **filters: Any) -> Rows:
         """See AsyncStudy.calls."""
@@ -170,7 +186,7 @@ class Study:
         """See AsyncStudy.history."""
         return self._portal.call(self._study.history, kind, entity_id)
 
-    def provenance(self, thing: Any, **options: Any) -> Json:
+    def provenance(self, thing: Any, **options: Any) -> Walked:
         """See AsyncStudy.provenance."""
         return self._portal.call(partial(self._study.provenance, thing, **options))
 
@@ -186,7 +202,7 @@ class Study:
         """See AsyncStudy.bytes."""
         return self._portal.call(partial(self._study.bytes, call_id, part, **options))
 
-    def compare(self, first: Sweep | UUID | str, second: Sweep | UUID | str) -> Json:
+    def compare(self, first: Swept | UUID | str, second: Swept | UUID | str) -> Json:
         """See AsyncStudy.compare."""
         return self._portal.call(self._study.compare, first, second)
 
@@ -211,15 +227,23 @@ class Study:
         return self._portal.call(partial(self._study.tokens, **options))
 
 
-@contextmanager
 def open(  # noqa: A001 - `sq.open` reads well
     *,
     database_url: str | None = None,
     home: str | Path | None = None,
     providers: Mapping[str, Provider] | None = None,
     actor: str | None = None,
-) -> Iterator[Study]:
-    """Open a study for ordinary code: embedded, or on the Postgres of `database_url`."""
+) -> Study:
+    """Open a study for ordinary code: embedded, or on the Postgres of `database_url`.
+
+    `with sq.open() as study:` closes it at the end of the block; `study = sq.open()`, as in the cells of a notebook,
+    leaves it open until `study.close()` or the end of the program.
+    """
     opening = open_async(database_url=database_url, home=home, providers=providers, actor=actor)
-    with anyio.from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(opening) as study:
-        yield Study(portal, study)
+    with ExitStack() as stack:
+        portal = stack.enter_context(anyio.from_thread.start_blocking_portal())
+        study = stack.enter_context(portal.wrap_async_context_manager(opening))
+        opened = stack.pop_all()
+    # Before threads are joined, or the loop's own, which waits for us, would keep the program from ending.
+    threading._register_atexit(opened.close)  # type: ignore[attr-defined]
+    return Study(portal, study, opened)

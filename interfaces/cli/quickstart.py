@@ -35,15 +35,14 @@ def quickstart(invocation: Invocation, out: Path) -> None:
     Everything is recorded on the way: the calls that embed the texts, the steps of the sweep, the calls that name the
     clusters. A second time, everything comes from that record.
     """
-    from interfaces.cli.sweeps import check_out
+    from interfaces.report.writing import format_of
 
-    check_out(out)
+    format_of(out)
     with invocation.progress() as progress:
 
         async def work(study: "Study") -> dict[str, Any]:
             from domain.sweeps import SweepConfig
             from infrastructure.table_files import read_table
-            from interfaces.cli.sweeps import write_report
 
             clock = study.notebook.clock
             began = clock.monotonic()
@@ -57,7 +56,7 @@ def quickstart(invocation: Invocation, out: Path) -> None:
             sweep_id = await study.sweeps.of_dataset(
                 DATASET, context, config=config, provider=PROVIDER, model=EMBEDDING_MODEL, progress=progress
             )
-            written = await write_report(study, sweep_id, out)
+            written = await study.reports.write(sweep_id, out)
             return {
                 "sweep": await study.sweeps.get(sweep_id),
                 "dataset": DATASET,

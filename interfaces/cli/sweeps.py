@@ -1,7 +1,5 @@
 """Clustering studies from the command line."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -44,9 +42,12 @@ def add_to(study: click.Group) -> None:
     study_command(sweep, "rules", examples="study sweep rules --json")(list_rules)
     study_command(sweep, "list")(list_all)
     study_command(sweep, "show")(show)
-    study_command(study, "report", examples="study report 1fc6734e-01a1-5f71-820e-31f1e0df585a --out report.html")(
-        report
-    )
+    study_command(
+        study,
+        "report",
+        examples="study report 1fc6734e-01a1-5f71-820e-31f1e0df585a --out report.html\n"
+        "study report 1fc6734e-01a1-5f71-820e-31f1e0df585a --out report.md",
+    )(report)
 
 
 @click.argument("dataset", required=False)
@@ -320,45 +321,16 @@ def show(invocation: Invocation, sweep_id: str, moment: "Moment") -> None:
 
 @click.argument("sweep_id")
 @click.option("--out", type=click.Path(path_type=Path), default="report.html", show_default=True, help="File to write.")
-def report(invocation: Invocation, sweep_id: str, out: Path) -> None:
-    """Write a finished sweep's report: one page of HTML that needs nothing but a browser."""
-    check_out(out)
+@as_of_a_moment
+def report(invocation: Invocation, sweep_id: str, out: Path, moment: "Moment") -> None:
+    """Write a finished sweep's report: a page that needs nothing but a browser, or Markdown for a name in .md."""
+    from interfaces.report.writing import format_of
+
+    format_of(out)
 
     async def work(study: "Study") -> Path:
-        return await write_report(study, sweep_id, out)
+        return await study.reports.write(sweep_id, out, moment)
 
     written = invocation.run(work)
     document = {"sweep_id": sweep_id, "report": str(written)}
     invocation.answer(document, lambda _console: click.echo(f"Wrote {written}"))
-
-
-def check_out(out: Path) -> None:
-    """Raise Rejected for what can't become a file, before any work is done for it."""
-    from domain.errors import Rejected
-
-    if not out.name or out.is_dir():
-        raise Rejected(f"{out} is a folder; name a file in it, such as {out / 'report.html'}", fields=("out",))
-    if not out.parent.is_dir():
-        raise Rejected(f"{out} can't be written: there is no folder {out.parent}", fields=("out",))
-
-
-async def write_report(study: "Study", sweep_id: UUID | str, out: Path) -> Path:
-    """Render and write a report, whole or not at all. Raises NotFound, Rejected."""
-    from interfaces.report import render
-
-    return _written(render(await study.sweeps.report(sweep_id)), out)
-
-
-def _written(page: str, out: Path) -> Path:
-    from domain.errors import Rejected
-
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(out)
-    except OSError as error:
-        raise Rejected(f"{out} can't be written: {error.strerror}", fields=("out",)) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()  # there only if it did not become the report
-    return out.absolute()

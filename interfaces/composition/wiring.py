@@ -88,6 +88,7 @@ from interfaces.study.live import Live, LoggedEvent
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
+from interfaces.study.reports import Reports
 from interfaces.study.summaries import Summaries
 from interfaces.study.sweeps import Sweeps
 from interfaces.study.tokens import Tokens
@@ -150,6 +151,7 @@ class Wiring:
                 self.import_dataset, SampleDataset(self.import_dataset, self.group), self.queries, self.moments
             ),
             sweeps=self.sweeps,
+            reports=Reports(SweepTurns(self.notebook), self.gather, self.keep, self.files, self.queries, self.moments),
             providers=Providers(self.outside.registry, self.validate),
             history=History(self.outside.store, self.audit_log),
             house=self.house,

@@ -51,6 +51,7 @@ NEEDED: Mapping[str, Needed] = {
     "GET /api/sweeps/{sweep_id}": "read",
     "GET /api/sweeps/{sweep_id}/compare/{other_id}": "read",
     "GET /api/sweeps/{sweep_id}/progress": "read",
+    "GET /api/sweeps/{sweep_id}/report": "read",
     "GET /api/projections": "read",
     "GET /api/providers": "read",
     "GET /api/providers/{name}/models": "read",

@@ -1,12 +1,12 @@
 """Sweeps: ask for one, watch it, cancel it, go on with it, list them, look at one, compare two."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath
+from litestar.params import Body, FromPath, QueryParameter
 from litestar.response import Stream
 from msgspec import Struct
 
@@ -21,6 +21,17 @@ from interfaces.study import Study
 from interfaces.study.words import id_of
 
 LOCATION = ResponseHeader(name="Location", description="Where the sweep is looked at.", documentation_only=True)
+
+
+# The page runs its own scripts, apart from everything else of this server, and loads nothing.
+REPORT_HEADERS = {
+    "Cache-Control": "private, no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": (
+        "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
+        "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+    ),
+}
 
 
 class AcceptedSweep(Struct, frozen=True, kw_only=True):
@@ -142,6 +153,32 @@ async def get_sweep(study: OpenStudy, moment: At, sweep_id: FromPath[str]) -> Js
 
 
 @get(
+    "/sweeps/{sweep_id:str}/report",
+    summary="Read a sweep's report",
+    responses=problem_responses(400, 404, 503),
+    response_description="The report: a page that needs nothing but a browser, or Markdown.",
+    media_type="text/html",
+)
+async def get_report(
+    study: OpenStudy,
+    moment: At,
+    sweep_id: FromPath[str],
+    format: Annotated[  # noqa: A002 - the parameter's name
+        Literal["html", "md"], QueryParameter(description="html, a page with pictures; or md, Markdown")
+    ] = "html",
+) -> Response[str]:
+    """A finished sweep as a page to keep or to send: its curves and why K was chosen, its clusters, what went wrong on
+    the way, and the command that gets it again. Of a sweep that isn't finished there is none.
+    """
+    page = await study.reports.render(sweep_id, format, moment)
+    return Response(
+        page,
+        media_type="text/html" if format == "html" else "text/markdown",
+        headers=REPORT_HEADERS | {"Content-Disposition": f'inline; filename="sweep-{id_of(sweep_id)}.{format}"'},
+    )
+
+
+@get(
     "/sweeps/{sweep_id:str}/compare/{other_id:str}",
     summary="Compare two sweeps",
     responses=problem_responses(400, 404, 503),
@@ -194,6 +231,7 @@ ROUTES = Router(
         watch_sweep,
         list_sweeps,
         get_sweep,
+        get_report,
         compare_sweeps,
         list_methods,
         list_rules,

@@ -1,6 +1,18 @@
-"""A sweep's report: one page of HTML that needs nothing but a browser."""
+"""A sweep's report: one page of HTML that needs nothing but a browser, or the same as Markdown."""
 
 from interfaces.report.command import command_of
-from interfaces.report.page import ReportData, render
+from interfaces.report.data import ReportData
+from interfaces.report.markdown import to_markdown
+from interfaces.report.page import render
+from interfaces.report.writing import ReportFormat, format_of, report_as, write_report
 
-__all__ = ["ReportData", "command_of", "render"]
+__all__ = [
+    "ReportData",
+    "ReportFormat",
+    "command_of",
+    "format_of",
+    "render",
+    "report_as",
+    "to_markdown",
+    "write_report",
+]

@@ -13,8 +13,14 @@ def command_of(started: SweepStarted) -> str:
     config, source = started.config, started.source
     words = ["study", "sweep", "run"]
     words += [source.dataset_name] if source.dataset_name and not source.vectors_id else ["--vectors", "VECTORS.npy"]
-    if source.embedding_provider and source.embedding_model:
+    if source.vectors_id and source.texts_sha256:
+        words += ["--texts", "TEXTS.csv"]
+    if source.vectors_id and source.labels_sha256:
+        words += ["--labels", "LABELS.csv"]
+    if source.embedding_provider and source.embedding_model and not source.vectors_id:
         words += ["--provider", source.embedding_provider, "--model", source.embedding_model]
+    if source.embedding_dimensions and not source.vectors_id:
+        words += ["--dimensions", str(source.embedding_dimensions)]
     words += ["--method", config.method]
     if config.k_values:
         words += ["--k-min", str(config.k_values[0]), "--k-max", str(config.k_values[-1])]

@@ -26,6 +26,7 @@ from interfaces.study.live import Live
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
 from interfaces.study.providers import Providers
+from interfaces.study.reports import Reports
 from interfaces.study.summaries import Summaries
 from interfaces.study.sweeps import Sweeps
 from interfaces.study.tokens import Tokens
@@ -59,6 +60,7 @@ class Study:
     embeddings: Embeddings
     datasets: Datasets
     sweeps: Sweeps
+    reports: Reports
     providers: Providers
     history: History
     house: House

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -23,7 +23,7 @@ from application.sweep_progress import Progress
 from application.sweep_request import SweepRequest
 from domain.clustering.selection import RULES
 from domain.clustering.stability import adjusted_rand_index
-from domain.errors import NotFound, Rejected
+from domain.errors import NotFound
 from domain.events import RecordedEvent
 from domain.sweep_comparison import compare_sweeps, same_rows
 from domain.sweeps import SweepConfig
@@ -37,9 +37,6 @@ from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 from projections.sweep_queries import LeftSweep
 from projections.sweeps import SWEEP_RUNS
-
-if TYPE_CHECKING:
-    from interfaces.report import ReportData
 
 SWEEPS = (SWEEP_RUNS.name,)
 Documents = list[Json]
@@ -250,28 +247,6 @@ class Sweeps:
         other = await self._queries.sweeps.sweep(id_of(second), as_of=position)
         agreement = await self._agreement(one, other) if same_rows(one, other) else None
         return compare_sweeps(one, other, agreement)
-
-    async def report(self, sweep_id: UUID | str) -> "ReportData":
-        """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
-        from interfaces.report import ReportData, command_of
-
-        state = await self._run_sweep.turns.load(id_of(sweep_id))
-        if state.started is None:
-            raise NotFound(f"There is no sweep {sweep_id}; `study sweep list` shows the ones there are")
-        if state.finished is None:
-            raise Rejected(f"Sweep {sweep_id} is {state.status}; a report needs a finished one")
-        chosen = state.steps[state.finished.chosen_k]
-        artifacts = state.finished.artifact_ids
-        dataset = await self._gather_sweep.dataset_of(state.started.source)
-        return ReportData(
-            sweep=await self.get(sweep_id),
-            labels=await self._array(chosen.artifact_ids["sweep_labels"]),
-            scatter=await self._array(artifacts["scatter"]),
-            command=command_of(state.started),
-            view=await self._array(artifacts["view"]) if "view" in artifacts else None,
-            texts=None if dataset is None else dataset.texts,
-            true_labels=None if dataset is None else dataset.labels,
-        )
 
     async def _sweep(self, request: SweepRequest, context: Context, compute: str, progress: Progress | None) -> UUID:
         check_place(compute)

@@ -11,7 +11,7 @@ from interfaces.study.calls import calls_wanted
 from projections.paging import LARGEST_PAGE, Paging
 from study_query_llm.asynchronous.opened import Opened
 from study_query_llm.questions import moment_and_page
-from study_query_llm.results import Rows, thing_asked_about
+from study_query_llm.results import Rows, Walked, thing_asked_about
 
 
 class Looking(Opened):
@@ -50,7 +50,7 @@ class Looking(Opened):
         """Every event of one thing, in order. Raises NotFound."""
         return Rows((await self._wired.history.of(kind, entity_id))["items"])
 
-    async def provenance(self, thing: Any, *, direction: Literal["up", "down", "both"] = "up", **bounds: Any) -> Json:
+    async def provenance(self, thing: Any, *, direction: Literal["up", "down", "both"] = "up", **bounds: Any) -> Walked:
         """What a thing came from, down to the provider's bytes; or what was made of it; or both.
 
         thing: a sweep, an answer, a dataset, or its kind and id as "cluster/SWEEP_ID/0" or ("model", "openai/gpt-4o")
@@ -58,7 +58,8 @@ class Looking(Opened):
         Returns {root, nodes: [{kind, id, label, facts, links …}], edges: [{relation, first, second}], complete}.
         """
         moment = _moment_of(thing, bounds)
-        return await self._wired.provenance.of(*thing_asked_about(thing), moment, direction=direction, **bounds)
+        found = await self._wired.provenance.of(*thing_asked_about(thing), moment, direction=direction, **bounds)
+        return Walked(found)
 
     async def prov_json(self, thing: Any, *, direction: Literal["up", "down", "both"] = "up", **bounds: Any) -> Json:
         """The same walk as W3C PROV-JSON."""

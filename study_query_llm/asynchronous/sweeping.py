@@ -19,7 +19,8 @@ from interfaces.study import Json
 from interfaces.sweep_options import k_values_of
 from projections.paging import Paging
 from study_query_llm.asynchronous.opened import Opened
-from study_query_llm.results import Rows, Sweep
+from study_query_llm.results import Rows
+from study_query_llm.sweeps import AsyncSweep, Swept
 from study_query_llm.telling import Told, told
 
 
@@ -52,7 +53,7 @@ class Sweeping(Opened):
         force: bool = False,
         compute: str = LOCAL,
         progress: Told = None,
-    ) -> Sweep:
+    ) -> AsyncSweep:
         """Cluster for every K and choose one. The same data and configuration find the finished sweep again.
 
         data: what `embed` returned, (n_samples, n_features) vectors made elsewhere, or the name of a dataset
@@ -111,8 +112,8 @@ class Sweeping(Opened):
         return await self.find_sweep(sweep_id)
 
     async def resume_sweep(
-        self, sweep: "Sweep | UUID | str", *, compute: str | None = None, progress: Told = None
-    ) -> Sweep:
+        self, sweep: "Swept | UUID | str", *, compute: str | None = None, progress: Told = None
+    ) -> AsyncSweep:
         """Go on with a sweep that was left, failed or was cancelled: all it needs comes from the record.
 
         compute, progress: as those of `sweep`
@@ -124,7 +125,7 @@ class Sweeping(Opened):
             )
         return await self.find_sweep(found)
 
-    async def cancel_sweep(self, sweep: "Sweep | UUID | str") -> Json:
+    async def cancel_sweep(self, sweep: "Swept | UUID | str") -> Json:
         """End a sweep, whichever process runs it; finished steps stay. Raises NotFound, Conflict for a finished one."""
         return await self._wired.sweeps.cancel(id_in(sweep), self._wired.context())
 
@@ -140,27 +141,28 @@ class Sweeping(Opened):
         chosen = method_of(name, self._wired.sweeps.methods)
         return k_values_of(chosen, None, None) if k is None else tuple(k)
 
-    async def find_sweep(self, sweep_id: UUID | str) -> Sweep:
+    async def find_sweep(self, sweep_id: UUID | str) -> AsyncSweep:
         """A sweep by its id, finished or as far as it has come. Raises NotFound."""
-        return Sweep(await self._wired.sweeps.get(sweep_id), await self._wired.sweeps.labels(sweep_id))
+        return AsyncSweep(
+            self._wired, await self._wired.sweeps.get(sweep_id), await self._wired.sweeps.labels(sweep_id)
+        )
 
     async def sweeps(self, *, as_of: AsOf | None = None, limit: int = 50) -> Rows:
         """Sweeps with their steps and clusters, finished or not, newest first, as of a time or position."""
         return Rows((await self._wired.sweeps.list(Moment(as_of), Paging(limit)))["items"])
 
-    async def compare(self, first: "Sweep | UUID | str", second: "Sweep | UUID | str") -> Json:
+    async def compare(self, first: "Swept | UUID | str", second: "Swept | UUID | str") -> Json:
         """What differed between two sweeps, what was equal, and how far their labels agree."""
         return await self._wired.sweeps.compare(id_in(first), id_in(second))
 
-    async def report(self, sweep_id: UUID | str, out: str | Path) -> Path:
-        """Write a finished sweep's report, a page of HTML that needs nothing but a browser."""
-        from interfaces.report import render
+    async def report(self, sweep: "Swept | UUID | str", out: str | Path, *, as_of: AsOf | None = None) -> Path:
+        """Write a finished sweep's report: HTML that needs nothing but a browser, or Markdown for a name in .md.
 
-        path = Path(out)
-        path.write_text(render(await self._wired.sweeps.report(sweep_id)), encoding="utf-8")  # noqa: ASYNC240 - one short write
-        return path
+        Raises NotFound, Rejected for one that isn't finished, and for a file that can't be written.
+        """
+        return await self._wired.reports.write(id_in(sweep), Path(out), Moment(as_of))
 
 
-def id_in(sweep: "Sweep | UUID | str") -> UUID | str:
+def id_in(sweep: "Swept | UUID | str") -> UUID | str:
     """The id of a sweep, or the id that was given in its place."""
-    return sweep.sweep_id if isinstance(sweep, Sweep) else sweep
+    return sweep.sweep_id if isinstance(sweep, Swept) else sweep

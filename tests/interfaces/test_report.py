@@ -17,8 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 from domain.errors import Rejected
-from interfaces.report import ReportData, render
+from interfaces.report import ReportData, format_of, render, to_markdown, write_report
 from interfaces.report.charts import look_of
+from interfaces.report.troubles import failed_calls, repeated_attempts
 
 NASTY = """</script><script>alert(1)</script><img src=x onerror="alert(1)"> & 'quotes' <!-- {{ 7*7 }}"""
 ROOT = Path(__file__).parents[2]
@@ -411,3 +412,84 @@ def test_a_second_map_is_drawn_when_there_is_one() -> None:
     assert places == {f"chart-{number}" for number in range(8)}
     assert len(page.documents()) == 8
     assert "UMAP 1" in json.dumps(page.documents()[-1])
+
+
+def test_failures_and_fallbacks_are_told_or_that_there_were_none() -> None:
+    data = report_data()
+    clean = {**data.sweep, "clusters": [{**cluster, "fell_back": False} for cluster in data.sweep["clusters"]]}
+    nothing = "Nothing failed, nothing was repeated, and nothing stands in for anything else."
+    assert nothing in Page(render(replace(data, sweep=clean))).text
+    assert nothing in to_markdown(replace(data, sweep=clean))
+    troubled = replace(
+        data,
+        sweep={**data.sweep, "steps": [step(3, converged=False, empty_clusters=2)]},
+        troubles=(("Embedding the texts", "2 calls failed: <out of quota>"),),
+    )
+    page, text = Page(render(troubled)).text, to_markdown(troubled)
+    for told in (
+        "Embedding the texts",
+        "2 calls failed: <out of quota>",
+        "No summary could be had for cluster 1: the most representative text is the name",
+        "The best restart ran out of iterations before nothing changed",
+        "2 clusters stayed empty",
+    ):
+        assert told in page, told
+        assert told.replace("<", "\\<").replace(">", "\\>") in text, told
+    assert nothing not in page
+
+
+def test_calls_that_failed_are_counted_by_why_and_repeated_ones_are_told() -> None:
+    failed = [{"error": {"message": why}} for why in ("no quota", "timed out", "no quota")]
+    assert failed_calls("Naming", failed) == [
+        ("Naming", "2 calls failed: no quota"),
+        ("Naming", "1 call failed: timed out"),
+    ]
+    assert failed_calls("Naming", failed[1:2], more=True) == [("Naming", "at least 1 call failed: timed out")]
+    calls = [{"status": "success", "attempts": attempts} for attempts in (1, 3, 2)]
+    assert repeated_attempts("Naming", calls) == [
+        ("Naming", "2 calls were answered at a later attempt, after 3 that failed")
+    ]
+    assert repeated_attempts("Naming", calls[:1]) == []
+
+
+def test_the_labels_are_told_with_the_clusters_that_hold_them() -> None:
+    page = Page(render(report_data()))
+    assert "Agreement with the labels" in page.text
+    assert "label 0 30 0 33% 3 clusters" in page.text
+    assert "| label 0 | 30 | 0 | 33% | 3 |" in to_markdown(report_data())
+    assert "Agreement" not in to_markdown(replace(report_data(), true_labels=None))
+
+
+def test_markdown_holds_the_same_numbers_and_words() -> None:
+    text = to_markdown(report_data())
+    for told in (
+        "# The clusters of intents",
+        "60 texts fall into 3 clusters (k-means).",
+        "## Why K = 3",
+        "| 1 | topic 1 (fallback) | 20 | 33.3% | label 0 (50%) |",
+        "- text 3",
+        "| 3 (chosen) | 0.123 | 0.750 | 0.050 |",
+        "| Objective | █▃▁ | 33.333 |",
+        "```sh\nstudy sweep run intents --seed 7\n```",
+        "f" * 64,
+    ):
+        assert told in text, told
+
+
+def test_markdown_shows_texts_as_they_are() -> None:
+    data = report_data(n=3)
+    sweep = {**data.sweep, "clusters": [{**data.sweep["clusters"][0], "name": "a|b\n# <b>*c*</b> `d` &amp;"}]}
+    text = to_markdown(replace(data, sweep=sweep, command="study ```` x"))
+    assert "a\\|b \\# \\<b\\>\\*c\\*\\</b\\> \\`d\\` &amp;amp;" in text
+    assert "`````sh\nstudy ```` x\n`````" in text
+
+
+def test_a_reports_ending_says_of_which_kind_it_is(tmp_path: Path) -> None:
+    assert write_report(report_data(), tmp_path / "a.MD").read_text() == to_markdown(report_data())
+    assert write_report(report_data(), tmp_path / "a.html").read_text() == render(report_data())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.MD", "a.html"]
+    for name in ("a.pdf", "report", "."):
+        with pytest.raises(Rejected, match=r"\.html"):
+            format_of(tmp_path / name)
+    with pytest.raises(Rejected, match="no folder"):
+        format_of(tmp_path / "none" / "a.html")

@@ -30,6 +30,7 @@ def test_a_script_asks_embeds_sweeps_and_looks_back(database: Database, tmp_path
         ).sweep_id == (sweep.sweep_id)
         cached = [study.ask("Rome?", provider="local", seed=1, cache="10m", share=False).cached for _ in range(2)]
         report = study.report(sweep.sweep_id, tmp_path / "report.html")
+        text = sweep.report(tmp_path / "report.md")
         calls = study.calls(group="batch/cities")
         history = study.history("call", answer.call_id)
         assert study.call(answer.call_id)["text"] == answer.text
@@ -42,6 +43,7 @@ def test_a_script_asks_embeds_sweeps_and_looks_back(database: Database, tmp_path
     assert sweep.labels(k=3).shape == (6,)
     assert list(sweep.to_frame()["k"]) == [2, 3]
     assert "a train to Rome" in report.read_text()
+    assert "a train to Rome" in text.read_text()
     assert [call["call_id"] for call in calls] == [str(answer.call_id)]
     assert len(calls.to_frame()) == 1
     assert [event["event"] for event in history] == ["call.requested.v1", "call.answered.v1"]

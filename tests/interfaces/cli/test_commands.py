@@ -256,6 +256,8 @@ def test_a_sweep_runs_is_found_again_and_reports(study_here: Study, csv: Path, t
     assert [step["labels_sha256"] for step in forced["steps"]] == [step["labels_sha256"] for step in first["steps"]]
     done = study_here("report", first["sweep_id"], "--out", "r.html", "--json")
     assert "night train" in Path(done.document["report"]).read_text()
+    study_here("report", first["sweep_id"], "--out", "r.md")
+    assert "night train" in Path("r.md").read_text()
     assert "Chosen: K" in study_here("sweep", "show", first["sweep_id"]).out
 
 

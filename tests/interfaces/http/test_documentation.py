@@ -53,6 +53,7 @@ ROUTES = {
     ("/api/sweeps", "get"),
     ("/api/sweeps/{sweep_id}", "get"),
     ("/api/sweeps/{sweep_id}/compare/{other_id}", "get"),
+    ("/api/sweeps/{sweep_id}/report", "get"),
     ("/api/methods", "get"),
     ("/api/rules", "get"),
     ("/api/provenance/{kind}/{thing_id}", "get"),

@@ -91,6 +91,16 @@ def test_a_sweep_is_asked_for_watched_to_its_end_and_found_again(busy: httpx.Cli
     sweep = events[-2][2]
     assert (sweep["status"], sweep["sweep_id"], len(sweep["steps"])) == ("finished", sweep_id, 3)
     assert sweep["steps"][0]["acc"] is not None
+    page = busy.get(f"/api/sweeps/{sweep_id}/report", timeout=60)  # the first one loads what draws
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "sandbox allow-scripts" in page.headers["content-security-policy"]
+    assert "The clusters of things" in page.text
+    text = busy.get(f"/api/sweeps/{sweep_id}/report", params={"format": "md"})
+    assert text.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert text.text.startswith("# The clusters of things\n")
+    assert busy.get(f"/api/sweeps/{sweep_id}/report", params={"format": "pdf"}).status_code == 400
+    early = busy.get(f"/api/sweeps/{sweep_id}/report", params={"as_of": asked.json()["position"]})
+    assert (early.status_code, early.json()["fields"]) == (400, ["sweep_id"])
     # From where a client that lost its line had come.
     assert [number for number, _, _ in watched(busy, sweep_id, **{"Last-Event-ID": "4"}) if number] == ["5", "6"]
     again = busy.post("/api/sweeps", json=SMALL)
