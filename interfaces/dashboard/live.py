@@ -102,6 +102,7 @@ def _begin() -> Any:
         return None
     page, parts = shown
     document = panel.state.curdoc
+    document.template_variables["dist_url"] = LOCAL_DIST  # else what changes later is styled from a CDN
     for part in parts:
         part.server_doc(document, title="Study", location=False)
     for begin in page.begins:

@@ -20,7 +20,7 @@ from infrastructure.journal_state import waiting_files
 from infrastructure.providers.registry import ProviderRegistry
 from infrastructure.settings import read_settings
 from tests.conftest import Database
-from tests.interfaces.http.test_serving import process
+from tests.interfaces.serving.test_serving import process
 from tests.support.cut_line import CutLine
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer, Received
 

@@ -25,7 +25,7 @@ from interfaces.http.scopes import NEEDED
 from tests.conftest import Database
 from tests.interfaces.http.conftest import serving
 from tests.interfaces.http.test_problems import refused
-from tests.interfaces.http.test_serving import environment, process
+from tests.interfaces.serving.test_serving import environment, process
 
 OWN = "the-operators-own-token"
 PROMPT = {"prompt": "hello", "provider": "local"}

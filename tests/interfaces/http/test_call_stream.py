@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.conftest import Database
-from tests.interfaces.http.test_serving import process
+from tests.interfaces.serving.test_serving import process
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer
 
 LOCAL = {"provider": "local", "model": "local-extract"}

@@ -23,7 +23,7 @@ from interfaces.study import live
 from tests.conftest import Database
 from tests.interfaces.http.conftest import serving
 from tests.interfaces.http.test_problems import refused
-from tests.interfaces.http.test_serving import process
+from tests.interfaces.serving.test_serving import process
 from tests.support.appends import append_of
 
 

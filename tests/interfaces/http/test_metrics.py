@@ -8,7 +8,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Database
-from tests.interfaces.http.test_serving import process
+from tests.interfaces.serving.test_serving import process
 
 QUESTION = {"prompt": "hello", "provider": "local"}
 

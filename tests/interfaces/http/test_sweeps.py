@@ -16,7 +16,7 @@ import pytest
 from infrastructure.settings import Settings
 from tests.conftest import Database
 from tests.interfaces.http.conftest import serving
-from tests.interfaces.http.test_serving import process
+from tests.interfaces.serving.test_serving import process
 from tests.support.swept import TEXTS
 
 SMALL = {"provider": "local", "k_max": 4, "restarts": 2, "pca_dim": 4, "dataset": "things"}

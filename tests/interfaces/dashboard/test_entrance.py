@@ -1,0 +1,169 @@
+"""Who comes in to the dashboard, by which way, and what a page may load."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Database, fresh_database
+from tests.interfaces.serving.test_serving import process
+
+OWN = "the-operators-own-token"
+
+
+@pytest.fixture(scope="module")
+def shared(server: tuple[str, str], template: str) -> Iterator[Database]:
+    with fresh_database(server, template) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def here(shared: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server that only this machine reaches."""
+    home = str(tmp_path_factory.mktemp("home"))
+    with (
+        process("--home", home, "--database-url", shared.application_uri) as (_, address, _lines),
+        httpx.Client(base_url=address, timeout=30) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def everywhere(shared: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that other machines reach as well, so that tokens are asked for."""
+    home = str(tmp_path_factory.mktemp("home"))
+    options = ("--host", "0.0.0.0", "--home", home, "--database-url", shared.application_uri)
+    with process(*options, STUDY_TOKEN=OWN) as (_, address, _lines):
+        yield address.replace("0.0.0.0", "127.0.0.1")
+
+
+@pytest.fixture
+def visitor(everywhere: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=everywhere, timeout=30) as client:
+        yield client
+
+
+def issued(everywhere: str, name: str, scope: str) -> str:
+    answer = httpx.post(
+        f"{everywhere}/api/tokens", json={"name": name, "scope": scope}, headers={"authorization": f"Bearer {OWN}"}
+    )
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["token"])
+
+
+def signed_in(visitor: httpx.Client, token: str, leads_to: str = "/dashboard/?view=calls") -> httpx.Response:
+    return visitor.post("/dashboard/login", data={"token": token, "leads_to": leads_to})
+
+
+def test_the_root_leads_to_the_dashboard_and_the_api_is_where_it_was(here: httpx.Client) -> None:
+    assert here.get("/").headers["location"] == "/dashboard/"
+    assert here.get("/dashboard").headers["location"] == "/dashboard/"
+    assert here.get("/api/calls").json()["items"] == []
+    assert here.get("/no/such/thing").headers["content-type"].startswith("application/problem+json")
+
+
+def test_a_page_loads_nothing_from_elsewhere_and_says_so_to_the_browser(here: httpx.Client) -> None:
+    page = here.get("/dashboard/", params={"view": "calls"})
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert re.findall(r'(?:src|href)="(?:https?:)?//', page.text) == []
+    for address in re.findall(r'(?:src|href)="(/dashboard/assets/[^"]+)"', page.text):
+        asset = here.get(address)
+        assert (asset.status_code, "immutable" in asset.headers["cache-control"]) == (200, True)
+        assert "http://" not in asset.text.replace("http://www.w3.org", "")
+    assert here.get("/dashboard/assets/x/../page.py").status_code == 404
+    assert here.get("/dashboard/static/../../etc/passwd").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "told"),
+    [
+        ({"view": "nothing"}, 404, "There is no view"),
+        ({"view": "calls", "call": "zzz"}, 404, "is no id"),
+        ({"view": "calls", "as_of": "yesterday"}, 400, "neither a position nor a time"),
+        ({"view": "calls", "as_of": "999999"}, 400, "after the end of the log"),
+        ({"view": "calls", "status": "odd"}, 400, "is no status"),
+        ({"view": "calls", "since": "soon"}, 400, "is no time"),
+        ({"view": "calls", "group": "primes"}, 400, "TYPE/NAME"),
+        ({"view": "calls", "cursor": "zzz"}, 400, "is no cursor"),
+        ({"view": "calls", "q": "x" * 3_000}, 400, "longer than"),
+        ({"view": "events", "after": "-1"}, 400, "is no position"),
+        ({"view": "events", "kind": "odd"}, 400, "odd"),
+    ],
+)
+def test_what_can_not_be_shown_says_why(here: httpx.Client, parameters: dict[str, str], status: int, told: str) -> None:
+    page = here.get("/dashboard/", params=parameters)
+    assert (page.status_code, told in page.text, "Traceback" in page.text) == (status, True, False), page.text
+
+
+def test_what_was_typed_is_never_taken_for_markup(here: httpx.Client) -> None:
+    for name in ("view", "q", "as_of", "call", "group"):
+        page = here.get("/dashboard/", params={"view": "calls", name: '"><script>alert(1)</script>'})
+        assert "<script>alert" not in page.text, name
+
+
+def test_another_sites_page_may_neither_sign_in_nor_be_sent_here(here: httpx.Client) -> None:
+    assert here.get("/dashboard/", headers={"host": "evil.example"}).status_code == 403
+    posted = here.post("/dashboard/login", data={"token": OWN}, headers={"origin": "https://evil.example"})
+    assert posted.status_code == 403
+
+
+def test_whoever_has_no_token_is_asked_for_one_and_sees_nothing(visitor: httpx.Client) -> None:
+    page = visitor.get("/dashboard/", params={"view": "calls", "status": "failed"})
+    assert page.status_code == 401
+    assert "Sign in with a token" in page.text
+    assert "?view=calls&amp;status=failed" in page.text
+    assert visitor.get("/dashboard/live/ws").status_code == 404
+
+
+def test_a_wrong_token_is_told_to_be_wrong(visitor: httpx.Client) -> None:
+    refused = signed_in(visitor, "not-anybodys-token-at-all")
+    assert (refused.status_code, "unknown, expired or revoked" in refused.text) == (401, True)
+    assert visitor.cookies.get("study_token") is None
+
+
+def test_who_signs_in_gets_a_cookie_that_no_script_reads_and_out_it_goes(visitor: httpx.Client) -> None:
+    answer = signed_in(visitor, OWN)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/?view=calls")
+    cookie = answer.headers["set-cookie"].lower()
+    assert all(word in cookie for word in ("httponly", "samesite=strict", "path=/dashboard/"))
+    page = visitor.get("/dashboard/", params={"view": "calls"})
+    assert (page.status_code, OWN in page.text) == (200, False)
+    assert visitor.get("/api/calls").status_code == 401  # the cookie opens nothing but the dashboard
+    visitor.post("/dashboard/logout")
+    assert visitor.get("/dashboard/").status_code == 401
+
+
+def test_the_cookie_is_kept_to_tls_where_the_browser_speaks_it(visitor: httpx.Client) -> None:
+    origin = str(visitor.base_url).replace("http://", "https://").rstrip("/")
+    answer = visitor.post("/dashboard/login", data={"token": OWN}, headers={"origin": origin})
+    assert "secure" in answer.headers["set-cookie"].lower()
+
+
+def test_signing_in_leads_nowhere_else(visitor: httpx.Client) -> None:
+    for elsewhere in ("https://evil.example/", "//evil.example", "/dashboard/../api/docs", "/dashboard/evil"):
+        assert signed_in(visitor, OWN, elsewhere).headers["location"] == "/dashboard/"
+
+
+def test_who_may_only_look_sees_but_is_not_offered_to_ask(visitor: httpx.Client, everywhere: str) -> None:
+    assert signed_in(visitor, issued(everywhere, "looker", "read")).status_code == 303
+    assert visitor.get("/dashboard/", params={"view": "calls"}).status_code == 200
+    assert "may look, but not ask" in visitor.get("/dashboard/", params={"view": "ask"}).text
+
+
+def test_a_token_that_is_revoked_shows_nothing_more(visitor: httpx.Client, everywhere: str) -> None:
+    assert signed_in(visitor, issued(everywhere, "leaver", "write")).status_code == 303
+    assert visitor.get("/dashboard/", params={"view": "health"}).status_code == 200
+    httpx.delete(f"{everywhere}/api/tokens/leaver", headers={"authorization": f"Bearer {OWN}"}).raise_for_status()
+    assert visitor.get("/dashboard/", params={"view": "health"}).status_code == 401
+
+
+def test_a_server_may_have_no_dashboard(shared: Database, tmp_path: Path) -> None:
+    options = ("--no-dashboard", "--home", str(tmp_path), "--database-url", shared.application_uri)
+    with process(*options) as (_, address, _lines):
+        assert httpx.get(f"{address}/dashboard/").status_code == 404
+        assert httpx.get(f"{address}/health/live").status_code == 200
