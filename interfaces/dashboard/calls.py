@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from domain.errors import Rejected
 from interfaces.dashboard.call import draw_call
@@ -12,13 +12,13 @@ from interfaces.dashboard.forms import choice, filters, text_field
 from interfaces.dashboard.page import Drawn, Page, View
 from interfaces.dashboard.states import empty
 from interfaces.dashboard.tables import link, paging, table
-from interfaces.study.groups import group_id_in
+from interfaces.study.calls import calls_wanted
 from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Paging
 
 ROWS = 50
 MODALITIES = ("text", "embedding", "image", "audio")
-FILTERS = ("q", "provider", "model", "modality", "status", "group", "since", "until")
+FILTERS = ("q", "part", "order", "provider", "model", "modality", "status", "group", "since", "until")
 COLUMNS = ("When", "Status", "Model", "Latency", "Tokens", "Cost", "Tries", "")
 NUMBERS = (3, 4, 5, 6)
 
@@ -30,6 +30,7 @@ async def draw(page: Page) -> Drawn:
     cursor = page.text("cursor")
     found = await page.study.calls.list(_wanted(page), page.moment, Paging(ROWS, cursor))
     chosen = {name: page.text(name) for name in FILTERS}
+    behind = found.get("searched", {}).get("behind_events", 0)
     if found["items"]:
         following = found["next_cursor"] and page.href(**chosen, cursor=found["next_cursor"])
         rows = [_row(page, call) for call in found["items"]]
@@ -39,13 +40,17 @@ async def draw(page: Page) -> Drawn:
         listed = empty("No call passes these filters.", link(page.href(), "Take them back"))
     else:
         listed = empty("Nothing has been asked yet.", link(page.href("ask"), "Ask a model"))
+    if behind:
+        listed = Markup('<p class="note">The newest {} events are not in the index yet.</p>').format(behind) + listed
     return Drawn("Calls", (_filters(page), listed), lead="Every request to a model, recorded before it was made.")
 
 
 def _filters(page: Page) -> Markup:
     return filters(
         page,
-        text_field(page, "q", "Text in prompt or answer", kind="search", hint="words"),
+        text_field(page, "q", "Words in prompt or answer", kind="search", hint='"in a row", one OR other, -without'),
+        choice(page, "part", "Search in", ("prompt", "answer")),
+        choice(page, "order", "Order", ("newest", "rank")),
         choice(page, "status", "Status", STATUSES),
         text_field(page, "provider", "Provider", offers=page.study.providers.configured()),
         text_field(page, "model", "Model"),
@@ -57,17 +62,10 @@ def _filters(page: Page) -> Markup:
 
 
 def _wanted(page: Page) -> CallFilter:
-    group = page.text("group")
-    return CallFilter(
-        provider=page.text("provider"),
-        model=page.text("model"),
-        modality=page.text("modality"),
-        status=page.text("status"),
-        group_id=None if group is None else group_id_in(group),
-        since=_time(page, "since"),
-        until=_time(page, "until"),
-        search=page.text("q"),
-    )
+    words = {name: page.text(name) for name in ("group", "provider", "model", "modality", "status", "part", "order")}
+    if page.text("q") is None:
+        words |= {"part": None, "order": None}  # how to search, where nothing is searched for
+    return calls_wanted(search=page.text("q"), since=_time(page, "since"), until=_time(page, "until"), **words)
 
 
 def _time(page: Page, name: str) -> datetime | None:
@@ -88,11 +86,30 @@ def _row(page: Page, call: dict[str, Any]) -> list[str | Markup]:
         count((call["tokens"] or {}).get("total")),
         dollars(call["cost"]),
         count(call["attempts"]),
-        Markup('<span class="note">{}</span>').format(
-            shortened((call["error"] or {}).get("message"), 60)
-            or (call["modality"] if call["modality"] != "text" else "")
-        ),
+        _told(call),
     ]
+
+
+def _told(call: dict[str, Any]) -> Markup:
+    """What it was found by, or why it failed, or of which kind it is when that is not text."""
+    if "found" in call:
+        return Markup("<br>").join(
+            Markup('<span class="note">{}:</span> {}').format(each["part"], _marked(each["text"], each["marks"]))
+            for each in call["found"]
+        )
+    told = shortened((call["error"] or {}).get("message"), 60) or (
+        "" if call["modality"] == "text" else call["modality"]
+    )
+    return Markup('<span class="note">{}</span>').format(told)
+
+
+def _marked(text: str, marks: list[list[int]]) -> Markup:
+    """An excerpt with the words that were searched for."""
+    parts, shown = [], 0
+    for begins, ends in marks:
+        parts += [escape(text[shown:begins]), Markup("<mark>{}</mark>").format(text[begins:ends])]
+        shown = ends
+    return Markup("").join([*parts, escape(text[shown:])])
 
 
 VIEW = View("calls", "Calls", "c", draw)

@@ -12,6 +12,7 @@ from typing import Any
 import panel
 import structlog
 from bokeh.embed.util import RenderItem
+from bokeh.io import curdoc
 from bokeh.settings import settings as bokeh_settings
 from bokeh_fastapi.handler import SessionHandler
 from fastapi import FastAPI
@@ -101,7 +102,7 @@ def _begin() -> Any:
     if shown is None:  # a socket whose session is gone, as after a restart: the page must be loaded again
         return None
     page, parts = shown
-    document = panel.state.curdoc
+    document = curdoc()
     document.template_variables["dist_url"] = LOCAL_DIST  # else what changes later is styled from a CDN
     for part in parts:
         part.server_doc(document, title="Study", location=False)
