@@ -49,15 +49,17 @@ def _filters(page: Page) -> Markup:
     return filters(
         page,
         text_field(page, "q", "Words in prompt or answer", kind="search", hint='"in a row", one OR other, -without'),
-        choice(page, "part", "Search in", ("prompt", "answer")),
-        choice(page, "order", "Order", ("newest", "rank")),
         choice(page, "status", "Status", STATUSES),
         text_field(page, "provider", "Provider", offers=page.study.providers.configured()),
         text_field(page, "model", "Model"),
-        choice(page, "modality", "Kind", MODALITIES),
-        text_field(page, "group", "Group", hint="TYPE/NAME"),
-        text_field(page, "since", "Since", hint="2026-03-01"),
-        text_field(page, "until", "Until", hint="2026-03-02 12:00"),
+        more={
+            "part": choice(page, "part", "Search in", ("prompt", "answer")),
+            "order": choice(page, "order", "Order of what is found", ("newest", "rank")),
+            "modality": choice(page, "modality", "Kind", MODALITIES),
+            "group": text_field(page, "group", "Group", hint="TYPE/NAME"),
+            "since": text_field(page, "since", "Since", hint="2026-03-01"),
+            "until": text_field(page, "until", "Until", hint="2026-03-02 12:00"),
+        },
     )
 
 

@@ -80,12 +80,14 @@ def button(label: str, *, primary: bool = False, **more: Any) -> Any:
 
 def row(*parts: Any) -> Any:
     """Parts beside each other, below each other where there is no room."""
-    return panel.Row(*parts, sizing_mode="stretch_width", margin=0, css_classes=["row"], stylesheets=STYLES)
+    return panel.Row(
+        *parts, sizing_mode="stretch_width", margin=0, css_classes=["row"], stylesheets=STYLES, min_width=1
+    )
 
 
 def column(*parts: Any) -> Any:
     """Parts below each other."""
-    return panel.Column(*parts, sizing_mode="stretch_width", margin=0)
+    return panel.Column(*parts, sizing_mode="stretch_width", margin=0, min_width=1, styles={"gap": "10px"})
 
 
 def folded(title: str, *parts: Any) -> Any:
@@ -102,4 +104,10 @@ def folded(title: str, *parts: Any) -> Any:
 
 
 def _wide() -> dict[str, Any]:
-    return {"sizing_mode": "stretch_width", "margin": 0, "stylesheets": STYLES, "min_width": 150}
+    return {
+        "sizing_mode": "stretch_width",
+        "margin": 0,
+        "stylesheets": STYLES,
+        "min_width": 1,
+        "styles": {"flex": "1 1 150px"},
+    }

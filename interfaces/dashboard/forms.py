@@ -7,13 +7,21 @@ from markupsafe import Markup
 from interfaces.dashboard.page import HOME, Page
 
 
-def filters(page: Page, *fields: Markup) -> Markup:
-    """A form that narrows a view, with a way to take all filters back."""
+def filters(page: Page, *fields: Markup, more: dict[str, Markup] | None = None) -> Markup:
+    """A form that narrows a view, with a way to take all filters back.
+
+    more: fields that are seldom used, by their names; they are folded away while none of them is filled in
+    """
     hidden = hidden_field("view", page.view) + hidden_field("as_of", str(page.moment.as_of or ""))
+    seldom = Markup("")
+    if more:
+        seldom = Markup('<details class="more"{}><summary>More filters</summary><div>{}</div></details>').format(
+            Markup(" open") if any(page.parameters.get(name) for name in more) else "", Markup("").join(more.values())
+        )
     return Markup(
-        '<form class="filters" method="get" action="{}" role="search" data-sends-on-change>{}{}'
-        '<div class="actions"><button class="primary">Search</button> <a href="{}">Clear</a></div></form>'
-    ).format(HOME, hidden, Markup("").join(fields), page.href())
+        '<form class="filters" method="get" action="{}" role="search" aria-label="Filters" data-sends-on-change>{}{}'
+        '<div class="actions"><button class="primary">Search</button> <a href="{}">Clear</a></div>{}</form>'
+    ).format(HOME, hidden, Markup("").join(fields), page.href(), seldom)
 
 
 def hidden_field(name: str, value: str) -> Markup:
@@ -30,8 +38,9 @@ def text_field(
         options = Markup("").join(Markup('<option value="{}">').format(each) for each in offers)
         listed = Markup('<datalist id="{}-offers">{}</datalist>').format(name, options)
     return Markup(
-        '<label class="field">{}<input type="{}" name="{}" value="{}" placeholder="{}" maxlength="2000"{}>{}</label>'
+        '<label class="field{}">{}<input type="{}" name="{}" value="{}" placeholder="{}" maxlength="2000"{}>{}</label>'
     ).format(
+        " wide" if kind == "search" else "",
         label,
         kind,
         name,

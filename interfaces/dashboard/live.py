@@ -14,6 +14,7 @@ import structlog
 from bokeh.embed.util import RenderItem
 from bokeh.io import curdoc
 from bokeh.settings import settings as bokeh_settings
+from bokeh.util.token import get_session_id
 from bokeh_fastapi.handler import SessionHandler
 from fastapi import FastAPI
 from panel.io.fastapi import add_applications
@@ -25,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from interfaces.dashboard.page import HOME, Page
 
 SOCKET = "/live"
-UNUSED_MS = 10_000  # a page that never connects, or that was left, is forgotten after so long
+UNUSED_MS = 30_000  # a page that does not connect, or that was left, is forgotten after so long
 LOOK_FOR_UNUSED_MS = 5_000
 SCRIPTS = (  # in the order that they need
     "static/js/bokeh.min.js",
@@ -84,6 +85,14 @@ class LiveParts:
         places = [str(root.elementid) for root in item.roots] if item.roots else []
         return places, {"items": [item.to_json()], "address": HOME.rstrip("/") + SOCKET}
 
+    def knows(self, scope: Scope) -> bool:
+        """Whether a socket is that of a page which is still alive; after a restart none is."""
+        protocols = scope.get("subprotocols", [])
+        try:
+            return len(protocols) == 2 and get_session_id(protocols[1]) in self._context._sessions
+        except (ValueError, KeyError):  # no token of ours
+            return False
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a script of Panel's, or a page's socket; that of a page that was left is taken off."""
         try:
@@ -99,10 +108,11 @@ class LiveParts:
 def _begin() -> Any:
     """Fill a new session's document with the parts of the page it is made for."""
     shown = _shown.get()
-    if shown is None:  # a socket whose session is gone, as after a restart: the page must be loaded again
+    if shown is None:  # nobody made this session for a page
         return None
     page, parts = shown
     document = curdoc()
+    document.config.notify_connection_status = False  # the page says it in its own words
     document.template_variables["dist_url"] = LOCAL_DIST  # else what changes later is styled from a CDN
     for part in parts:
         part.server_doc(document, title="Study", location=False)

@@ -59,7 +59,14 @@
     const live = document.getElementById("study-live")
     if (live) {
       const { items, address } = JSON.parse(live.textContent)
-      Bokeh.embed.embed_items({}, items, address).then(() => { root.dataset.live = "yes" })
+      const lost = document.getElementById("lost")
+      Bokeh.embed.embed_items({}, items, address).then(() => {
+        root.dataset.live = "yes"
+        for (const each of Bokeh.documents) {
+          each.on_event("connection_lost", () => { lost.hidden = false })
+          each.on_event("client_reconnected", () => { lost.hidden = true })
+        }
+      }, () => { lost.hidden = false })
     }
   })
   // A form's empty fields need not stand in its address.

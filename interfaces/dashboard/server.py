@@ -172,7 +172,8 @@ class Dashboard:
     async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a socket for as long as the token that it came with is known."""
         token = token_in(_headers(scope))
-        if scope["path"] != f"{HOME}live/ws" or await self._authenticate(token) is None:
+        known = self._live is not None and scope["path"] == f"{HOME}live/ws" and self._live.knows(scope)
+        if not known or await self._authenticate(token) is None:
             await receive()
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
