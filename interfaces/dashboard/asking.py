@@ -25,7 +25,6 @@ from interfaces.dashboard.controls import (
     folded,
     line,
     long_text,
-    number,
     offered,
     one_of,
     row,
@@ -36,7 +35,7 @@ from interfaces.dashboard.states import failure
 SHOWN_EVERY_SECONDS = 0.06
 MODELS_WITHIN_SECONDS = 10.0
 WAITING = Markup('<p class="waiting" role="status">Waiting for the answer …</p>')
-STOPPED = Markup('<p class="waiting" role="status">Stopped; the call is recorded as cancelled.</p>')
+STOPPED = Markup('<p class="waiting" role="status">Stopped. A call that was under way is recorded as cancelled.</p>')
 
 log = structlog.get_logger("interfaces.dashboard")
 
@@ -54,16 +53,16 @@ class AskForm:
         )
         self.provider = one_of("Provider", providers, first)
         self.model = offered("Model", hint="the provider’s default", value=given["model"])
-        self.samples = number("Samples", least=1, most=100, value=1)
+        self.samples = line("Samples", value="1")
         self.system = long_text("System message", rows=2)
-        self.temperature = number("Temperature", least=0, most=2, step=0.1)
-        self.max_tokens = number("Most tokens", least=1, most=1_000_000)
-        self.seed = number("Seed", least=0, most=2**31 - 1)
-        self.attempts = number("Attempts", least=1, most=20)
+        self.temperature = line("Temperature", hint="0 to 2")
+        self.max_tokens = line("Most tokens")
+        self.seed = line("Seed")
+        self.attempts = line("Attempts")
         self.template = line("Template", hint="Answer briefly: {user_input}")
         self.group = line("Group", hint="TYPE/NAME", value=given["group"])
         self.role = line("Role in the group", hint="sample")
-        self.position = number("Position in the group", least=0, most=1_000_000_000)
+        self.position = line("Position in the group")
         self.ask = button("Ask", primary=True)
         self.stop = button("Stop", visible=False)
         self.result = Changing()
@@ -169,27 +168,50 @@ class AskForm:
         return None
 
     def _question(self) -> Question:
-        if not self.prompt.value_input.strip():
+        prompt = self.prompt.value_input or self.prompt.value
+        if not prompt.strip():
             raise Rejected("Write a prompt first", fields=("prompt",))
-        template = self.template.value_input.strip() or None
-        place = group_place(self.group.value_input.strip() or None)
-        if place is None and (self.role.value_input.strip() or self.position.value is not None):
+        place, role = group_place(_text(self.group)), _text(self.role)
+        position = _whole(self.position)
+        if place is None and (role is not None or position is not None):
             raise Rejected("A role or a position needs a group, written TYPE/NAME", fields=("group",))
         if place is not None:
-            place = structs.replace(place, role=self.role.value_input.strip() or None, position=self.position.value)
+            place = structs.replace(place, role=role, position=position)
         return Question(
-            prompt=self.prompt.value_input,
-            system=self.system.value_input.strip() or None,
+            prompt=prompt,
+            system=_text(self.system),
             provider=self.provider.value,
-            model=(self.model.value_input or self.model.value).strip() or None,
-            temperature=self.temperature.value,
-            max_tokens=self.max_tokens.value,
-            seed=self.seed.value,
-            samples=self.samples.value or 1,
-            attempts=self.attempts.value,
+            model=_text(self.model),
+            temperature=_number(self.temperature),
+            max_tokens=_whole(self.max_tokens),
+            seed=_whole(self.seed),
+            samples=_whole(self.samples) or 1,
+            attempts=_whole(self.attempts),
             group=place,
-            preprocessing=parse_steps([], template=template, fields={}),
+            preprocessing=parse_steps([], template=_text(self.template), fields={}),
         )
+
+
+def _text(field: Any) -> str | None:
+    """What a field holds now, also while it is typed into; what stood there first is in its value alone."""
+    return (field.value_input or field.value).strip() or None
+
+
+def _number(field: Any) -> float | None:
+    text = _text(field)
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise Rejected(f"{field.name}: {text!r} is no number", fields=(field.name,)) from None
+
+
+def _whole(field: Any) -> int | None:
+    found = _number(field)
+    if found is None:
+        return None
+    if not found.is_integer():
+        raise Rejected(f"{field.name}: {_text(field)!r} is no whole number", fields=(field.name,))
+    return int(found)
 
 
 def _default(page: Page, providers: list[str]) -> str | None:

@@ -1,14 +1,12 @@
 """Calls: which there are, and one of them with all that is known of it."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from domain.errors import Rejected
 from interfaces.dashboard.call import draw_call
 from interfaces.dashboard.figures import badge, count, dollars, duration, moment, shortened
-from interfaces.dashboard.forms import choice, filters, text_field
+from interfaces.dashboard.forms import choice, filters, text_field, time_in
 from interfaces.dashboard.page import Drawn, Page, View
 from interfaces.dashboard.states import empty
 from interfaces.dashboard.tables import link, paging, table
@@ -67,16 +65,7 @@ def _wanted(page: Page) -> CallFilter:
     words = {name: page.text(name) for name in ("group", "provider", "model", "modality", "status", "part", "order")}
     if page.text("q") is None:
         words |= {"part": None, "order": None}  # how to search, where nothing is searched for
-    return calls_wanted(search=page.text("q"), since=_time(page, "since"), until=_time(page, "until"), **words)
-
-
-def _time(page: Page, name: str) -> datetime | None:
-    text = page.text(name)
-    try:
-        found = None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        raise Rejected(f"{name}: {text!r} is no time; write a day as 2026-03-01", fields=(name,)) from None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+    return calls_wanted(search=page.text("q"), since=time_in(page, "since"), until=time_in(page, "until"), **words)
 
 
 def _row(page: Page, call: dict[str, Any]) -> list[str | Markup]:

@@ -64,13 +64,6 @@ def offered(label: str, *, hint: str = "", value: str = "") -> Any:
     )
 
 
-def number(label: str, *, least: float, most: float, step: float = 1, value: float | None = None) -> Any:
-    """A number within bounds, or none."""
-    whole = step == int(step)
-    kind = panel.widgets.IntInput if whole else panel.widgets.FloatInput
-    return kind(name=label, value=value, start=least, end=most, step=step, **_wide())
-
-
 def button(label: str, *, primary: bool = False, **more: Any) -> Any:
     """Something to press."""
     return panel.widgets.Button(
@@ -94,7 +87,7 @@ def folded(title: str, *parts: Any) -> Any:
     """Parts that show when their title is pressed."""
     return panel.Card(
         *parts,
-        title=title,
+        header=Changing(Markup("<span>{}</span>").format(title)).part,
         collapsed=True,
         sizing_mode="stretch_width",
         margin=(4, 0),

@@ -1,9 +1,11 @@
 """Forms that only look: what is chosen stands in the page's address, so that it can be sent to somebody."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from domain.errors import Rejected
 from interfaces.dashboard.page import HOME, Page
 
 
@@ -51,13 +53,23 @@ def text_field(
     )
 
 
-def choice(page: Page, name: str, label: str, options: Iterable[str]) -> Markup:
-    """One of a few words, or any."""
-    chosen = page.parameters.get(name, "")
+def choice(page: Page, name: str, label: str, options: Iterable[str], *, usual: str = "") -> Markup:
+    """One of a few words, or any; usual: the word that counts when none is chosen, instead of any."""
+    chosen = page.parameters.get(name, "") or usual
     shown = Markup("").join(
         Markup('<option value="{}"{}>{}</option>').format(
             each, Markup(" selected") if each == chosen else "", each.replace("_", " ") or "any"
         )
-        for each in ("", *options)
+        for each in (*([] if usual else [""]), *options)
     )
     return Markup('<label class="field">{}<select name="{}">{}</select></label>').format(label, name, shown)
+
+
+def time_in(page: Page, name: str) -> datetime | None:
+    """A field's day or time, UTC unless it says otherwise. Raises Rejected naming the field."""
+    text = page.text(name)
+    try:
+        found = None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise Rejected(f"{name}: {text!r} is no time; write a day as 2026-03-01", fields=(name,)) from None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
