@@ -22,6 +22,7 @@ from application.import_dataset import Dataset
 from application.providers import Provider
 from application.validate_deployments import Validated
 from interfaces.study import Json
+from study_query_llm.analytics import Analytics
 from study_query_llm.artifacts import Artifact
 from study_query_llm.asynchronous import AsyncStudy, open_async
 from study_query_llm.conversation import Conversation
@@ -169,6 +170,11 @@ class Study:
     def calls(self, **filters: Any) -> Rows:
         """See AsyncStudy.calls."""
         return self._portal.call(partial(self._study.calls, **filters))
+
+    @property
+    def analytics(self) -> Analytics:
+        """See AsyncStudy.analytics."""
+        return Analytics(self._portal, self._study.analytics)
 
     def call(self, call_id: UUID | str, **options: Any) -> Json:
         """See AsyncStudy.call."""

@@ -5,6 +5,7 @@ import sys
 import click
 
 from interfaces.cli import (
+    analytics,
     artifacts,
     asking,
     calls,
@@ -67,6 +68,7 @@ for part in (
     vectors,
     tokens,
     summaries,
+    analytics,
 ):
     part.add_to(study)
 

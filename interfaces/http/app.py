@@ -12,6 +12,7 @@ from application.notebook import Context
 from infrastructure.settings import Settings
 from interfaces.composition import open_study
 from interfaces.http import (
+    analytics,
     artifacts,
     audit,
     batches,
@@ -99,6 +100,7 @@ def create_app(
             projections.ROUTES,
             provenance.ROUTES,
             audit.ROUTES,
+            analytics.ROUTES,
             live.ROUTES,
             tokens.ROUTES,
         ],

@@ -1,10 +1,12 @@
 """Looking at many calls at once."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from application.ports import Clock
+from domain.errors import Rejected
 from domain.groups import group_id_of
 from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
@@ -78,8 +80,23 @@ class Analytics:
 
 
 def analytics_wanted(*, group: str | None = None, **filters: Any) -> AnalyticsFilter:
-    """A filter as people write it; `group` is TYPE/NAME."""
+    """A filter as people write it; `group` is TYPE/NAME, and times are texts or in UTC unless they say otherwise.
+
+    Raises Rejected for what is no time.
+    """
+    for name in ("since", "until"):
+        filters[name] = _time(filters.get(name), name)
     if group is not None:
         group_type, _, name = group.partition("/")
         filters["group_id"] = group_id_of(group_type, name)
     return AnalyticsFilter(**filters)
+
+
+def _time(given: datetime | str | None, name: str) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        found = datetime.fromisoformat(given) if isinstance(given, str) else given
+    except ValueError:
+        raise Rejected(f"{name}: {given[:60]!r} is no time such as 2026-03-01T12:00:00Z", fields=(name,)) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

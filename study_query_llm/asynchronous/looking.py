@@ -9,6 +9,7 @@ from interfaces.as_of import AsOf, Moment
 from interfaces.study import Json
 from interfaces.study.calls import calls_wanted
 from projections.paging import LARGEST_PAGE, Paging
+from study_query_llm.analytics import AsyncAnalytics
 from study_query_llm.asynchronous.opened import Opened
 from study_query_llm.questions import moment_and_page
 from study_query_llm.results import Rows, Walked, thing_asked_about
@@ -21,6 +22,11 @@ class Looking(Opened):
         """Calls, newest first; filters are those of `study calls` (provider, status, since, as_of, limit …)."""
         moment, page = moment_and_page(filters)
         return Rows((await self._wired.calls.list(calls_wanted(**filters), moment, page))["items"])
+
+    @property
+    def analytics(self) -> AsyncAnalytics:
+        """Calls added up: summary(), providers(), timeseries(), errors(), recent()."""
+        return AsyncAnalytics(self._wired.analytics)
 
     async def call(self, call_id: UUID | str, *, as_of: AsOf | None = None) -> Json:
         """One call with its request, answer and attempts, as of a time or position. Raises NotFound."""

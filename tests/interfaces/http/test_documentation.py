@@ -60,6 +60,11 @@ ROUTES = {
     ("/api/provenance/links/{name}/{kind}/{thing_id}", "get"),
     ("/api/calls/{call_id}/bytes", "get"),
     ("/api/calls/{call_id}/bytes/{part}", "get"),
+    ("/api/analytics/summary", "get"),
+    ("/api/analytics/providers", "get"),
+    ("/api/analytics/timeseries", "get"),
+    ("/api/analytics/errors", "get"),
+    ("/api/analytics/recent", "get"),
     ("/api/audit/events", "get"),
     ("/api/audit/unanswered", "get"),
     ("/api/projections", "get"),
@@ -126,6 +131,8 @@ def test_every_question_about_what_is_recorded_can_be_asked_as_of_a_moment(reade
         answer = reader.get(address, params={"as_of": "0", "at_least": 0})
         if "{" in path:
             assert (answer.status_code, "at position 0" in answer.text) == (404, True), path
+        elif path == "/api/analytics/summary":
+            assert (answer.json()["calls"], answer.json()["cost"]) == (0, "0"), path
         else:
             assert {**answer.json(), "items": [], "next_cursor": None} == answer.json(), path
         refused = reader.get(address, params={"as_of": "tomorrow"})
