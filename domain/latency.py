@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 WIDTH = 1.02
 SHORTEST_US, LONGEST_US = 100, 3_600_000_000
 PERCENTILES = (50, 95, 99)
+GROUPS_AT_ONCE = 500  # of which a table of all buckets is made
 LONGEST_MS = 1e9  # eleven days: what takes longer, or less than nothing, was not measured
 
 # Where buckets begin, in microseconds; bucket 0 lies before the first. SQL's width_bucket counts the same way.
@@ -60,20 +61,25 @@ def percentiles(
     histograms: of each group, one or several, one behind the other
     shortest_us, longest_us: the least and the greatest time in each group, which bound its percentiles
     """
-    groups = len(histograms)
-    lengths = [len(each or b"") // _RECORD.size for each in histograms]
+    parts = [
+        _percentiles(*(each[at : at + GROUPS_AT_ONCE] for each in (histograms, shortest_us, longest_us)))
+        for at in range(0, len(histograms), GROUPS_AT_ONCE)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, len(PERCENTILES)))
+
+
+def _percentiles(
+    histograms: Sequence[bytes | None], shortest_us: Sequence[int | None], longest_us: Sequence[int | None]
+) -> NDArray[np.float64]:
+    groups, buckets = len(histograms), len(_MIDDLES)
     records = np.frombuffer(b"".join(each or b"" for each in histograms), dtype=_RECORDS)
-    group = np.repeat(np.arange(groups), lengths)
-    place = group * (len(_MIDDLES) + 1) + records["bucket"]
-    order = np.argsort(place, kind="stable")
-    reached = np.cumsum(records["count"][order].astype(np.int64))
-    totals = np.bincount(group, weights=records["count"], minlength=groups).astype(np.int64)
-    before = np.cumsum(totals) - totals
-    ranks = np.ceil(totals[:, None] * (np.array(PERCENTILES) / 100)).astype(np.int64)
-    found = np.full((groups, len(PERCENTILES)), np.nan)
-    some = totals > 0
-    at = np.searchsorted(reached, before[some, None] + np.maximum(ranks[some], 1))
-    bounds = np.array([[each or 0 for each in shortest_us], [each or 0 for each in longest_us]], float)[:, some, None]
-    middles = _MIDDLES[records["bucket"][order][at]]
-    found[some] = np.clip(middles, bounds[0], bounds[1]) / 1000
+    group = np.repeat(np.arange(groups), [len(each or b"") // _RECORD.size for each in histograms])
+    held = np.bincount(group * buckets + records["bucket"], records["count"], groups * buckets)
+    reached = held.reshape(groups, buckets).cumsum(axis=1)
+    totals = reached[:, -1]
+    ranks = np.ceil(totals[:, None] * np.array(PERCENTILES) / 100)
+    at = np.stack([(reached < ranks[:, [place]]).sum(axis=1) for place in range(len(PERCENTILES))], axis=1)
+    least, most = (np.array([[each or 0] for each in bounds], dtype=np.float64) for bounds in (shortest_us, longest_us))
+    found = np.clip(_MIDDLES[at], least, most) / 1000
+    found[totals == 0] = np.nan
     return np.asarray(found.round(3))

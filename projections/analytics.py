@@ -20,7 +20,7 @@ from domain.calls import (
 from domain.events import RecordedEvent
 from domain.latency import BEGINNINGS
 from projections.read_model import ReadModel, View
-from projections.rollups import FAILURES, OPEN, ROLLUPS, WAITING, RollUp
+from projections.rollups import FAILURES, OPEN, PROVIDERS, ROLLUPS, WAITING, RollUp
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[RollUp]:
@@ -93,7 +93,7 @@ ANALYTICS = ReadModel(
         CallJoined,
         CallServedFromCache,
     ),
-    tables=(ROLLUPS, FAILURES, OPEN, WAITING),
+    tables=(ROLLUPS, PROVIDERS, FAILURES, OPEN, WAITING),
     views=(*(_rollup_view(*each) for each in _SPANS.items()), LATENCIES_VIEW, ERRORS_VIEW, OPEN_VIEW),
     changes=changes,
 )

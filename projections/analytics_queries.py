@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from domain.errors import Rejected
 from domain.latency import PERCENTILES, percentiles
@@ -34,28 +34,39 @@ MOST_POINTS = 20_000
 KEYS: dict[str, tuple[str, ...]] = {"provider": ("provider",), "model": ("provider", "model")}
 
 _A_CALL = "outcome NOT IN ('joined', 'cached')"
-_ADDED = ("attempts", *(f"tokens_{name}" for name in ("calls", "prompt", "completion", "total", "cached")))
+_ENDS = ("success", "failed", "cancelled", "in_doubt", "requested")
+
+
+def _counts(*outcomes: str) -> str:
+    return ", ".join(
+        f"coalesce(sum(calls) FILTER (WHERE outcome = '{name}'), 0)::bigint AS {name}" for name in outcomes
+    )
+
+
+def _sums(*columns: str) -> str:
+    return ", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in columns)
+
+
 _TIMES = ", ".join(
-    f"sum({name}_calls)::bigint AS {name}_calls, sum({name}_us)::bigint AS {name}_us, "
+    f"{_sums(f'{name}_calls', f'{name}_us')}, "
     f"min({name}_shortest_us) AS {name}_shortest_us, max({name}_longest_us) AS {name}_longest_us, "
     f"string_agg({name}, ''::bytea) AS {name}"
     for name in ("latency", "first_token")
 )
-_COUNTS = ", ".join(
-    f"coalesce(sum(calls) FILTER (WHERE outcome = '{name}'), 0)::bigint AS {name}"
-    for name in ("success", "failed", "cancelled", "in_doubt", "requested", "joined", "cached")
-)
-TOTALS = f"""
-    coalesce(sum(calls) FILTER (WHERE {_A_CALL}), 0)::bigint AS calls, {_COUNTS},
-    {", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in _ADDED)}, {_TIMES},
+_BASICS = f"""
+    coalesce(sum(calls) FILTER (WHERE {_A_CALL}), 0)::bigint AS calls,
+    {_counts("success", "failed", "joined", "cached")}, {_sums("tokens_total", "tokens_calls")},
     coalesce(sum(cost) FILTER (WHERE {_A_CALL}), 0) AS cost,
     coalesce(sum(cost_unknown) FILTER (WHERE {_A_CALL}), 0)::bigint AS cost_unknown,
     coalesce(sum(cost) FILTER (WHERE NOT {_A_CALL}), 0) AS saved,
     coalesce(sum(cost_unknown) FILTER (WHERE NOT {_A_CALL}), 0)::bigint AS saved_unknown
 """
-
-_STATES = ("calls", "success", "failed", "cancelled", "in_doubt", "requested")
-_PLAIN = (*_STATES, "attempts", "tokens_total", "tokens_prompt", "tokens_completion", "tokens_cached")
+POINTS = f"{_BASICS}, {_sums('latency_calls', 'latency_us')}"
+TOTALS = f"""
+    {_BASICS}, {_counts("cancelled", "in_doubt", "requested")},
+    {_sums("attempts", "tokens_prompt", "tokens_completion", "tokens_cached")}, {_TIMES}
+"""
+_PLAIN = ("calls", *_ENDS, "attempts", "tokens_total", "tokens_prompt", "tokens_completion", "tokens_cached")
 NOTHING: Row = {
     **dict.fromkeys((*_PLAIN, "tokens_calls", "joined", "cached", "cost", "cost_unknown", "saved", "saved_unknown"), 0),
     **{f"{name}_calls": 0 for name in ("latency", "first_token")},
@@ -83,6 +94,7 @@ class AnalyticsQueries:
             f"SELECT {TOTALS}, array_agg(DISTINCT provider) FILTER (WHERE {_A_CALL}) AS providers, "  # noqa: S608
             f"array_agg(DISTINCT model) FILTER (WHERE {_A_CALL}) AS models FROM {source.sql} AS s",
             source.parameters,
+            binary=True,
         )
         (told,) = _told(rows, wanted)
         tokens = {name: told.pop(f"tokens_{name}") for name in ("prompt", "completion", "total", "cached", "mean")}
@@ -101,6 +113,7 @@ class AnalyticsQueries:
             f"SELECT provider, model, {TOTALS} FROM {source.sql} AS s GROUP BY provider, model "  # noqa: S608
             f"ORDER BY calls DESC, provider, model LIMIT {MOST_ITEMS}",
             source.parameters,
+            binary=True,
         )
         told = _told(rows, wanted)
         return Page(
@@ -119,6 +132,7 @@ class AnalyticsQueries:
         timezone: str = "UTC",
         by: str = "provider",
         fill: bool = False,
+        detail: bool = False,
         now: datetime | None = None,
         as_of: int | None = None,
     ) -> Row:
@@ -128,6 +142,7 @@ class AnalyticsQueries:
         that as fit on a chart: 3 hours of minutes, 7 days of hours, 90 days of days.
         by: an item for each bucket and provider, or model
         fill: an item also for a bucket in which there was nothing, of each provider or model that there is at all
+        detail: also percentiles, first tokens, attempts, every outcome and kind of tokens
         Raises Rejected for an unknown bucket or zone, for more than 10,000 buckets, and as the summary does.
         """
         checked(wanted)
@@ -140,15 +155,17 @@ class AnalyticsQueries:
             return {**answer, "items": [], "next_cursor": None}
         starts = bucket_starts(length, zone, wanted.since, wanted.until)
         keys = KEYS[by]
-        source = source_of(wanted, as_of=as_of, longest_span=_span_within(starts))
+        source = source_of(wanted, as_of=as_of, longest_span=_span_within(starts), of_models=by == "model")
         rows = await self._reader.rows(
-            f"SELECT width_bucket(at, %(starts)s::timestamptz[]) AS bucket, {', '.join(keys)}, {TOTALS} "  # noqa: S608
-            f"FROM {source.sql} AS s GROUP BY bucket, {', '.join(keys)} ORDER BY bucket, {', '.join(keys)} "
-            f"LIMIT {MOST_POINTS + 1}",
+            f"SELECT width_bucket(at, %(starts)s::timestamptz[]) AS bucket, {', '.join(keys)}, "  # noqa: S608
+            f"{TOTALS if detail else POINTS} FROM {source.sql} AS s GROUP BY bucket, {', '.join(keys)} "
+            f"ORDER BY bucket, {', '.join(keys)} LIMIT {MOST_POINTS + 1}",
             {**source.parameters, "starts": starts[:-1]},
+            binary=True,
         )
-        named = [(starts[row["bucket"] - 1], *(row[key] for key in keys)) for row in rows]
-        points = dict(zip(named, _told(rows, wanted), strict=True))
+        told = _flat(rows, wanted) if detail else _points(rows, wanted)
+        named = [(row["bucket"] - 1, *(row[key] for key in keys)) for row in rows]
+        points = dict(zip(named, told, strict=True))
         known = {tuple(key) for _, *key in points}
         if (len(known) * (len(starts) - 1) if fill else len(points)) > MOST_POINTS:
             raise Rejected(
@@ -157,12 +174,13 @@ class AnalyticsQueries:
                 fields=("bucket", "since", by),
             )
         if fill:
-            nothing = _told([NOTHING], wanted)[0]
-            points = {(at, *key): points.get((at, *key), nothing) for at in starts[:-1] for key in sorted(known)}
+            nothing = (_flat if detail else _points)([NOTHING], wanted)[0]
+            places = range(len(starts) - 1)
+            points = {(at, *key): points.get((at, *key), nothing) for at in places for key in sorted(known)}
+        # Keys are numbers of buckets: in its zone, an hour that comes twice would be equal to itself.
+        shown = to_builtins([start.astimezone(zone) for start in starts[:-1]])
         items = [
-            # In the zone only now: there, an hour that comes twice would be equal to itself.
-            {"at": at.astimezone(zone), **dict(zip(keys, key, strict=True)), **_flat(told)}
-            for (at, *key), told in points.items()
+            {"at": shown[at], **dict(zip(keys, key, strict=True)), **point} for (at, *key), point in points.items()
         ]
         return {**answer, "items": items, "next_cursor": None}
 
@@ -180,6 +198,7 @@ class AnalyticsQueries:
             f"max(last_at) AS last_at FROM {source.sql} AS s GROUP BY kind, provider, model "
             f"ORDER BY attempts DESC, calls DESC, kind, provider, model LIMIT {MOST_ITEMS}",
             source.parameters,
+            binary=True,
         )
         return Page(rows)
 
@@ -254,15 +273,31 @@ def _measured(row: Row, name: str, found: Sequence[float]) -> Row:
     return {"mean": mean, **{f"p{each}": value for each, value in zip(PERCENTILES, found, strict=True)}}
 
 
-def _flat(told: Row) -> Row:
-    """One level, as a chart takes it."""
-    flat: Row = {}
-    for name, value in told.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}_{each}": number for each, number in value.items()}
-        else:
-            flat["tokens_sum" if name == "tokens_total" else name] = value
+def _flat(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
+    """Each row's totals on one level, as a chart takes them."""
+    flat: list[Row] = []
+    for told in _told(rows, wanted):
+        told["tokens_sum"] = told.pop("tokens_total")
+        for name in ("latency_ms", "first_token_ms"):
+            told |= {f"{name}_{each}": number for each, number in told.pop(name).items()}
+        flat.append(told)
     return flat
+
+
+def _points(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
+    """What a chart shows most often of each row."""
+    return [
+        {
+            **{name: row[name] for name in ("calls", "success", "failed")},
+            "tokens_sum": row["tokens_total"],
+            "tokens_mean": _share(row["tokens_total"], row["tokens_calls"], digits=3),
+            "latency_ms_mean": _share(row["latency_us"], row["latency_calls"] * 1000, digits=3),
+            "cost": _known(row["cost"], row["success"], row["cost_unknown"]),
+            "cost_unknown": row["cost_unknown"],
+            **_saved(row, wanted),
+        }
+        for row in rows
+    ]
 
 
 def _span_within(starts: Sequence[datetime]) -> int:

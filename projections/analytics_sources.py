@@ -4,7 +4,7 @@ Every source has the same columns, a rollup's, so that what is added up doesn't 
 alone answer what rollups don't know: as of a position, of a group, of an actor.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
@@ -19,7 +19,7 @@ from projections.call_queries import IN_GROUP, STATUSES, calls_at
 from projections.paging import last_counted
 from projections.raw_calls import STATUS
 from projections.read_model import Table
-from projections.rollups import FAILURES, ROLLUPS, SPANS
+from projections.rollups import FAILURES, PROVIDERS, ROLLUPS, SPANS
 from projections.tallies import MOST_TOKENS
 
 EARLIEST, LATEST_TIME = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
@@ -71,10 +71,13 @@ def checked(wanted: AnalyticsFilter) -> None:
         )
 
 
-def source_of(wanted: AnalyticsFilter, *, as_of: int | None, longest_span: int = SPANS[-1]) -> Source:
+def source_of(
+    wanted: AnalyticsFilter, *, as_of: int | None, longest_span: int = SPANS[-1], of_models: bool = True
+) -> Source:
     """All calls that are wanted, as rows that are shaped like a rollup's. The filter is checked.
 
     longest_span: minutes; no row spans more, so that rows may be told apart by their time
+    of_models: whether rows must tell models apart
     """
     alone = " UNION ALL ".join(
         [_calls(as_of, wanted), *([] if wanted.group_id is not None else [_given(as_of, wanted)])]
@@ -83,7 +86,9 @@ def source_of(wanted: AnalyticsFilter, *, as_of: int | None, longest_span: int =
         return _all_of(wanted, as_of, [alone])
     ended = f"SELECT * FROM ({_calls(None, wanted)}) c WHERE outcome NOT IN ('requested', 'in_doubt')"  # noqa: S608
     edges = f"{ended} UNION ALL {_given(None, wanted, SETTLED)}"
-    return _pieces(wanted, ROLLUPS, COLUMNS, edges, [OPEN_CALLS, STILL_WAITING], longest_span)
+    apart = of_models or wanted.model is not None or wanted.modality is not None
+    tables = {span: PROVIDERS if span > SPANS[0] and not apart else ROLLUPS for span in SPANS}
+    return _pieces(wanted, tables, COLUMNS, edges, [OPEN_CALLS, STILL_WAITING], longest_span)
 
 
 def failures_of(wanted: AnalyticsFilter, *, as_of: int | None) -> Source:
@@ -91,7 +96,7 @@ def failures_of(wanted: AnalyticsFilter, *, as_of: int | None) -> Source:
     alone = _failures(as_of, wanted)
     if wanted.status is not None or _needs_calls(wanted, as_of):
         return _all_of(wanted, as_of, [alone], but="status")
-    return _pieces(wanted, FAILURES, FAILURE_COLUMNS, alone, [], SPANS[-1])
+    return _pieces(wanted, dict.fromkeys(SPANS, FAILURES), FAILURE_COLUMNS, alone, [], SPANS[-1])
 
 
 def newest_of(wanted: AnalyticsFilter, *, now: datetime | None, as_of: int | None) -> Source:
@@ -152,20 +157,22 @@ def _all_of(wanted: AnalyticsFilter, as_of: int | None, sources: list[str], *, b
 
 def _pieces(
     wanted: AnalyticsFilter,
-    table: Table,
+    tables: Mapping[int, Table],
     columns: tuple[str, ...],
     edges: str,
     beside: list[str],
     longest_span: int,
 ) -> Source:
-    """Whole spans from a table; what is no whole minute from `edges`; and what lies beside the table."""
+    """Whole spans from their tables; what is no whole minute from `edges`; and what lies beside the tables."""
     parameters, alike, selects = _parameters(wanted, None), _alike(wanted), []
     for number, (span, since, until) in enumerate(cover(wanted.since, wanted.until, longest_span)):
         names = f"from_{number}", f"to_{number}"
         parameters |= dict(zip(names, (since, until), strict=True))
-        whole = f"SELECT {', '.join(columns)} FROM projections.{table.name} WHERE span = {span}"  # noqa: S608
+        piece = edges
+        if span:
+            piece = f"SELECT {', '.join(columns)} FROM projections.{tables[span].name} WHERE span = {span}"  # noqa: S608
         selects.append(
-            f"SELECT * FROM ({whole if span else edges}) s WHERE {_between(*names, since, until)} AND {alike}"  # noqa: S608
+            f"SELECT * FROM ({piece}) s WHERE {_between(*names, since, until)} AND {alike}"  # noqa: S608
         )
     everywhere = _all_of(wanted, None, beside)
     return Source(f"({' UNION ALL '.join([*selects, *([everywhere.sql] if beside else [])])})", parameters)

@@ -64,6 +64,10 @@ ROLLUPS = Table(
     key=(*_KEY, "outcome"),
 )
 
+# The same without models and modalities, of spans that are long enough for there to be several in one.
+PROVIDERS = Table(name="rollups_of_providers", columns=ROLLUPS.columns, key=ROLLUPS.key)
+ALL = ""  # stands there for all models, or modalities, together
+
 FAILURES = Table(
     name="rollup_failures",
     columns={
@@ -138,6 +142,7 @@ class Row(Protocol):
 
 
 T = TypeVar("T", bound=Row)
+Key = tuple[Any, ...]  # a table's: the span, when it begins, and what is alike
 
 
 class RollUp(NamedTuple):
@@ -251,8 +256,9 @@ class _Batch:
             change.apply(cursor, schema)
         _delete(cursor, f"{schema}.rollup_open", self._open_before - self.open.keys())
         _delete(cursor, f"{schema}.rollup_waiting", self._waiting_before - self.waiting.keys())
-        _add(cursor, schema, ROLLUPS, self.tallies, Tally, Tally.of)
-        _add(cursor, schema, FAILURES, self.failures, Failures, Failures.of)
+        _add(cursor, schema, ROLLUPS, _spread(self.tallies, Tally), Tally.of)
+        _add(cursor, schema, PROVIDERS, _of_providers(self.tallies), Tally.of)
+        _add(cursor, schema, FAILURES, _spread(self.failures, Failures), Failures.of)
 
     def _close(self, call_id: UUID) -> Asked:
         self.doubted.discard(call_id)
@@ -289,7 +295,7 @@ def _upsert(table: Table) -> Insert:
     return Insert(table, on_conflict=f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {values}")
 
 
-_UPSERTS = {table.name: _upsert(table) for table in (ROLLUPS, FAILURES)}
+_UPSERTS = {table.name: _upsert(table) for table in (ROLLUPS, PROVIDERS, FAILURES)}
 
 
 def _delete(cursor: psycopg.Cursor[Any], table: str, call_ids: Iterable[UUID]) -> None:
@@ -302,14 +308,12 @@ def _add(
     cursor: psycopg.Cursor[Any],
     schema: str,
     table: Table,
-    fresh: Mapping[Kind, T],
-    empty: Callable[[], T],
+    rows: Mapping[Key, T],
     of: Callable[[Sequence[Any]], T],
 ) -> None:
     """Add to the rows that are there, which this batch alone may write."""
-    if not fresh:
+    if not rows:
         return
-    rows = _spread(fresh, empty)
     kinds = [table.columns[name].removesuffix(" NOT NULL") for name in table.key]
     sent = ", ".join(f"%b::{kind}[]" for kind in kinds)
     cursor.execute(
@@ -324,12 +328,20 @@ def _add(
         change.apply(cursor, schema)
 
 
-def _spread(fresh: Mapping[Kind, T], empty: Callable[[], T]) -> dict[tuple[Any, ...], T]:
+def _of_providers(fresh: Mapping[Kind, Tally]) -> dict[Key, Tally]:
+    """The rows of all spans but minutes, of whole providers."""
+    together: dict[Kind, Tally] = {}
+    for kind, tally in fresh.items():
+        together.setdefault(kind._replace(model=ALL, modality=ALL), Tally()).merge(tally)
+    return {key: tally for key, tally in _spread(together, Tally).items() if key[0] != SPANS[0]}
+
+
+def _spread(fresh: Mapping[Kind, T], empty: Callable[[], T]) -> dict[Key, T]:
     """The rows of all spans, each added up from those of the span before it."""
     shorter = {(kind.minute, *kind[1:]): row for kind, row in fresh.items()}
-    rows: dict[tuple[Any, ...], T] = {(SPANS[0], *key): row for key, row in shorter.items()}
+    rows: dict[Key, T] = {(SPANS[0], *key): row for key, row in shorter.items()}
     for span in SPANS[1:]:
-        longer: dict[tuple[Any, ...], T] = {}
+        longer: dict[Key, T] = {}
         for (at, *rest), row in shorter.items():
             key = (_begin(at, span), *rest)
             if key not in longer:

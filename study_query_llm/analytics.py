@@ -56,15 +56,22 @@ class AsyncAnalytics:
         return AnalyticsRows((await self._room.providers(analytics_wanted(**filters), moment))["items"])
 
     async def timeseries(
-        self, bucket: str = "hour", *, timezone: str = "UTC", by: str = "provider", fill: bool = False, **filters: Any
+        self,
+        bucket: str = "hour",
+        *,
+        timezone: str = "UTC",
+        by: str = "provider",
+        fill: bool = False,
+        detail: bool = False,
+        **filters: Any,
     ) -> AnalyticsRows:
         """The same of each minute, hour or day of a time zone, by provider or model.
 
-        fill: also for buckets in which there was nothing. A data frame has `at` in UTC.
+        fill: also for buckets in which there was nothing; detail: also percentiles, outcomes, kinds of tokens. A data frame has `at` in UTC.
         """
         moment, _ = moment_and_page(filters)
         found = await self._room.timeseries(
-            analytics_wanted(**filters), moment, bucket=bucket, timezone=timezone, by=by, fill=fill
+            analytics_wanted(**filters), moment, bucket=bucket, timezone=timezone, by=by, fill=fill, detail=detail
         )
         return AnalyticsRows(found["items"])
 

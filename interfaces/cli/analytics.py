@@ -84,7 +84,7 @@ def summary(invocation: Invocation, moment: "Moment", **filters: Any) -> None:
     found = invocation.run(work)
     ended = [f"{found[name]:,} {name.replace('_', ' ')}" for name in STATES if found[name]]
     tokens = found["tokens"]
-    rows = [
+    rows: list[list[Any]] = [
         ["calls", f"{found['calls']:,}" + (f": {', '.join(ended)}" if ended else "")],
         ["success rate", percent(found["success_rate"])],
         ["attempts a call", found["attempts_per_call"]],
@@ -145,10 +145,18 @@ def providers(invocation: Invocation, moment: "Moment", **filters: Any) -> None:
 @click.option(
     "--by", type=click.Choice(["provider", "model"]), default="provider", show_default=True, help="What is told apart."
 )
+@click.option("--detail", is_flag=True, help="Percentiles too, and every outcome; in --json also kinds of tokens.")
 @click.option("--fill", is_flag=True, help="Also buckets in which there was nothing.")
 @as_of_a_moment
 def timeseries(
-    invocation: Invocation, moment: "Moment", bucket: str, timezone: str, by: str, fill: bool, **filters: Any
+    invocation: Invocation,
+    moment: "Moment",
+    bucket: str,
+    timezone: str,
+    by: str,
+    detail: bool,
+    fill: bool,
+    **filters: Any,
 ) -> None:
     """Show what was asked over time: up to the newest call, unless --since and --until say otherwise."""
     from interfaces.cli.analytics_tables import show_series
@@ -161,6 +169,7 @@ def timeseries(
             bucket=bucket,
             timezone=timezone,
             by=by,
+            detail=detail,
             fill=fill or not invocation.as_json,
         )
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 STATES = ("success", "failed", "cancelled", "in_doubt", "requested")
+PERCENTILES = ("latency_ms_p50", "latency_ms_p95", "latency_ms_p99")
 LONGEST_TABLE = 100  # buckets; those of a longer series that are not the last ones are seen in the curves alone
 WIDEST_CURVE = 100
 
@@ -29,7 +30,7 @@ def money(usd: str | None, unknown: int | None) -> str | None:
     """An amount, and for how many calls it isn't known."""
     if usd is None:
         return f"unknown for {unknown:,}" if unknown else None
-    return f"{usd} USD" + (f" + unknown for {unknown:,}" if unknown else "")
+    return usd + (f" + unknown for {unknown:,}" if unknown else "")
 
 
 def times(measured: Json) -> str | None:
@@ -65,6 +66,7 @@ def show_series(console: "Console", series: Json, by: str) -> None:
         calls = [item["calls"] for item in own]
         curves.append([name, sum(calls), max(calls), sparkline(_fitted(calls))])
     console.print(table([by, "calls", f"most a {series['bucket']}", f"calls a {series['bucket']}"], curves))
+    detailed = PERCENTILES[0] in items[0]
     busy = [item for item in items if item["calls"]]
     rows = [
         [
@@ -74,12 +76,21 @@ def show_series(console: "Console", series: Json, by: str) -> None:
             item["failed"],
             item["tokens_sum"],
             whole(item["latency_ms_mean"]),
-            whole(item["latency_ms_p95"]),
+            *([whole(item[name]) for name in PERCENTILES] if detailed else []),
             money(item["cost"], item["cost_unknown"]),
         ]
         for item in busy[-LONGEST_TABLE:]
     ]
-    columns = [f"at ({series['timezone']})", by, "calls", "failed", "tokens", "ms", "p95", "cost"]
+    columns = [
+        f"at ({series['timezone']})",
+        by,
+        "calls",
+        "failed",
+        "tokens",
+        "ms",
+        *(["p50", "p95", "p99"] if detailed else []),
+        "USD",
+    ]
     console.print(table(columns, rows))
     if len(busy) > len(rows):
         console.print(f"{len(busy) - len(rows):,} earlier ones are left out: --json has them all.")

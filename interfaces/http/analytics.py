@@ -68,13 +68,16 @@ async def see_over_time(
     ] = "UTC",
     by: Annotated[Literal["provider", "model"], QueryParameter(description="What is told apart.")] = "provider",
     fill: Annotated[bool, QueryParameter(description="Also buckets in which there was nothing.")] = False,
+    detail: Annotated[bool, QueryParameter(description="Percentiles too, every outcome, kinds of tokens.")] = False,
 ) -> Json:
     """An item for each minute, hour or day and each provider, the oldest first; `at` is when it begins, in the zone.
 
     A day has 23 or 25 hours when clocks are changed. Without `until` it ends with the newest call; without `since`
     it has 3 hours of minutes, 7 days of hours, or 90 days. At most 10,000 buckets and 20,000 items.
     """
-    return await study.analytics.timeseries(wanted, moment, bucket=bucket, timezone=timezone, by=by, fill=fill)
+    return await study.analytics.timeseries(
+        wanted, moment, bucket=bucket, timezone=timezone, by=by, fill=fill, detail=detail
+    )
 
 
 @get("/errors", summary="See what went wrong", responses=problem_responses(400, 503))

@@ -51,6 +51,7 @@ class Analytics:
         timezone: str = "UTC",
         by: str = "provider",
         fill: bool = False,
+        detail: bool = False,
     ) -> Json:
         """The same of each minute, hour or day in a time zone, and of each provider or model in it.
 
@@ -58,7 +59,14 @@ class Analytics:
         """
         position = await self._shown(wanted, moment)
         return await self._queries.analytics.timeseries(
-            wanted, bucket=bucket, timezone=timezone, by=by, fill=fill, now=self._clock.now(), as_of=position
+            wanted,
+            bucket=bucket,
+            timezone=timezone,
+            by=by,
+            fill=fill,
+            detail=detail,
+            now=self._clock.now(),
+            as_of=position,
         )
 
     async def errors(self, wanted: AnalyticsFilter = EVERYTHING, moment: Moment = NOW) -> Json:
@@ -98,5 +106,5 @@ def _time(given: datetime | str | None, name: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(given) if isinstance(given, str) else given
     except ValueError:
-        raise Rejected(f"{name}: {given[:60]!r} is no time such as 2026-03-01T12:00:00Z", fields=(name,)) from None
+        raise Rejected(f"{name}: {str(given)[:60]!r} is no time such as 2026-03-01T12:00:00Z", fields=(name,)) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
