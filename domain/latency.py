@@ -61,10 +61,8 @@ def percentiles(
     histograms: of each group, one or several, one behind the other
     shortest_us, longest_us: the least and the greatest time in each group, which bound its percentiles
     """
-    parts = [
-        _percentiles(*(each[at : at + GROUPS_AT_ONCE] for each in (histograms, shortest_us, longest_us)))
-        for at in range(0, len(histograms), GROUPS_AT_ONCE)
-    ]
+    slices = [slice(at, at + GROUPS_AT_ONCE) for at in range(0, len(histograms), GROUPS_AT_ONCE)]
+    parts = [_percentiles(histograms[some], shortest_us[some], longest_us[some]) for some in slices]
     return np.concatenate(parts) if parts else np.empty((0, len(PERCENTILES)))
 
 

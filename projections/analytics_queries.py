@@ -61,7 +61,31 @@ _BASICS = f"""
     coalesce(sum(cost) FILTER (WHERE NOT {_A_CALL}), 0) AS saved,
     coalesce(sum(cost_unknown) FILTER (WHERE NOT {_A_CALL}), 0)::bigint AS saved_unknown
 """
-POINTS = f"{_BASICS}, {_sums('latency_calls', 'latency_us')}"
+# What a chart shows, ready as it is: there may be thousands of them.
+POINTS = """
+    calls, success, failed, tokens_total AS tokens_sum,
+    round(tokens_total::numeric / nullif(tokens_calls, 0), 3)::float8 AS tokens_mean,
+    round(latency_us::numeric / nullif(latency_calls * 1000, 0), 3)::float8 AS latency_ms_mean,
+    CASE WHEN cost_unknown = 0 OR cost_unknown < success THEN trim_scale(cost)::text END AS cost, cost_unknown
+"""
+GIVEN_POINTS = """
+    joined, cached,
+    CASE WHEN saved_unknown = 0 OR saved_unknown < joined + cached THEN trim_scale(saved)::text END AS saved,
+    saved_unknown
+"""
+POINT_TOTALS = f"{_BASICS}, {_sums('latency_calls', 'latency_us')}"
+NO_POINT: Row = {
+    **dict.fromkeys(("calls", "success", "failed", "tokens_sum"), 0),
+    "tokens_mean": None,
+    "latency_ms_mean": None,
+    "cost": "0",
+    "cost_unknown": 0,
+    "joined": 0,
+    "cached": 0,
+    "saved": "0",
+    "saved_unknown": 0,
+}
+NOT_GIVEN: Row = dict.fromkeys(("joined", "cached", "saved", "saved_unknown"))
 TOTALS = f"""
     {_BASICS}, {_counts("cancelled", "in_doubt", "requested")},
     {_sums("attempts", "tokens_prompt", "tokens_completion", "tokens_cached")}, {_TIMES}
@@ -69,7 +93,7 @@ TOTALS = f"""
 _PLAIN = ("calls", *_ENDS, "attempts", "tokens_total", "tokens_prompt", "tokens_completion", "tokens_cached")
 NOTHING: Row = {
     **dict.fromkeys((*_PLAIN, "tokens_calls", "joined", "cached", "cost", "cost_unknown", "saved", "saved_unknown"), 0),
-    **{f"{name}_calls": 0 for name in ("latency", "first_token")},
+    **{f"{name}_{each}": 0 for name in ("latency", "first_token") for each in ("calls", "us")},
     **{f"{name}{each}": None for name in ("latency", "first_token") for each in ("", "_shortest_us", "_longest_us")},
 }
 
@@ -156,16 +180,19 @@ class AnalyticsQueries:
         starts = bucket_starts(length, zone, wanted.since, wanted.until)
         keys = KEYS[by]
         source = source_of(wanted, as_of=as_of, longest_span=_span_within(starts), of_models=by == "model")
-        rows = await self._reader.rows(
+        totals = (
             f"SELECT width_bucket(at, %(starts)s::timestamptz[]) AS bucket, {', '.join(keys)}, "  # noqa: S608
-            f"{TOTALS if detail else POINTS} FROM {source.sql} AS s GROUP BY bucket, {', '.join(keys)} "
-            f"ORDER BY bucket, {', '.join(keys)} LIMIT {MOST_POINTS + 1}",
+            f"{TOTALS if detail else POINT_TOTALS} FROM {source.sql} AS s GROUP BY bucket, {', '.join(keys)}"
+        )
+        if not detail:
+            totals = f"SELECT bucket, {', '.join(keys)}, {POINTS}, {GIVEN_POINTS} FROM ({totals}) AS t"  # noqa: S608
+        rows = await self._reader.rows(
+            f"{totals} ORDER BY bucket, {', '.join(keys)} LIMIT {MOST_POINTS + 1}",
             {**source.parameters, "starts": starts[:-1]},
             binary=True,
         )
-        told = _flat(rows, wanted) if detail else _points(rows, wanted)
         named = [(row["bucket"] - 1, *(row[key] for key in keys)) for row in rows]
-        points = dict(zip(named, told, strict=True))
+        points = dict(zip(named, _flat(rows, wanted) if detail else rows, strict=True))
         known = {tuple(key) for _, *key in points}
         if (len(known) * (len(starts) - 1) if fill else len(points)) > MOST_POINTS:
             raise Rejected(
@@ -174,14 +201,19 @@ class AnalyticsQueries:
                 fields=("bucket", "since", by),
             )
         if fill:
-            nothing = (_flat if detail else _points)([NOTHING], wanted)[0]
+            nothing = _flat([NOTHING], wanted)[0] if detail else NO_POINT
             places = range(len(starts) - 1)
             points = {(at, *key): points.get((at, *key), nothing) for at in places for key in sorted(known)}
         # Keys are numbers of buckets: in its zone, an hour that comes twice would be equal to itself.
         shown = to_builtins([start.astimezone(zone) for start in starts[:-1]])
+        # An answer that was given without a call is in no group: the call that it came from is.
+        given = {} if wanted.group_id is None else NOT_GIVEN
         items = [
-            {"at": shown[at], **dict(zip(keys, key, strict=True)), **point} for (at, *key), point in points.items()
+            {"at": shown[at], **dict(zip(keys, key, strict=True)), **point, **given}
+            for (at, *key), point in points.items()
         ]
+        for item in items:
+            item.pop("bucket", None)
         return {**answer, "items": items, "next_cursor": None}
 
     @in_json
@@ -243,9 +275,8 @@ def _told(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
 
 
 def _saved(row: Row, wanted: AnalyticsFilter) -> Row:
-    # An answer that was given without a call is in no group: the call that it came from is.
     if wanted.group_id is not None:
-        return dict.fromkeys(("joined", "cached", "saved", "saved_unknown"))
+        return NOT_GIVEN
     given = row["joined"] + row["cached"]
     return {
         "joined": row["joined"],
@@ -282,22 +313,6 @@ def _flat(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
             told |= {f"{name}_{each}": number for each, number in told.pop(name).items()}
         flat.append(told)
     return flat
-
-
-def _points(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
-    """What a chart shows most often of each row."""
-    return [
-        {
-            **{name: row[name] for name in ("calls", "success", "failed")},
-            "tokens_sum": row["tokens_total"],
-            "tokens_mean": _share(row["tokens_total"], row["tokens_calls"], digits=3),
-            "latency_ms_mean": _share(row["latency_us"], row["latency_calls"] * 1000, digits=3),
-            "cost": _known(row["cost"], row["success"], row["cost_unknown"]),
-            "cost_unknown": row["cost_unknown"],
-            **_saved(row, wanted),
-        }
-        for row in rows
-    ]
 
 
 def _span_within(starts: Sequence[datetime]) -> int:

@@ -256,8 +256,10 @@ class _Batch:
             change.apply(cursor, schema)
         _delete(cursor, f"{schema}.rollup_open", self._open_before - self.open.keys())
         _delete(cursor, f"{schema}.rollup_waiting", self._waiting_before - self.waiting.keys())
-        _add(cursor, schema, ROLLUPS, _spread(self.tallies, Tally), Tally.of)
-        _add(cursor, schema, PROVIDERS, _of_providers(self.tallies), Tally.of)
+        # Before anything is added to them, as they hold no more than this batch only until then.
+        rollups, of_providers = _spread(self.tallies, Tally), _of_providers(self.tallies)
+        _add(cursor, schema, ROLLUPS, rollups, Tally.of)
+        _add(cursor, schema, PROVIDERS, of_providers, Tally.of)
         _add(cursor, schema, FAILURES, _spread(self.failures, Failures), Failures.of)
 
     def _close(self, call_id: UUID) -> Asked:

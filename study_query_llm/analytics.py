@@ -67,7 +67,9 @@ class AsyncAnalytics:
     ) -> AnalyticsRows:
         """The same of each minute, hour or day of a time zone, by provider or model.
 
-        fill: also for buckets in which there was nothing; detail: also percentiles, outcomes, kinds of tokens. A data frame has `at` in UTC.
+        fill: also for buckets in which there was nothing
+        detail: also percentiles, every outcome, and kinds of tokens
+        A data frame has `at` in UTC.
         """
         moment, _ = moment_and_page(filters)
         found = await self._room.timeseries(
