@@ -1,6 +1,6 @@
 """K-means, sweeps and whole studies of clusters, beside scikit-learn and faiss.
 
-    python -m benchmarks.clustering [--only sweep,whole,large,quality,cold] [--quick] [--samples 10000,50000]
+    python -m benchmarks.clustering [--only sweep,whole,large,quality,metrics,cold] [--quick] [--samples 10000,50000]
         [--kinds blobs,overlapping,unit,none] [--rounds 3] [--vectors FILE.npy [--labels FILE.csv:COLUMN]] [--json]
 
 Ours and theirs take turns in one run, kernels compiled; times are medians over the rounds, a ratio is the median of
@@ -14,12 +14,15 @@ are what the file holds instead (projected to 64 dimensions where it has more); 
   time that the products of plain Lloyd's iterations take at the speed of this machine's matrix product, over ours:
   what skipping rows gains, less what everything beside the products costs.
 - whole: 4,500 rows (or the file's), unit length, PCA to 64, the sweep, and for each K the agreement of all pairs of
-  restarts, cosine silhouette, dispersion, coverage, and agreement with labels where there are some; beside the same
-  composed from scikit-learn (PCA, KMeans, adjusted_rand_score, silhouette_score …).
+  restarts, cosine silhouette, dispersion, coverage, Caliński-Harabasz, Davies-Bouldin, and agreement with labels
+  where there are some (ACC, NMI, ARI, V-measure); beside the same composed from scikit-learn (PCA, KMeans,
+  adjusted_rand_score, silhouette_score …).
 - large: 50,000 × 1,536, unit length, PCA to 64, sweep and metrics, in a process of its own whose resident memory at
   its highest is told, the vectors themselves included.
 - quality: with --vectors and --labels, as many clusters as labels, all dimensions, best of 10, for 5 seeds, likewise
   beside scikit-learn.
+- metrics: every measure, principal components and K-subspaces beside scikit-learn and obvious numpy, as of
+  `python -m benchmarks.clustering_metrics`, which says more.
 - cold: how long a first process waits for kernels to be compiled, and the next ones for them to be loaded.
 """
 
@@ -49,7 +52,7 @@ from domain.clustering.threads import in_parts, thread_count
 from domain.sweeps import SweepConfig
 from infrastructure.compute import LocalCompute
 
-PARTS = ("sweep", "whole", "large", "quality", "cold")
+PARTS = ("sweep", "whole", "large", "quality", "metrics", "cold")
 KINDS = ("blobs", "overlapping", "unit", "none")
 K_VALUES = tuple(range(2, 21))
 RESTARTS = 10
@@ -181,6 +184,7 @@ def sklearn_study(vectors: Any, labels: Sequence[str] | None) -> Any:
     """The same numbers, composed from scikit-learn."""
     from itertools import combinations
 
+    from scipy.optimize import linear_sum_assignment
     from sklearn import metrics
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
@@ -197,8 +201,12 @@ def sklearn_study(vectors: Any, labels: Sequence[str] | None) -> Any:
             metrics.silhouette_score(rows, chosen.labels_, metric="cosine"),
             distances.mean(),
             (distances <= 0.2).mean(),
+            metrics.calinski_harabasz_score(rows, chosen.labels_),
+            metrics.davies_bouldin_score(rows, chosen.labels_),
         ])  # fmt: skip
         if labels is not None:
+            linear_sum_assignment(metrics.cluster.contingency_matrix(labels, chosen.labels_), maximize=True)
+            metrics.homogeneity_completeness_v_measure(labels, chosen.labels_)
             metrics.normalized_mutual_info_score(labels, chosen.labels_)
             metrics.adjusted_rand_score(labels, chosen.labels_)
     return measured
@@ -358,6 +366,15 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         tables["large study"] = [_in_process(kind, samples, features) for kind in asked.kinds]
     if "quality" in asked.only and vectors is not None and labels is not None:
         tables["quality, mean of 5 seeds"] = quality(vectors, labels)
+    if "metrics" in asked.only:
+        from benchmarks import clustering_metrics
+
+        options = ["--samples", "2000", "--pca-samples", "3000", "--repeats", "1"] if asked.quick else []
+        if asked.vectors and asked.labels:
+            options += ["--vectors", str(asked.vectors), "--labels", asked.labels]
+        limits, found = clustering_metrics.measured(clustering_metrics.arguments().parse_args(options))
+        tables["limits"] = [{"threads": thread_count()} | limits]
+        tables |= found
     if "cold" in asked.only:
         tables["first k-means of a process"] = cold()
     return tables

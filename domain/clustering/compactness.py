@@ -1,5 +1,7 @@
 """How close samples lie to their own centroid, by cosine distance: 1 − cosine, 0 to 2."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -12,6 +14,21 @@ from domain.clustering.vectors import (
     squared_lengths,
 )
 from domain.errors import Rejected
+
+
+class Compactness(NamedTuple):
+    """What dispersion and coverage tell."""
+
+    dispersion: float
+    coverage: float
+
+
+def compactness(vectors: ArrayLike, labels: ArrayLike, centroids: ArrayLike, threshold: float = 0.2) -> Compactness:
+    """Find dispersion and coverage at once, from distances that are measured once; see there."""
+    if not 0 <= threshold <= 2:
+        raise Rejected(f"threshold must be a cosine distance from 0 to 2, not {threshold}", fields=("threshold",))
+    distances = cosine_distances_to_own(vectors, labels, centroids)
+    return Compactness(float(distances.mean()), float(np.mean(distances <= threshold)))
 
 
 def dispersion(vectors: ArrayLike, labels: ArrayLike, centroids: ArrayLike) -> float:
@@ -28,9 +45,7 @@ def coverage(vectors: ArrayLike, labels: ArrayLike, centroids: ArrayLike, thresh
 
     Shapes as in dispersion; threshold: 0 to 2. Returns 0 to 1.
     """
-    if not 0 <= threshold <= 2:
-        raise Rejected(f"threshold must be a cosine distance from 0 to 2, not {threshold}", fields=("threshold",))
-    return float(np.mean(cosine_distances_to_own(vectors, labels, centroids) <= threshold))
+    return compactness(vectors, labels, centroids, threshold).coverage
 
 
 def cosine_distances_to_own(vectors: ArrayLike, labels: ArrayLike, centroids: ArrayLike) -> Doubles:

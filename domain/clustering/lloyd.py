@@ -231,14 +231,14 @@ def _multiply_some(
     """Multiply the next LANES of the rows that are listed with all centroids; return how many there are."""
     count = min(LANES, n_rows - start)
     for lane in range(count):
-        row = rows[start + lane]
+        row = np.uint32(rows[start + lane])
         lanes.members[lane] = row
         for feature in range(near.shape[1]):
             buffer[lane, feature] = near[row, feature]
     np.dot(buffer, columns, by_row)
-    for lane in range(LANES):
-        for cluster in range(columns.shape[1]):
-            lanes.scores[cluster, lane] = by_row[lane, cluster]
+    for cluster in range(columns.shape[1]):
+        for lane in range(LANES):
+            lanes.scores[np.uint32(cluster), np.uint32(lane)] = by_row[np.uint32(lane), np.uint32(cluster)]
     return count
 
 

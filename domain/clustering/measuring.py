@@ -8,13 +8,13 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from domain.clustering.clusterings import Clustering
-from domain.clustering.compactness import coverage, dispersion
+from domain.clustering.compactness import compactness
 from domain.clustering.gap import gap_statistic
 from domain.clustering.methods import Method
 from domain.clustering.own_distance import nearest_rows, own_distances
 from domain.clustering.prediction_strength import prediction_strength
 from domain.clustering.selection import GapParameters, PredictionParameters, rule_of
-from domain.clustering.separation import calinski_harabasz, davies_bouldin
+from domain.clustering.separation import separation
 from domain.clustering.silhouette import silhouette_cosine, silhouette_euclidean
 from domain.clustering.stability import (
     adjusted_rand_index,
@@ -60,6 +60,7 @@ def measure(
     stable = stability(restarts)
     clustered = chosen.labels >= 0
     inside, labels = (rows, chosen.labels) if clustered.all() else (rows[clustered], chosen.labels[clustered])
+    compact = compactness(inside, labels, chosen.centroids, config.coverage_threshold)
     metrics = StepMetrics(
         k=k,
         objective=chosen.objective,
@@ -69,8 +70,8 @@ def measure(
         silhouette=silhouette_cosine(inside, labels),
         stability_ari_mean=stable.ari_mean,
         stability_ari_std=stable.ari_std,
-        dispersion=dispersion(inside, labels, chosen.centroids),
-        coverage=coverage(inside, labels, chosen.centroids, config.coverage_threshold) * len(inside) / len(rows),
+        dispersion=compact.dispersion,
+        coverage=compact.coverage * len(inside) / len(rows),
         internal=_internal(rows, inside, labels, chosen, config, method),
         **_agreement(chosen.labels, true_labels),
     )
@@ -99,9 +100,10 @@ def _internal(
             distance=method.distance,
         )
         found |= {"prediction_strength": strength.mean, "prediction_strength_std": strength.std}
+    separate = separation(inside, labels)
     return InternalMetrics(
-        calinski_harabasz=calinski_harabasz(inside, labels),
-        davies_bouldin=davies_bouldin(inside, labels),
+        calinski_harabasz=separate.calinski_harabasz,
+        davies_bouldin=separate.davies_bouldin,
         noise=len(rows) - len(inside),
         bic=chosen.bic,
         **found,
@@ -135,7 +137,9 @@ def _again(rows: Vectors, k: int, config: SweepConfig, method: Method, restarts:
 def _agreement(labels: Labels, true_labels: Sequence[str] | None) -> dict[str, Any]:
     if true_labels is None:
         return {}
-    _, truth = np.unique(np.asarray(true_labels), return_inverse=True)
+    # Numbered by a table of names: sorting all of them would take longer than what is measured.
+    numbers = {name: number for number, name in enumerate(sorted(set(true_labels)))}
+    truth = np.array([numbers[name] for name in true_labels])
     clustered = labels >= 0
     right = clustering_accuracy(labels[clustered], truth[clustered]) * np.count_nonzero(clustered)
     return {

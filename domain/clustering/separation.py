@@ -12,6 +12,29 @@ from domain.clustering.vectors import Doubles, Labels, Vectors, check_vectors, n
 RELATIVE_TIE = 1e-14
 
 
+class _Clusters(NamedTuple):
+    means: Doubles  # (n_clusters, n_features)
+    distances: Doubles  # (n_clusters,) sums of distances to the mean
+    squares: Doubles  # (n_clusters,) sums of their squares
+
+
+class Separation(NamedTuple):
+    """What calinski_harabasz and davies_bouldin tell."""
+
+    calinski_harabasz: float | None
+    davies_bouldin: float | None
+
+
+def separation(vectors: ArrayLike, labels: ArrayLike) -> Separation:
+    """Find both indices at once, from means and widths that are measured once; see there."""
+    rows = check_vectors(vectors)
+    ids, sizes = number_labels(labels, len(rows))
+    if len(sizes) == 1:
+        return Separation(None, None)
+    clusters = _measured(rows, ids, sizes)
+    return Separation(_variance_ratio(clusters, sizes, len(rows)), _mixture(clusters, sizes))
+
+
 def calinski_harabasz(vectors: ArrayLike, labels: ArrayLike) -> float | None:
     """Compare the variance between clusters with that within: the higher, the better told apart.
 
@@ -21,12 +44,13 @@ def calinski_harabasz(vectors: ArrayLike, labels: ArrayLike) -> float | None:
     there is nothing to compare. Raises Rejected as check_vectors does and for another number of labels.
     Source: Caliński & Harabasz 1974. Specified by tests/domain/clustering/naive.py.
     """
-    rows = check_vectors(vectors)
-    ids, sizes = number_labels(labels, len(rows))
-    n_samples, n_clusters = len(rows), len(sizes)
-    if n_clusters in (1, n_samples):
+    return separation(vectors, labels).calinski_harabasz
+
+
+def _variance_ratio(clusters: _Clusters, sizes: Doubles, n_samples: int) -> float | None:
+    n_clusters = len(sizes)
+    if n_clusters == n_samples:
         return None
-    clusters = _measured(rows, ids, sizes)
     within = float(clusters.squares.sum())
     if within == 0:
         return 1.0
@@ -45,13 +69,12 @@ def davies_bouldin(vectors: ArrayLike, labels: ArrayLike) -> float | None:
     Raises Rejected as calinski_harabasz does.
     Source: Davies & Bouldin 1979. Specified by tests/domain/clustering/naive.py.
     """
+    return separation(vectors, labels).davies_bouldin
+
+
+def _mixture(clusters: _Clusters, sizes: Doubles) -> float:
     from scipy.spatial.distance import cdist
 
-    rows = check_vectors(vectors)
-    ids, sizes = number_labels(labels, len(rows))
-    if len(sizes) == 1:
-        return None
-    clusters = _measured(rows, ids, sizes)
     widths = clusters.distances / sizes
     nothing = RELATIVE_TIE * float(np.abs(clusters.means).max())
     worst = np.zeros(len(sizes))
@@ -61,12 +84,6 @@ def davies_bouldin(vectors: ArrayLike, labels: ArrayLike) -> float | None:
         np.divide(widths[part, None] + widths, apart, out=mixed, where=apart > nothing)
         worst[part] = mixed.max(axis=1)
     return float(worst.mean())
-
-
-class _Clusters(NamedTuple):
-    means: Doubles  # (n_clusters, n_features)
-    distances: Doubles  # (n_clusters,) sums of distances to the mean
-    squares: Doubles  # (n_clusters,) sums of their squares
 
 
 def _measured(rows: Vectors, ids: Labels, sizes: Doubles) -> _Clusters:

@@ -27,6 +27,8 @@ from domain.clustering import (
     stability,
     v_measure,
 )
+from domain.clustering.compactness import compactness
+from domain.clustering.separation import separation
 from domain.clustering.threads import at_most
 from domain.errors import Rejected
 from tests.domain.clustering import naive
@@ -269,6 +271,16 @@ def test_dispersion_and_coverage_are_those_of_the_cosine_distances_to_the_own_ce
         covered = np.mean(np.asarray(distances) <= threshold)
         assert coverage(rows, found.labels, found.centroids, threshold) == covered
     assert coverage(rows, found.labels, found.centroids) == np.mean(np.asarray(distances) <= 0.2)
+
+
+def test_what_is_measured_at_once_is_what_is_measured_alone():
+    rows, classes = blobs(spread=1.0)
+    found = k_means(rows, 3, restarts=1)[0]
+    compact = compactness(rows, found.labels, found.centroids, 0.3)
+    assert compact.dispersion == dispersion(rows, found.labels, found.centroids)
+    assert compact.coverage == coverage(rows, found.labels, found.centroids, 0.3)
+    for labels in (classes, np.arange(len(rows)), np.zeros(len(rows), dtype=int)):
+        assert separation(rows, labels) == (calinski_harabasz(rows, labels), davies_bouldin(rows, labels))
 
 
 @settings(deadline=None)
