@@ -80,9 +80,11 @@ def subspaces_in_obvious_numpy(rows: Any, labels: Any, n_clusters: int, rank: in
     """K-subspaces as one writes it first: everything left over of every row by every subspace, (n, K, d) float64."""
     rows = rows.astype(np.float64)
     for _ in range(iterations + 1):
-        bases = np.stack([np.linalg.svd(rows[labels == k], full_matrices=False)[2][:rank] for k in range(n_clusters)])
-        along = np.einsum("nd,krd->nkr", rows, bases)
-        left_over = rows[:, None, :] - np.einsum("nkr,krd->nkd", along, bases)
+        # Matrices this small gain nothing from a second thread of BLAS, and wait long for it beside other processes.
+        with one_blas_thread():
+            bases = [np.linalg.svd(rows[labels == k], full_matrices=False)[2][:rank] for k in range(n_clusters)]
+        along = np.einsum("nd,krd->nkr", rows, np.stack(bases))
+        left_over = rows[:, None, :] - np.einsum("nkr,krd->nkd", along, np.stack(bases))
         squares = (left_over**2).sum(axis=2)
         before, labels = labels, squares.argmin(axis=1)
         if (before == labels).all():
@@ -201,7 +203,7 @@ def in_turn(
 def subspaces(rows: Any, n_clusters: int, start: Any, repeats: int, product: dict[str, float]) -> dict[str, Any]:
     """K-subspaces beside the reference, which starts from the same labels; where k-means starts them, it is in both."""
     n, d = rows.shape
-    counted = []
+    counted: list[int] = []
 
     def mine() -> float:
         found = ours.k_subspaces(rows, n_clusters, RANK, start=start, restarts=1, max_iterations=ITERATIONS, seed=0)[0]
