@@ -267,7 +267,10 @@ class _Batch:
         return self.open.pop(call_id)
 
     def _tally(self, kind: Kind) -> Tally:
-        return self.tallies.setdefault(kind, Tally())
+        tally = self.tallies.get(kind)
+        if tally is None:
+            tally = self.tallies[kind] = Tally()
+        return tally
 
     def _fail(self, asked: Asked, kind: str, failures: Failures) -> None:
         self.failures.setdefault(asked.kind(kind), Failures()).merge(failures)
@@ -334,7 +337,10 @@ def _of_providers(fresh: Mapping[Kind, Tally]) -> dict[Key, Tally]:
     """The rows of all spans but minutes, of whole providers."""
     together: dict[Kind, Tally] = {}
     for kind, tally in fresh.items():
-        together.setdefault(kind._replace(model=ALL, modality=ALL), Tally()).merge(tally)
+        whole = kind._replace(model=ALL, modality=ALL)
+        if whole not in together:
+            together[whole] = Tally()
+        together[whole].merge(tally)
     return {key: tally for key, tally in _spread(together, Tally).items() if key[0] != SPANS[0]}
 
 
