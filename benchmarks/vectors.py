@@ -42,7 +42,8 @@ from infrastructure.clock import TimeOrderedIds
 from infrastructure.event_store.datastore import Datastore
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.recorder import Recorder
-from infrastructure.vector_files import StreamedVectorFiles
+from infrastructure.vector_files import StreamedVectorEncoders
+from infrastructure.whole_files import whole_file
 from projections.follow import Follower
 from projections.generations import install
 from projections.queries import Queries
@@ -273,9 +274,11 @@ async def export(kind: str, folder: str, uri: str) -> dict[str, Any]:
     out = Path(folder) / f"vectors.{kind}"
     async with AsyncConnectionPool(uri, min_size=1, max_size=2, open=False) as pool:
         began = time.perf_counter()
-        done = await ExportEmbeddings(Queries(pool).vectors_in_bulk, StreamedVectorFiles())(
-            out, kind, VectorFilter(), position=2**62
-        )
+        exporting = ExportEmbeddings(Queries(pool).vectors_in_bulk, StreamedVectorEncoders())
+        done = await exporting(kind, VectorFilter(), position=2**62)
+        with whole_file(out) as file:
+            async for chunk in done.chunks():
+                file.write(chunk)
         seconds = time.perf_counter() - began
     return {
         "export": kind,

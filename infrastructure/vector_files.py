@@ -1,20 +1,19 @@
-"""Vectors as files: NPY, Parquet, JSON Lines and CSV, written as they come, and whole or not at all."""
+"""Vectors as files: NPY, Parquet, JSON Lines and CSV, block by block."""
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from application.export_embeddings import Format
+from application.export_rows import Encoder, Format
 from application.stored_vectors import Space, StoredRows
-from domain.errors import Rejected, StudyError
+from domain.errors import StudyError
+from infrastructure.encoding_pipe import Pipe
+from infrastructure.spreadsheets import MARK, harmless
 
 HASH_BYTES = 32
 FIELDS = ("text", "request_hash", "call_id", "input_index", "model", "provider", "position", "vector")
@@ -23,40 +22,40 @@ FIELDS = ("text", "request_hash", "call_id", "input_index", "model", "provider",
 class _Writer(Protocol):
     def write(self, rows: StoredRows) -> None: ...
 
-    def end(self, *, whole: bool) -> None:
-        """Write what comes last, and let go of the file. whole: whether every row came."""
+    def end(self) -> None:
+        """Write what comes last."""
 
 
-class StreamedVectorFiles:
-    """Implements the port VectorFiles."""
+class StreamedVectorEncoders:
+    """Implements the port VectorEncoders."""
 
-    @contextmanager
-    def writing(self, path: Path, kind: Format, space: Space, row_count: int) -> Iterator[_Writer]:
-        """A file beside its place until it is whole and on the disk; see the port."""
-        making = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with making.open("wb") as file:
-                writer = WRITERS[kind](file, space, row_count)
-                whole = False
-                try:
-                    yield writer
-                    whole = True
-                finally:
-                    writer.end(whole=whole)
-                file.flush()
-                os.fsync(file.fileno())
-            making.replace(path)
-            _make_durable(path.parent)
-        except OSError as error:
-            raise Rejected(f"{path} can't be written: {error.strerror or error}", fields=("out",)) from None
-        finally:
-            making.unlink(missing_ok=True)
+    def encoder(self, file_format: Format, space: Space, row_count: int, *, spreadsheet: bool) -> Encoder[StoredRows]:
+        """See the port."""
+        pipe = Pipe()
+        writer = _Csv(pipe, space, harmless) if spreadsheet else WRITERS[file_format](pipe, space, row_count)
+        return _Encoder(pipe, writer)
+
+
+class _Encoder:
+    """What a writer writes, as bytes."""
+
+    def __init__(self, pipe: Pipe, writer: _Writer) -> None:
+        self._pipe = pipe
+        self._writer = writer
+
+    def encode(self, batch: StoredRows) -> bytes:
+        self._writer.write(batch)
+        return self._pipe.take()
+
+    def end(self) -> bytes:
+        self._writer.end()
+        return self._pipe.take()
 
 
 class _Npy:
     """The matrix alone, (n, d) float32. Its header comes first, so that the number of rows must be known."""
 
-    def __init__(self, file: BinaryIO, space: Space, row_count: int) -> None:
+    def __init__(self, file: Pipe, space: Space, row_count: int) -> None:
         self._file = file
         self._missing = row_count
         shape = (row_count, space.dimension)
@@ -66,15 +65,15 @@ class _Npy:
         self._missing -= len(rows.vectors)
         self._file.write(np.ascontiguousarray(rows.vectors, dtype="<f4").data)
 
-    def end(self, *, whole: bool) -> None:
-        if whole and self._missing:
+    def end(self) -> None:
+        if self._missing:
             raise StudyError(f"{abs(self._missing)} rows more or less were read than were counted; nothing was written")
 
 
 class _Parquet:
     """A row group a block; the vectors are a FixedSizeList of float32."""
 
-    def __init__(self, file: BinaryIO, space: Space) -> None:
+    def __init__(self, file: Pipe, space: Space) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -105,14 +104,14 @@ class _Parquet:
         ]
         self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
 
-    def end(self, *, whole: bool) -> None:  # noqa: ARG002 - what it holds says so itself
+    def end(self) -> None:
         self._writer.close()
 
 
 class _JsonLines:
     """One object a line."""
 
-    def __init__(self, file: BinaryIO, space: Space) -> None:
+    def __init__(self, file: Pipe, space: Space) -> None:
         self._file = file
         self._space = space
 
@@ -121,29 +120,37 @@ class _JsonLines:
         for values in _values(rows, self._space):
             self._file.write(encode(dict(zip(FIELDS, values, strict=True))) + b"\n")
 
-    def end(self, *, whole: bool) -> None:  # noqa: ARG002 - what it holds says so itself
+    def end(self) -> None:
         return None
 
 
 class _Csv:
     """A line of names, then one line a vector, whose numbers are JSON in the last field."""
 
-    def __init__(self, file: BinaryIO, space: Space) -> None:
-        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    def __init__(self, file: Pipe, space: Space, shown: Callable[[str], str] | None = None) -> None:
+        if shown is not None:
+            file.write(MARK)
+        self._shown = shown or str
+        self._text = io.StringIO(newline="")
         self._csv = csv.writer(self._text, lineterminator="\n")
         self._csv.writerow(FIELDS)
+        self._file = file
         self._space = space
 
     def write(self, rows: StoredRows) -> None:
         encode = msgspec.json.Encoder().encode
-        for *known, vector in _values(rows, self._space):
-            self._csv.writerow([*known, encode(vector).decode()])
+        for text, *known, vector in _values(rows, self._space):
+            shown = None if text is None else self._shown(str(text))
+            self._csv.writerow([shown, *known, encode(vector).decode()])
+        self._file.write(self._text.getvalue().encode())
+        self._text.seek(0)
+        self._text.truncate()
 
-    def end(self, *, whole: bool) -> None:  # noqa: ARG002 - what it holds says so itself
-        self._text.detach()
+    def end(self) -> None:
+        return None
 
 
-WRITERS: dict[Format, Callable[[BinaryIO, Space, int], _Writer]] = {
+WRITERS: dict[Format, Callable[[Pipe, Space, int], _Writer]] = {
     "npy": _Npy,
     "parquet": lambda file, space, _row_count: _Parquet(file, space),
     "jsonl": lambda file, space, _row_count: _JsonLines(file, space),
@@ -187,11 +194,3 @@ def _named(indexes: NDArray[np.int32], names: Iterable[str]) -> Any:
     import pyarrow as pa
 
     return pa.DictionaryArray.from_arrays(indexes, pa.array(list(names), type=pa.string())).cast(pa.string())
-
-
-def _make_durable(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -9,6 +9,7 @@ from projections.call_queries import CallQueries
 from projections.catalogue_queries import CatalogueQueries
 from projections.conversation_queries import ConversationQueries
 from projections.embedded_texts import EmbeddedTexts
+from projections.exported_calls import ExportedCalls
 from projections.group_queries import GroupQueries
 from projections.provenance import ProvenanceQueries
 from projections.reading import Reader
@@ -27,6 +28,7 @@ class Queries:
         reader = Reader(pool)
         self.calls = CallQueries(reader)
         self.search = SearchQueries(reader)
+        self.calls_in_bulk = ExportedCalls(pool)
         self.groups = GroupQueries(reader)
         self.catalogue = CatalogueQueries(reader)
         self.sweeps = SweepQueries(reader)

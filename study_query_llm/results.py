@@ -18,6 +18,8 @@ from study_query_llm.notebook.lineage import lineage_page
 from study_query_llm.notebook.pages import batch_page, rows_page, summaries_page
 
 if TYPE_CHECKING:
+    import polars
+    import pyarrow
     from pandas import DataFrame
 
 
@@ -152,6 +154,18 @@ class Walked(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         return lineage_page(self)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """The rows as an Arrow table: times in UTC, costs exact, and what has parts (errors, tokens …) as JSON text."""
+        from study_query_llm.arrow import arrow_of
+
+        return arrow_of(self)
+
+    def to_polars(self) -> "polars.DataFrame":
+        """The same as a polars data frame. Raises Rejected where polars is not installed."""
+        from study_query_llm.arrow import polars_of
+
+        return polars_of(self)
 
 
 # An artifact says which call and group it belongs to as well, and a dataset in which artifact its rows lie.

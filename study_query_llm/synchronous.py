@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from application.ask_model import Answer
 from application.batches import Outcome
 from application.embed_texts import Embedded
-from application.export_embeddings import Exported
+from application.export_rows import Exported
 from application.import_dataset import Dataset
 from application.providers import Provider
 from application.validate_deployments import Validated
@@ -105,6 +105,10 @@ class Study:
     def export_embeddings(self, out: str | Path, **options: Any) -> Exported:
         """See AsyncStudy.export_embeddings."""
         return self._portal.call(partial(self._study.export_embeddings, out, **options))
+
+    def export(self, what: str, out: str | Path, **options: Any) -> Exported:
+        """See AsyncStudy.export."""
+        return self._portal.call(partial(self._study.export, what, out, **options))
 
     def import_vectors(self, vectors: NDArray[np.float32], **options: Any) -> Json:
         """See AsyncStudy.import_vectors."""

@@ -1,21 +1,21 @@
 """The log itself: events in order, as they come, or into a file; and calls that were never answered."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from interfaces.cli.command import Invocation, Stopped, as_of_a_moment, by_the_page, moment, study_command
+from interfaces.cli.exports import written
 from interfaces.cli.terminal import echo_text
 
 if TYPE_CHECKING:
+    from application.export_rows import Export
     from interfaces.as_of import Moment
     from interfaces.study import Study
     from projections.paging import Paging
 
 Json = dict[str, Any]
-AT_ONCE = 1000
 
 
 def add_to(study: click.Group) -> None:
@@ -29,11 +29,6 @@ def add_to(study: click.Group) -> None:
         "study events --follow --json | jq .event\n"
         "study events --out events.jsonl",
     )(events)
-    study_command(
-        _exports(study),
-        "events",
-        examples="study export events --format jsonl --out events.jsonl --since 2026-03-01",
-    )(export_events)
     study_command(study, "unanswered", examples="study unanswered\nstudy unanswered --as-of 2026-03-01 --json")(
         unanswered
     )
@@ -63,7 +58,7 @@ def events(
 ) -> None:
     """Show what was recorded, in order: who, when, what.
 
-    With --follow and with --out, --json is one JSON document a line.
+    With --follow, --json is one JSON document a line. `study export events` writes other formats.
     """
     from domain.errors import Rejected
 
@@ -75,7 +70,7 @@ def events(
         _follow(invocation, after, filters)
         return
     if out is not None:
-        _write(invocation, out, moment, {**filters, "after": after or 0})
+        _write(invocation, out, moment, after or 0, filters)
         return
 
     async def work(study: "Study") -> Json:
@@ -126,56 +121,13 @@ def _follow(invocation: Invocation, after: int | None, filters: Json) -> None:
         return  # there is no other way to end it
 
 
-def _write(invocation: Invocation, out: Path, moment: "Moment", filters: Json) -> None:
-    from interfaces.as_of import Moment
-    from interfaces.cli.files import written_whole
-    from projections.paging import Paging
+def _write(invocation: Invocation, out: Path, moment: "Moment", after: int, filters: Json) -> None:
+    from interfaces.study.audit import events_wanted
 
-    with written_whole(out) as file, invocation.progress() as progress:
+    async def prepared(study: "Study") -> "Export[Any]":
+        return await study.exports.events("jsonl", events_wanted(**filters), moment, after=after)
 
-        async def work(study: "Study") -> Json:
-            last, count = await study.audit.end(), 0
-            # As of now, or a log that grows meanwhile would never come to its end.
-            standing, page = Moment(moment.as_of or str(last)), Paging(AT_ONCE)
-            while True:
-                found = await study.audit.events(standing, page, **filters)
-                for event in found["items"]:
-                    file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
-                count += len(found["items"])
-                progress("events", found["looked_to"], last)
-                if found["next_cursor"] is None:
-                    return {"out": str(out), "events": count, "position": found["looked_to"]}
-                page = Paging(AT_ONCE, found["next_cursor"])
-
-        done = invocation.run(work)
-    invocation.answer(done, lambda _console: click.echo(f"Wrote {done['events']:,} events to {out}"))
-
-
-def _exports(study: click.Group) -> click.Group:
-    """The group `study export`, which other kinds of things may have made."""
-    standing = study.commands.get("export")
-    if isinstance(standing, click.Group):
-        return standing
-
-    @study.group("export", help="Write what is recorded to files.")
-    def made() -> None:
-        pass
-
-    return made
-
-
-@click.option("--format", "form", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="One a line.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write.")
-@click.option("--kind", help="What they are about: call, group, sweep …")
-@click.option("--event", help="Their name: call.answered, or call.answered.v1.")
-@click.option("--entity", metavar="ID", help="The one thing they are about.")
-@click.option("--actor", help="On whose behalf they happened.")
-@click.option("--since", callback=moment, metavar="WHEN", help="Recorded not before this time (UTC unless it says).")
-@click.option("--until", callback=moment, metavar="WHEN", help="Recorded before this time.")
-@as_of_a_moment
-def export_events(invocation: Invocation, form: str, out: Path, moment: "Moment", **filters: Any) -> None:  # noqa: ARG001 - the only one
-    """Write events in order to a file, one JSON document a line."""
-    _write(invocation, out, moment, {**filters, "after": 0})
+    written(invocation, prepared, str(out))
 
 
 @as_of_a_moment

@@ -1,4 +1,4 @@
-"""Searching embedded texts, and vectors that go out or come in."""
+"""Searching embedded texts, and vectors that come in."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,6 @@ import click
 from interfaces.cli.command import Invocation, as_of_a_moment, moment, study_command
 
 if TYPE_CHECKING:
-    from application.export_embeddings import Exported
     from interfaces.as_of import Moment
     from interfaces.study import Study
 
@@ -21,12 +20,6 @@ def add_to(study: click.Group) -> None:
         examples='study similar "a train to Rome"\n'
         'study similar "a train to Rome" --model text-embedding-3-small --limit 50',
     )(similar)
-    study_command(
-        _group(study, "export", "Write what is recorded to files."),
-        "embeddings",
-        examples="study export embeddings --format parquet --out vectors.parquet\n"
-        "study export embeddings --format npy --out vectors.npy --group batch/trains --as-of 2026-03-01",
-    )(export)
     study_command(
         _group(study, "import", "Bring in what was made elsewhere."),
         "vectors",
@@ -80,42 +73,6 @@ def similar(invocation: Invocation, text: str, limit: int, moment: "Moment", **f
     rows = [[item["similarity"], short(item["text"], 80), item["call_id"]] for item in found["items"]]
     columns = ["similarity", "text", "call"]
     invocation.answer(found, lambda console: console.print(table(columns, rows) if rows else "No texts."))
-
-
-@click.option(
-    "--format",
-    "kind",
-    required=True,
-    type=click.Choice(["parquet", "npy", "jsonl", "csv"]),
-    help="npy holds the matrix alone, the others texts and calls too.",
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
-@_filters
-def export(invocation: Invocation, kind: str, out: Path, moment: "Moment", **filters: Any) -> None:
-    """Write the vectors of one model to a file, in the order in which they were embedded."""
-    import msgspec
-
-    from interfaces.study.vectors import filter_of
-
-    with invocation.progress() as progress:
-
-        async def work(study: "Study") -> "Exported":
-            return await study.vectors.export(
-                out,
-                kind,
-                filter_of(**filters),
-                moment,
-                progress=lambda done, total: progress("vectors", done, total),
-            )
-
-        exported = invocation.run(work)
-    invocation.answer(
-        msgspec.to_builtins(msgspec.structs.replace(exported, path=str(exported.path))),
-        lambda _console: click.echo(
-            f"{exported.rows} vectors of {exported.dimension} dimensions by {exported.provider}/{exported.model} "
-            f"in {out}, as of position {exported.position}."
-        ),
-    )
 
 
 @click.argument("file", type=click.Path(path_type=Path))

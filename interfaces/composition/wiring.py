@@ -19,7 +19,9 @@ from application.cancel_sweep import CancelSweep
 from application.check_tokens import CheckTokens
 from application.continue_conversation import ContinueConversation
 from application.embed_texts import EmbedTexts
+from application.export_calls import ExportCalls
 from application.export_embeddings import ExportEmbeddings
+from application.export_events import ExportEvents
 from application.find_similar import FindSimilar
 from application.follow_log import LogTail
 from application.gather_sweep import GatherSweep
@@ -64,12 +66,14 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.method_plug_ins import InstalledMethods
 from infrastructure.price_file import read_price_table
 from infrastructure.providers.registry import ProviderRegistry
+from infrastructure.row_encoders import StreamedRowEncoders
 from infrastructure.settings import Settings
 from infrastructure.software import software_versions
 from infrastructure.table_files import ColumnarFiles
 from infrastructure.token_counting import PublishedEncodings
-from infrastructure.vector_files import StreamedVectorFiles
+from infrastructure.vector_files import StreamedVectorEncoders
 from interfaces.composition.policies import chat_policy, embed_policy, gateway_policy, probe_policy
+from interfaces.event_document import document_of_event
 from interfaces.study import Study
 from interfaces.study.analytics import Analytics
 from interfaces.study.artifacts import Artifacts
@@ -80,6 +84,7 @@ from interfaces.study.calls import Calls
 from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
 from interfaces.study.embeddings import Embeddings
+from interfaces.study.exports import Exports
 from interfaces.study.gateway import Gateway
 from interfaces.study.groups import Groups
 from interfaces.study.history import History
@@ -95,6 +100,7 @@ from interfaces.study.tokens import Tokens
 from interfaces.study.vectors import Vectors
 from projections.answered_requests import AnsweredCalls
 from projections.embedded_texts import CachedVectors
+from projections.exported_calls import COLUMNS as CALL_COLUMNS
 from projections.follow import Follower
 from projections.group_links import GROUP_LINKS
 from projections.kept_files import KeptByArtifacts
@@ -159,6 +165,7 @@ class Wiring:
             groups=Groups(self.group, self.queries, self.moments),
             artifacts=self.kept_artifacts,
             vectors=self.vectors,
+            exports=self.exports,
             provenance=Provenance(self.queries, self.read_bytes, self.moments),
             audit=Audit(self.audit_log, self.outside.store, self.queries, self.moments, self.notebook.clock),
             bodies=Bodies(self.read_bytes, self.moments),
@@ -296,13 +303,24 @@ class Wiring:
     def vectors(self) -> Vectors:
         return Vectors(
             FindSimilar(self.embed, self.queries.vectors_in_bulk, self.queries.similar_texts),
-            ExportEmbeddings(self.queries.vectors_in_bulk, StreamedVectorFiles()),
             ReadVectors(self.import_dataset, self.outside.registry, self.cache),
             self.gather,
             self.queries,
             self.moments,
             self.outside.store,
             self.outside.pgvector,
+        )
+
+    @cached_property
+    def exports(self) -> Exports:
+        encoders = StreamedRowEncoders()
+        return Exports(
+            ExportCalls(self.queries.calls_in_bulk, CALL_COLUMNS, encoders),
+            ExportEmbeddings(self.queries.vectors_in_bulk, StreamedVectorEncoders()),
+            ExportEvents(self.audit_log, encoders, document_of_event),
+            self.queries,
+            self.moments,
+            self.outside.store,
         )
 
     # Studies

@@ -39,6 +39,7 @@ class Methods:
             return
         # A copy: the server looks at the method that was asked to know how long the answer must be.
         asked = cast("HTTPScope", {**scope, "method": INSTEAD[method]})
+        scope.setdefault("state", {})["asked_method"] = method  # whose answer need not be made to its end
         await self.inside(asked, self._in_time(receive), _telling_of_head(send))
         if "path_template" in asked:
             scope["path_template"] = asked["path_template"]
@@ -51,7 +52,9 @@ class Methods:
             if not coming:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), self.body_seconds)
+                # Not wait_for, which up to Python 3.11 swallows a cancellation that comes together with the message.
+                async with asyncio.timeout(self.body_seconds):
+                    message = await receive()
             except TimeoutError:
                 raise TooSlow(detail=f"Nothing more of the body came for {self.body_seconds:g} s") from None
             coming = message["type"] == "http.request" and message["more_body"]

@@ -18,6 +18,7 @@ from interfaces.study.calls import Calls
 from interfaces.study.conversations import Conversations
 from interfaces.study.datasets import Datasets
 from interfaces.study.embeddings import Embeddings
+from interfaces.study.exports import Exports
 from interfaces.study.gateway import Gateway
 from interfaces.study.groups import Groups
 from interfaces.study.history import History
@@ -68,6 +69,7 @@ class Study:
     groups: Groups
     artifacts: Artifacts
     vectors: Vectors
+    exports: Exports
     provenance: Provenance
     audit: Audit
     bodies: Bodies

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from application.audit_log import AuditLog, EventFilter
@@ -48,10 +49,10 @@ class Audit:
 
         after: a position; events behind it are shown. Raises Rejected, NotFound for what is no id.
         """
-        wanted = EventFilter(
+        wanted = events_wanted(
             kind=kind,
             event=event,
-            entity=None if entity is None else id_of(entity),
+            entity=entity,
             actor=actor,
             process=process,
             correlation_id=correlation_id,
@@ -80,3 +81,8 @@ class Audit:
         for call in found["items"]:
             call["age_s"] = round((now - datetime.fromisoformat(call["created_at"])).total_seconds(), 3)
         return found
+
+
+def events_wanted(*, entity: UUID | str | None = None, **filters: Any) -> EventFilter:
+    """A filter as people write it. Raises NotFound for what is no id."""
+    return EventFilter(entity=None if entity is None else id_of(entity), **filters)

@@ -1,16 +1,13 @@
-"""Searching, exporting and importing vectors."""
+"""Searching and importing vectors."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from application.export_embeddings import Exported, ExportEmbeddings
 from application.find_similar import FindSimilar, SimilarTo
 from application.gather_sweep import GatherSweep, Texts
 from application.notebook import Context
@@ -37,7 +34,6 @@ class Vectors:
     def __init__(
         self,
         find_similar: FindSimilar,
-        export: ExportEmbeddings,
         read_vectors: ReadVectors,
         gather_sweep: GatherSweep,
         queries: Queries,
@@ -47,7 +43,6 @@ class Vectors:
     ) -> None:
         self.pgvector = pgvector
         self._find_similar = find_similar
-        self._export = export
         self._read_vectors = read_vectors
         self._gather_sweep = gather_sweep
         self._queries = queries
@@ -66,23 +61,6 @@ class Vectors:
             as_of=await self._moments.shown(moment, reads=GROUPED_VECTORS)
         )
         return {"items": msgspec.to_builtins(found), "next_cursor": None}
-
-    async def export(
-        self,
-        path: Path,
-        kind: str,
-        wanted: VectorFilter,
-        moment: Moment = NOW,
-        *,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Exported:
-        """Write vectors to a file: parquet, npy, jsonl or csv. Raises Rejected, NotFound."""
-        position = await self._moments.shown(moment, reads=GROUPED_VECTORS)
-        if position is None:
-            position = await asyncio.to_thread(self._store.last_position)
-            await self._moments.wait_until(position, *GROUPED_VECTORS)
-        await self._check_group(wanted, position)
-        return await self._export(path, kind, wanted, position=position, progress=progress)
 
     async def of_dataset(
         self, name: str, *, provider: str | None = None, model: str | None = None, dimensions: int | None = None

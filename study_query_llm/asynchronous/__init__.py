@@ -10,12 +10,13 @@ from interfaces.composition import open_study
 from study_query_llm.asynchronous.asking import Asking
 from study_query_llm.asynchronous.collecting import Collecting
 from study_query_llm.asynchronous.embedding import Embedding
+from study_query_llm.asynchronous.exporting import Exporting
 from study_query_llm.asynchronous.letting_in import LettingIn
 from study_query_llm.asynchronous.looking import Looking
 from study_query_llm.asynchronous.sweeping import Sweeping
 
 
-class AsyncStudy(Asking, Embedding, Collecting, Sweeping, Looking, LettingIn):
+class AsyncStudy(Asking, Embedding, Collecting, Sweeping, Looking, Exporting, LettingIn):
     """An open study, for code that runs in an event loop."""
 
 

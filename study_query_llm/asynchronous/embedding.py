@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from application.embed_texts import Embedded, TextsToEmbed
-from application.export_embeddings import Exported
+from application.export_rows import Exported
 from application.find_similar import SimilarTo
 from application.group_calls import group_place
 from interfaces.as_of import AsOf, Moment
@@ -78,11 +78,12 @@ class Embedding(Opened):
     async def export_embeddings(
         self, out: str | Path, *, file_format: str = "parquet", as_of: AsOf | None = None, **filters: Any
     ) -> Exported:
-        """Write the vectors of one model to a file, in bounded memory: parquet, npy, jsonl or csv.
+        """Write the vectors of one model to a file: the same as `export("embeddings", …)`.
 
         filters: as those of `similar`
         """
-        return await self._wired.vectors.export(Path(out), file_format, filter_of(**filters), Moment(as_of))
+        export = await self._wired.exports.embeddings(file_format, filter_of(**filters), Moment(as_of))
+        return await self._wired.exports.to_file(export, Path(out))
 
     async def import_vectors(
         self,

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from contextlib import suppress
 from uuid import UUID
 
 import numpy as np
@@ -11,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from application.stored_vectors import Space, StoredRows
-from domain.errors import Rejected, StudyError
-from infrastructure.vector_files import StreamedVectorFiles
+from domain.errors import StudyError
+from infrastructure.vector_files import StreamedVectorEncoders
+from infrastructure.whole_files import whole_file
 
 SPACE = Space(embedder=1, dimension=5, provider="openai", endpoint="https://api", model="e", texts=6, last_position=30)
 VECTORS = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
@@ -35,9 +35,11 @@ def blocks():
 
 def written(tmp_path, kind):
     path = tmp_path / f"vectors.{kind}"
-    with StreamedVectorFiles().writing(path, kind, SPACE, 6) as file:
+    encoder = StreamedVectorEncoders().encoder(kind, SPACE, 6, spreadsheet=False)
+    with whole_file(path) as file:
         for rows in blocks():
-            file.write(rows)
+            file.write(encoder.encode(rows))
+        file.write(encoder.end())
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     return path
 
@@ -83,29 +85,16 @@ def test_csv_holds_the_numbers_as_json(tmp_path):
     assert [row["position"] for row in rows] == ["10", "10", "10", "20", "30", "30"]
 
 
-@pytest.mark.parametrize("kind", ["npy", "parquet", "jsonl", "csv"])
-def test_an_export_that_fails_leaves_what_was_there(tmp_path, kind):
-    path = tmp_path / "vectors"
-    path.write_bytes(b"before")
-    with suppress(ZeroDivisionError), StreamedVectorFiles().writing(path, kind, SPACE, 6) as file:
-        file.write(next(blocks()))
-        raise ZeroDivisionError
-    assert path.read_bytes() == b"before"
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_spreadsheet_gets_no_formulas(tmp_path):
+    encoder = StreamedVectorEncoders().encoder("csv", SPACE, 6, spreadsheet=True)
+    rows = next(blocks())
+    content = encoder.encode(rows._replace(texts=["=1+1", "plain", "-5", None])) + encoder.end()
+    found = list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
+    assert [row["text"] for row in found] == ["'=1+1", "plain", "'-5", ""]
 
 
-def test_a_matrix_with_other_rows_than_were_counted_is_not_written(tmp_path):
-    with (
-        pytest.raises(StudyError, match="2 rows"),
-        StreamedVectorFiles().writing(tmp_path / "v.npy", "npy", SPACE, 6) as file,
-    ):
-        file.write(next(blocks()))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_place_that_cannot_be_written_is_refused(tmp_path):
-    with (
-        pytest.raises(Rejected, match="can't be written: No such file"),
-        StreamedVectorFiles().writing(tmp_path / "no" / "v.npy", "npy", SPACE, 6),
-    ):
-        pass
+def test_a_matrix_with_other_rows_than_were_counted_is_an_error():
+    encoder = StreamedVectorEncoders().encoder("npy", SPACE, 6, spreadsheet=False)
+    encoder.encode(next(blocks()))
+    with pytest.raises(StudyError, match="2 rows"):
+        encoder.end()

@@ -100,13 +100,13 @@ def test_the_log_is_listed_and_written_to_a_file_one_event_a_line(
     written = study_here("events", "--out", str(out), "--json").document
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     positions = [line["position"] for line in lines]
-    assert len(lines) == written["events"]
+    assert len(lines) == written["rows"]
     # An append that was refused leaves its positions empty.
     assert positions == sorted({*positions})
     assert (positions[0], positions[-1]) == (1, written["position"])
     assert lines == study_here("events", "--limit", "1000", "--json").document["items"]
     calls = study_here("events", "--kind", "call", "--out", str(out), "--json").document
-    assert 0 < calls["events"] < written["events"]
+    assert 0 < calls["rows"] < written["rows"]
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".events")] == []
     assert study_here("events", "--out", str(tmp_path / "none" / "x")).code == 2
     assert study_here("events", "--follow", "--out", str(out)).code == 2

@@ -1,0 +1,161 @@
+"""Exports: what is recorded, as files that are sent while they are made."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from litestar import Response, Router, get
+from litestar.openapi.spec import OpenAPIMediaType, Operation, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import FromQuery, QueryParameter
+
+from application.stored_vectors import VectorFilter
+from domain.calls import Modality
+from interfaces.http.downloads import MEDIA_TYPES, download
+from interfaces.http.parameters import At, OpenStudy, When, time_of
+from interfaces.http.problems import problem_responses
+from interfaces.study.audit import events_wanted
+from projections.call_queries import CallFilter
+
+OfRows = Annotated[
+    Literal["parquet", "jsonl", "csv"],
+    QueryParameter(description="In jsonl, JSON stands as JSON; in parquet and csv as text."),
+]
+OfVectors = Annotated[
+    Literal["parquet", "npy", "jsonl", "csv"], QueryParameter(description="npy holds the matrix alone.")
+]
+Spreadsheet = Annotated[
+    bool,
+    QueryParameter(description="Of csv: put an apostrophe before texts that a spreadsheet would take for formulas."),
+]
+MADE = "The file. Its name and `x-sq-position` tell which position of the log it shows."
+FILE = """
+
+The file is made while it is sent, as fast as it is taken, and shows one position in the log. What is wrong before the
+first byte is a problem; what goes wrong later breaks the connection off, so that half a file is never taken for whole.
+"""
+
+
+@dataclass
+class ExportOperation(Operation):
+    """The documentation of a file in one of several formats."""
+
+    def __post_init__(self) -> None:
+        """Name the media types of the formats, which the framework doesn't know."""
+        formats = [
+            each
+            for parameter in self.parameters or ()
+            if getattr(parameter, "name", None) == "format"
+            for each in parameter.schema.enum or ()  # type: ignore[union-attr]
+        ]
+        self.description = (self.description or "") + FILE
+        answered = (self.responses or {})["200"]
+        file = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, description="The bytes of the file."))
+        answered.content = {MEDIA_TYPES[each].partition(";")[0]: file for each in formats}  # type: ignore[union-attr]
+
+
+@get(
+    "/export/calls",
+    summary="Export calls",
+    responses=problem_responses(400, 404, 503),
+    response_description=MADE,
+    operation_class=ExportOperation,
+)
+async def export_calls(
+    study: OpenStudy,
+    moment: At,
+    format: OfRows = "jsonl",  # noqa: A002 - its name in the address
+    spreadsheet: Spreadsheet = False,
+    provider: FromQuery[str | None] = None,
+    model: FromQuery[str | None] = None,
+    modality: FromQuery[Modality | None] = None,
+    status: FromQuery[Literal["requested", "success", "failed", "cancelled", "in_doubt"] | None] = None,
+    group_id: FromQuery[UUID | None] = None,
+    actor: FromQuery[str | None] = None,
+    since: When = None,
+    until: When = None,
+) -> Response[Any]:
+    """Calls with their requests and answers, the oldest first."""
+    wanted = CallFilter(
+        provider=provider,
+        model=model,
+        modality=modality,
+        status=status,
+        group_id=group_id,
+        since=time_of(since, "since"),
+        until=time_of(until, "until"),
+        actor=actor,
+    )
+    return await download(await study.exports.calls(format, wanted, moment, spreadsheet=spreadsheet))
+
+
+@get(
+    "/export/embeddings",
+    summary="Export embeddings",
+    responses=problem_responses(400, 404, 503),
+    response_description=MADE,
+    operation_class=ExportOperation,
+)
+async def export_embeddings(
+    study: OpenStudy,
+    moment: At,
+    format: OfVectors = "jsonl",  # noqa: A002 - its name in the address
+    spreadsheet: Spreadsheet = False,
+    provider: FromQuery[str | None] = None,
+    model: Annotated[str | None, QueryParameter(description="Needed where there are vectors of several.")] = None,
+    dimensions: Annotated[int | None, QueryParameter(ge=1, description="Only vectors of this length.")] = None,
+    group_id: FromQuery[UUID | None] = None,
+    since: When = None,
+    until: When = None,
+) -> Response[Any]:
+    """The vectors of one model with their texts, in the order in which they were embedded."""
+    wanted = VectorFilter(
+        provider=provider,
+        model=model,
+        dimension=dimensions,
+        group_id=group_id,
+        since=time_of(since, "since"),
+        until=time_of(until, "until"),
+    )
+    return await download(await study.exports.embeddings(format, wanted, moment, spreadsheet=spreadsheet))
+
+
+@get(
+    "/export/events",
+    summary="Export the log",
+    responses=problem_responses(400, 404, 503),
+    response_description=MADE,
+    operation_class=ExportOperation,
+)
+async def export_events(
+    study: OpenStudy,
+    moment: At,
+    format: OfRows = "jsonl",  # noqa: A002 - its name in the address
+    spreadsheet: Spreadsheet = False,
+    after: Annotated[int, QueryParameter(ge=0, description="Events behind this position.")] = 0,
+    kind: Annotated[str | None, QueryParameter(description="What they are about: call, group, sweep …")] = None,
+    event: Annotated[str | None, QueryParameter(description="Their name: call.answered or call.answered.v1.")] = None,
+    entity: Annotated[
+        str | None, QueryParameter(description="The id of the one thing they are about, members and links included.")
+    ] = None,
+    actor: FromQuery[str | None] = None,
+    process: FromQuery[str | None] = None,
+    correlation_id: FromQuery[UUID | None] = None,
+    since: When = None,
+    until: When = None,
+) -> Response[Any]:
+    """Events in order, as the audit shows them. since and until are of the time of recording."""
+    wanted = events_wanted(
+        kind=kind,
+        event=event,
+        entity=entity,
+        actor=actor,
+        process=process,
+        correlation_id=correlation_id,
+        since=time_of(since, "since"),
+        until=time_of(until, "until"),
+    )
+    return await download(await study.exports.events(format, wanted, moment, after=after, spreadsheet=spreadsheet))
+
+
+ROUTES = Router("/", route_handlers=[export_calls, export_embeddings, export_events], tags=["exports"])

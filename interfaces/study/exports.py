@@ -1,0 +1,102 @@
+"""What is recorded, as files: calls, embeddings, events."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from application.audit_log import EventFilter
+from application.export_calls import ExportCalls
+from application.export_embeddings import ExportEmbeddings
+from application.export_events import ExportEvents
+from application.export_rows import Export, Exported
+from application.stored_vectors import VectorFilter
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.whole_files import whole_file
+from interfaces.as_of import NOW, Moment
+from interfaces.study.moments import Moments
+from projections.call_queries import EVERY_CALL, CallFilter
+from projections.embedding_cache import EMBEDDING_CACHE
+from projections.group_links import GROUP_LINKS
+from projections.queries import Queries
+from projections.raw_calls import RAW_CALLS
+
+Told = Callable[[int, int | None], None]  # rows so far, and of how many where that is known
+
+
+class Exports:
+    """Makes files; each shows one position, however long it takes to write."""
+
+    def __init__(
+        self,
+        calls: ExportCalls[CallFilter],
+        embeddings: ExportEmbeddings,
+        events: ExportEvents,
+        queries: Queries,
+        moments: Moments,
+        store: PostgresEventStore,
+    ) -> None:
+        self._calls = calls
+        self._embeddings = embeddings
+        self._events = events
+        self._queries = queries
+        self._moments = moments
+        self._store = store
+
+    async def calls(
+        self, file_format: str, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW, *, spreadsheet: bool = False
+    ) -> Export[Any]:
+        """Calls with their requests and answers, the oldest first. Raises Rejected, NotFound for the group."""
+        position = await self._position(moment, RAW_CALLS.name, GROUP_LINKS.name)
+        if wanted.group_id is not None:
+            await self._queries.groups.group(wanted.group_id, as_of=position)
+        return await self._calls(file_format, wanted, position=position, spreadsheet=spreadsheet)
+
+    async def embeddings(
+        self, file_format: str, wanted: VectorFilter, moment: Moment = NOW, *, spreadsheet: bool = False
+    ) -> Export[Any]:
+        """The vectors of one model, in the log's order. Raises Rejected, NotFound where none fits."""
+        position = await self._position(moment, EMBEDDING_CACHE.name, GROUP_LINKS.name)
+        if wanted.group_id is not None:
+            await self._queries.groups.group(wanted.group_id, as_of=position)
+        return await self._embeddings(file_format, wanted, position=position, spreadsheet=spreadsheet)
+
+    async def events(
+        self,
+        file_format: str,
+        wanted: EventFilter,
+        moment: Moment = NOW,
+        *,
+        after: int = 0,
+        spreadsheet: bool = False,
+    ) -> Export[Any]:
+        """Events in order. Raises Rejected."""
+        position = await self._position(moment, GROUP_LINKS.name)
+        return await self._events(file_format, wanted, position=position, after=after, spreadsheet=spreadsheet)
+
+    async def to_file(self, export: Export[Any], path: Path, *, told: Told | None = None) -> Exported:
+        """Write a file, whole or not at all; one that was there is replaced at the end. Raises Rejected."""
+        total = await export.count() if told is not None else None
+        written = 0
+        with whole_file(path) as file:
+            async for chunk in export.chunks():
+                written += await asyncio.to_thread(file.write, chunk)
+                if told is not None:
+                    told(export.rows, total)
+        return Exported(
+            what=export.what,
+            path=str(path),
+            format=export.format,
+            rows=export.rows,
+            bytes=written,
+            position=export.position,
+            **export.about,
+        )
+
+    async def _position(self, moment: Moment, *reads: str) -> int:
+        """The position that a file shows, the log's end for now, once the read models show it."""
+        position = await self._moments.shown(moment, reads=reads)
+        if position is None:
+            position = await asyncio.to_thread(self._store.last_position)
+            await self._moments.wait_until(position, *reads)
+        return position
