@@ -37,7 +37,7 @@ async def stored_answer(store: EventStore, event: RecordedEvent, fact: CallAnswe
         headers=fact.headers,
         model=fact.served_model,
         tokens=fact.tokens,
-        latency_ms=fact.latency_ms,
+        latency_ms=fact.latency_ms or 0.0,
         text=None if fact.text_path is None else text_at(msgspec.json.decode(body), fact.text_path),
         text_path=fact.text_path,
         finish_reason=fact.finish_reason,

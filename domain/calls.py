@@ -108,7 +108,7 @@ class CallAnswered(Fact, frozen=True, kw_only=True):
     """
 
     attempt: int
-    latency_ms: float  # of the successful attempt alone
+    latency_ms: float | None  # of the successful attempt alone; None where an import does not know it
     total_ms: float  # from the request to the answer, failed attempts and waits included
     tokens: Tokens
     response: PayloadRef

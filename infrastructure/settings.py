@@ -37,6 +37,7 @@ class Settings(ProviderSettings, BaseSettings):
 
     study_home: Path = Field(default_factory=default_home)
     database_url: SecretStr | None = None
+    legacy_database_url: SecretStr | None = None  # sqlite:////path or postgresql://…: of an older notebook
     study_artifacts: SecretStr | None = None  # a folder, or an fsspec URL, which may hold a login
     study_largest_upload_mb: int = Field(default=1024, ge=1, le=1_000_000)
     study_log_level: LogLevel = "warning"

@@ -11,6 +11,7 @@ from projections.conversation_queries import ConversationQueries
 from projections.embedded_texts import EmbeddedTexts
 from projections.exported_calls import ExportedCalls
 from projections.group_queries import GroupQueries
+from projections.imported_calls import ImportedCalls
 from projections.provenance import ProvenanceQueries
 from projections.reading import Reader
 from projections.search_queries import SearchQueries
@@ -29,6 +30,7 @@ class Queries:
         self.calls = CallQueries(reader)
         self.search = SearchQueries(reader)
         self.calls_in_bulk = ExportedCalls(pool)
+        self.imported_calls = ImportedCalls(pool)
         self.groups = GroupQueries(reader)
         self.catalogue = CatalogueQueries(reader)
         self.sweeps = SweepQueries(reader)

@@ -236,7 +236,7 @@ def _answered_attempt(event: RecordedEvent, fact: CallAnswered) -> tuple[Any, ..
         event.version,
         fact.attempt,
         "success",
-        fact.latency_ms,
+        fact.latency_ms or 0.0,
         None,
         None,
         event.envelope.occurred_at,

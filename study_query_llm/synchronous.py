@@ -19,8 +19,10 @@ from application.batches import Outcome
 from application.embed_texts import Embedded
 from application.export_rows import Exported
 from application.import_dataset import Dataset
+from application.import_legacy_runs import Imported
 from application.providers import Provider
 from application.validate_deployments import Validated
+from application.validate_legacy_import import Validation
 from interfaces.study import Json
 from study_query_llm.analytics import Analytics
 from study_query_llm.artifacts import Artifact
@@ -109,6 +111,14 @@ class Study:
     def export(self, what: str, out: str | Path, **options: Any) -> Exported:
         """See AsyncStudy.export."""
         return self._portal.call(partial(self._study.export, what, out, **options))
+
+    def import_legacy(self, url: str | None = None, **options: Any) -> Imported:
+        """See AsyncStudy.import_legacy."""
+        return self._portal.call(partial(self._study.import_legacy, url, **options))
+
+    def validate_legacy(self, url: str | None = None, **options: Any) -> Validation:
+        """See AsyncStudy.validate_legacy."""
+        return self._portal.call(partial(self._study.validate_legacy, url, **options))
 
     def import_vectors(self, vectors: NDArray[np.float32], **options: Any) -> Json:
         """See AsyncStudy.import_vectors."""

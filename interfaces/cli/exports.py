@@ -39,6 +39,12 @@ def add_to(study: click.Group) -> None:
     )(export_embeddings)
     study_command(
         exports,
+        "analytics",
+        examples="study export analytics --format parquet --out days.parquet --bucket day --timezone Europe/Berlin\n"
+        "study export analytics --format csv --out models.csv --table providers --since 2026-03-01",
+    )(export_analytics)
+    study_command(
+        exports,
         "events",
         examples="study export events --format jsonl --out events.jsonl --since 2026-03-01\n"
         "study export events --format parquet --out calls.parquet --kind call",
@@ -114,6 +120,53 @@ def export_embeddings(
 
     async def prepared(study: "Study") -> "Export[Any]":
         return await study.exports.embeddings(file_format, filter_of(**filters), moment, spreadsheet=spreadsheet)
+
+    written(invocation, prepared, out)
+
+
+@_file("parquet", "jsonl", "csv", explained="parquet has types; costs are exact in all.")
+@click.option(
+    "--table",
+    type=click.Choice(["timeseries", "providers", "errors", "summary"]),
+    default="timeseries",
+    show_default=True,
+    help="Which of `study analytics`.",
+)
+@click.option("--bucket", type=click.Choice(["minute", "hour", "day"]), help="Of a time series; hour.")
+@click.option("--timezone", metavar="TZ", help="Of a time series: where its buckets begin; UTC.")
+@click.option("--by", type=click.Choice(["provider", "model"]), help="Of a time series; provider.")
+@click.option("--provider", help="Only this provider's.")
+@click.option("--model", help="Only this model's.")
+@click.option("--modality", type=click.Choice(["text", "embedding", "image", "audio"]), help="Only this kind.")
+@click.option(
+    "--status", type=click.Choice(["requested", "success", "failed", "cancelled", "in_doubt"]), help="Only these."
+)
+@click.option("--group", metavar="TYPE/NAME", help="Only the members of a group.")
+@click.option("--actor", help="Only what was asked on their behalf.")
+@click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
+@click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
+def export_analytics(
+    invocation: Invocation,
+    file_format: str,
+    out: str,
+    spreadsheet: bool,
+    moment: "Moment",
+    table: str,
+    bucket: str | None,
+    timezone: str | None,
+    by: str | None,
+    **filters: Any,
+) -> None:
+    """Write calls added up to a file: over time, by model, by error, or all in one row."""
+    from interfaces.study.analytics import analytics_wanted
+
+    given = {"bucket": bucket, "timezone": timezone, "by": by}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+
+    async def prepared(study: "Study") -> "Export[Any]":
+        return await study.exports.analytics(
+            file_format, analytics_wanted(**filters), moment, table=table, spreadsheet=spreadsheet, **options
+        )
 
     written(invocation, prepared, out)
 

@@ -21,13 +21,13 @@ def add_to(study: click.Group) -> None:
         'study similar "a train to Rome" --model text-embedding-3-small --limit 50',
     )(similar)
     study_command(
-        _group(study, "import", "Bring in what was made elsewhere."),
+        group_named(study, "import", "Bring in what was made elsewhere."),
         "vectors",
         examples="study import vectors vectors.npy --texts reviews.csv:text",
     )(import_vectors)
 
 
-def _group(study: click.Group, name: str, explanation: str) -> click.Group:
+def group_named(study: click.Group, name: str, explanation: str) -> click.Group:
     """The group of this name, which other kinds of things may have made."""
     found = study.commands.get(name)
     if isinstance(found, click.Group):

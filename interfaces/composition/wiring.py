@@ -19,6 +19,7 @@ from application.cancel_sweep import CancelSweep
 from application.check_tokens import CheckTokens
 from application.continue_conversation import ContinueConversation
 from application.embed_texts import EmbedTexts
+from application.export_analytics import ExportAnalytics
 from application.export_calls import ExportCalls
 from application.export_embeddings import ExportEmbeddings
 from application.export_events import ExportEvents
@@ -27,6 +28,7 @@ from application.follow_log import LogTail
 from application.gather_sweep import GatherSweep
 from application.group_calls import GroupCalls
 from application.import_dataset import ImportDataset
+from application.import_legacy_runs import ImportLegacyRuns
 from application.issue_tokens import IssueTokens
 from application.k_llm_means import KLlmMeans
 from application.keep_artifact import KeepArtifact
@@ -57,12 +59,14 @@ from application.summarise_texts import SummariseTexts
 from application.sweep_turns import SweepTurns
 from application.text_batches import TextBatches
 from application.validate_deployments import ValidateDeployments
+from application.validate_legacy_import import ValidateLegacyImport
 from infrastructure.answer_journal import AnswerJournal
 from infrastructure.artifact_kinds import KnownKinds
 from infrastructure.clock import SystemClock, TimeOrderedIds
 from infrastructure.compute import ComputePlaces, LocalCompute
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.legacy_runs import LegacyDatabases
 from infrastructure.method_plug_ins import InstalledMethods
 from infrastructure.price_file import read_price_table
 from infrastructure.providers.registry import ProviderRegistry
@@ -89,6 +93,7 @@ from interfaces.study.gateway import Gateway
 from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
+from interfaces.study.legacy import Legacy
 from interfaces.study.live import Live, LoggedEvent
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
@@ -166,6 +171,7 @@ class Wiring:
             artifacts=self.kept_artifacts,
             vectors=self.vectors,
             exports=self.exports,
+            legacy=self.legacy,
             provenance=Provenance(self.queries, self.read_bytes, self.moments),
             audit=Audit(self.audit_log, self.outside.store, self.queries, self.moments, self.notebook.clock),
             bodies=Bodies(self.read_bytes, self.moments),
@@ -174,7 +180,7 @@ class Wiring:
             live=self.live,
             metrics=self.outside.metrics,
             summaries=Summaries(self.summarise, self.import_dataset),
-            analytics=Analytics(self.queries, self.moments, self.notebook.clock),
+            analytics=self.analytics,
         )
 
     @cached_property
@@ -312,12 +318,32 @@ class Wiring:
         )
 
     @cached_property
+    def legacy(self) -> Legacy:
+        def setting() -> str | None:
+            given = self.outside.settings.afresh().legacy_database_url
+            return None if given is None else given.get_secret_value()
+
+        return Legacy(
+            LegacyDatabases(setting),
+            ImportLegacyRuns(self.notebook),
+            ValidateLegacyImport(self.queries.imported_calls),
+            self.outside.store,
+            self.outside.follower,
+        )
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        return Analytics(self.queries, self.moments, self.notebook.clock)
+
+    @cached_property
     def exports(self) -> Exports:
         encoders = StreamedRowEncoders()
         return Exports(
             ExportCalls(self.queries.calls_in_bulk, CALL_COLUMNS, encoders),
             ExportEmbeddings(self.queries.vectors_in_bulk, StreamedVectorEncoders()),
             ExportEvents(self.audit_log, encoders, document_of_event),
+            ExportAnalytics(encoders),
+            self.analytics,
             self.queries,
             self.moments,
             self.outside.store,

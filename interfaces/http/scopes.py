@@ -67,6 +67,7 @@ NEEDED: Mapping[str, Needed] = {
     "GET /api/audit/events": "read",
     "GET /api/audit/unanswered": "read",
     "GET /api/events/stream": "read",
+    "GET /api/export/analytics": "read",
     "GET /api/export/calls": "read",
     "GET /api/export/embeddings": "read",
     "GET /api/export/events": "read",

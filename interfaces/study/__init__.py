@@ -23,6 +23,7 @@ from interfaces.study.gateway import Gateway
 from interfaces.study.groups import Groups
 from interfaces.study.history import History
 from interfaces.study.house import House
+from interfaces.study.legacy import Legacy
 from interfaces.study.live import Live
 from interfaces.study.moments import Moments
 from interfaces.study.provenance import Provenance
@@ -70,6 +71,7 @@ class Study:
     artifacts: Artifacts
     vectors: Vectors
     exports: Exports
+    legacy: Legacy
     provenance: Provenance
     audit: Audit
     bodies: Bodies

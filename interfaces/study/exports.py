@@ -1,4 +1,4 @@
-"""What is recorded, as files: calls, embeddings, events."""
+"""What is recorded, as files: calls, embeddings, events, and calls added up."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from application.audit_log import EventFilter
+from application.export_analytics import TABLES, ExportAnalytics
 from application.export_calls import ExportCalls
 from application.export_embeddings import ExportEmbeddings
 from application.export_events import ExportEvents
 from application.export_rows import Export, Exported
 from application.stored_vectors import VectorFilter
+from domain.errors import Rejected
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.whole_files import whole_file
 from interfaces.as_of import NOW, Moment
+from interfaces.study.analytics import ADDED_UP, Analytics
 from interfaces.study.moments import Moments
+from projections.analytics_sources import EVERYTHING, AnalyticsFilter
 from projections.call_queries import EVERY_CALL, CallFilter
 from projections.embedding_cache import EMBEDDING_CACHE
 from projections.group_links import GROUP_LINKS
@@ -32,6 +36,8 @@ class Exports:
         calls: ExportCalls[CallFilter],
         embeddings: ExportEmbeddings,
         events: ExportEvents,
+        analytics: ExportAnalytics,
+        added_up: Analytics,
         queries: Queries,
         moments: Moments,
         store: PostgresEventStore,
@@ -39,6 +45,8 @@ class Exports:
         self._calls = calls
         self._embeddings = embeddings
         self._events = events
+        self._analytics = analytics
+        self._added_up = added_up
         self._queries = queries
         self._moments = moments
         self._store = store
@@ -73,6 +81,30 @@ class Exports:
         """Events in order. Raises Rejected."""
         position = await self._position(moment, GROUP_LINKS.name)
         return await self._events(file_format, wanted, position=position, after=after, spreadsheet=spreadsheet)
+
+    async def analytics(
+        self,
+        file_format: str,
+        wanted: AnalyticsFilter = EVERYTHING,
+        moment: Moment = NOW,
+        *,
+        table: str = "timeseries",
+        spreadsheet: bool = False,
+        **options: Any,
+    ) -> Export[Any]:
+        """Calls added up: a table of `study analytics`. Raises Rejected, NotFound where no call fits.
+
+        options: bucket, timezone and by, of a time series
+        """
+        if table not in TABLES:
+            raise Rejected(f"{table[:40]!r} is no table; use one of {', '.join(TABLES)}", fields=("table",))
+        if options and table != "timeseries":
+            raise Rejected(f"{', '.join(options)}: only a time series has such", fields=tuple(options))
+        position = await self._position(moment, *ADDED_UP, GROUP_LINKS.name)
+        # Of now, the rollups know it; of another time, the calls. So nobody waits for what is not asked.
+        found = await getattr(self._added_up, table)(wanted, moment, **options)
+        items = [found] if table == "summary" else found["items"]
+        return self._analytics(file_format, items, position=position, spreadsheet=spreadsheet)
 
     async def to_file(self, export: Export[Any], path: Path, *, told: Told | None = None) -> Exported:
         """Write a file, whole or not at all; one that was there is replaced at the end. Raises Rejected."""

@@ -13,10 +13,11 @@ from study_query_llm.asynchronous.embedding import Embedding
 from study_query_llm.asynchronous.exporting import Exporting
 from study_query_llm.asynchronous.letting_in import LettingIn
 from study_query_llm.asynchronous.looking import Looking
+from study_query_llm.asynchronous.migrating import Migrating
 from study_query_llm.asynchronous.sweeping import Sweeping
 
 
-class AsyncStudy(Asking, Embedding, Collecting, Sweeping, Looking, Exporting, LettingIn):
+class AsyncStudy(Asking, Embedding, Collecting, Sweeping, Looking, Exporting, Migrating, LettingIn):
     """An open study, for code that runs in an event loop."""
 
 

@@ -6,12 +6,14 @@ from typing import Any
 from application.export_rows import Exported
 from domain.errors import Rejected
 from interfaces.as_of import AsOf, Moment
+from interfaces.study.analytics import analytics_wanted
 from interfaces.study.audit import events_wanted
 from interfaces.study.calls import calls_wanted
 from interfaces.study.vectors import filter_of
 from study_query_llm.asynchronous.opened import Opened
 
-KINDS = ("calls", "embeddings", "events")
+KINDS = ("calls", "embeddings", "events", "analytics")
+OF_A_TABLE = ("table", "bucket", "timezone", "by")
 
 
 class Exporting(Opened):
@@ -27,9 +29,10 @@ class Exporting(Opened):
         as_of: AsOf | None = None,
         **filters: Any,
     ) -> Exported:
-        """Write calls, embeddings or events to a file, in bounded memory; one that was there is replaced at the end.
+        """Write what is recorded to a file, in bounded memory; one that was there is replaced at the end.
 
-        what: "calls" (with their requests and answers, the oldest first), "embeddings" (of one model) or "events"
+        what: "calls" (with their requests and answers, the oldest first), "embeddings" (of one model), "events" or
+            "analytics" (table="timeseries", with bucket, timezone and by; or "providers", "errors", "summary")
         file_format: parquet, jsonl or csv; npy for embeddings
         spreadsheet: of csv, put an apostrophe before texts that a spreadsheet takes for formulas
         filters: those of `study export WHAT`: provider, model, group ("TYPE/NAME"), since, until, status …
@@ -42,6 +45,10 @@ class Exporting(Opened):
             export = await exports.calls(file_format, calls_wanted(**filters), moment, spreadsheet=spreadsheet)
         elif what == "embeddings":
             export = await exports.embeddings(file_format, filter_of(**filters), moment, spreadsheet=spreadsheet)
+        elif what == "analytics":
+            table = {name: filters.pop(name) for name in OF_A_TABLE if name in filters}
+            wanted_sums = analytics_wanted(**filters)
+            export = await exports.analytics(file_format, wanted_sums, moment, spreadsheet=spreadsheet, **table)
         else:
             after = filters.pop("after", 0)
             wanted = events_wanted(**filters)

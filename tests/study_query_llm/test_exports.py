@@ -21,6 +21,12 @@ def test_a_script_exports_calls_and_events(database: Database, tmp_path: Path) -
         again = study.export("calls", tmp_path / "c.jsonl", file_format="jsonl", as_of=first.position)
         grouped = study.export("calls", tmp_path / "p.csv", file_format="csv", group="batch/paris", spreadsheet=True)
         events = study.export("events", tmp_path / "e.parquet", kind="call", after=1)
+        sums = study.export("analytics", tmp_path / "a.parquet", table="providers")
+        days = study.export("analytics", tmp_path / "d.csv", file_format="csv", bucket="day", by="model")
+        with pytest.raises(sq.Rejected, match="only a time series"):
+            study.export("analytics", tmp_path / "x", table="errors", bucket="day")
+        with pytest.raises(sq.NotFound, match="No call fits"):
+            study.export("analytics", tmp_path / "x", provider="none")
         with pytest.raises(sq.Rejected, match="there are calls, embeddings, events"):
             study.export("everything", tmp_path / "x")
         with pytest.raises(sq.NotFound, match="embedded"):
@@ -30,6 +36,10 @@ def test_a_script_exports_calls_and_events(database: Database, tmp_path: Path) -
     assert pq.read_table(tmp_path / "e.parquet")["event"].to_pylist()[0] == "call.answered.v1"
     assert table.schema.field("created_at").type == pa.timestamp("us", tz="UTC")
     assert table.schema.field("cost").type == pa.decimal128(20, 10)
+    (row,) = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    assert (sums.rows, row["provider"], row["count"], row["cost"]) == (1, "local", 2, Decimal(0))
+    assert isinstance(row["latency_ms_p95"], float)
+    assert (days.rows, (tmp_path / "d.csv").read_text().startswith('"at","provider","model","calls"')) == (1, True)
     assert not (tmp_path / "x").exists()
 
 

@@ -325,6 +325,9 @@ EXAMPLES: tuple[Fact, ...] = (
 
 # The same facts with the fields that they got later, by what the stored bytes are called: the name, then what is new.
 LATER_EXAMPLES: dict[str, Fact] = {
+    "call.answered.v1 imported": CallAnswered(
+        attempt=1, latency_ms=None, total_ms=0.0, tokens=Tokens(), response=RESPONSE, text_path=("text",)
+    ),
     "call.requested.v1 preprocessed": CallRequested(
         modality="text",
         provider="openai",

@@ -91,6 +91,7 @@ ROUTES = {
     ("/api/tokens", "post"),
     ("/api/tokens/{name}", "delete"),
     ("/api/events/stream", "get"),
+    ("/api/export/analytics", "get"),
     ("/api/export/calls", "get"),
     ("/api/export/embeddings", "get"),
     ("/api/export/events", "get"),

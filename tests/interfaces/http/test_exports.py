@@ -49,6 +49,15 @@ def test_an_export_can_be_asked_for_as_of_a_moment(reader: httpx.Client, asked: 
     assert len(half.text.splitlines()) == 3
 
 
+def test_calls_added_up_come_as_files(reader: httpx.Client, asked: int) -> None:
+    answer = reader.get("/api/export/analytics", params={"format": "parquet", "table": "providers", "at_least": asked})
+    rows = pq.read_table(io.BytesIO(answer.content)).to_pylist()
+    assert {(row["model"], row["count"]) for row in rows} == {("local-extract", 3), ("local-ngrams", 1)}
+    assert reader.get("/api/export/analytics", params={"as_of": "0", "at_least": 0}).status_code == 404
+    refused = reader.get("/api/export/analytics", params={"table": "errors", "bucket": "day"})
+    assert (refused.status_code, refused.json()["fields"]) == (400, ["bucket"])
+
+
 def test_events_and_vectors_come_as_files(reader: httpx.Client, asked: int) -> None:
     events = reader.get("/api/export/events", params={"kind": "call", "as_of": str(asked)})
     listed = reader.get("/api/audit/events", params={"kind": "call", "as_of": str(asked), "limit": 1000}).json()
