@@ -1,119 +1,31 @@
 """One server, two applications: people's pages under /dashboard/, everything else the API's."""
 
-import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from urllib.parse import urlsplit
-from uuid import uuid4
-
-import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from application.check_tokens import Caller
-from domain.errors import NotAllowed, StudyError, TooMany
-from interfaces.dashboard.entrance import token_in
-from interfaces.dashboard.server import Dashboard
-from interfaces.http.gate import Gate, check_origin
-from interfaces.study import Study
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 DASHBOARD = "/dashboard"
-POLICY_VIOLATION = 1008
-
-log = structlog.get_logger("interfaces.http.access")
 
 
 class Dispatcher:
-    """Sends whoever asks for the dashboard there, and lets in whom the API's gate would."""
+    """Sends whoever asks for the dashboard there."""
 
-    def __init__(self, api: ASGIApp, gate: Gate, study: Study) -> None:
+    def __init__(self, api: ASGIApp, dashboard: ASGIApp) -> None:
         self._api = api
-        self._gate = gate
-        self._study = study
-        self.dashboard = Dashboard(study, self._authenticate)
+        self._dashboard = dashboard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+        """Serve one connection. Only the dashboard has sockets."""
         if scope["type"] == "websocket":
-            await self._talk(scope, receive, send)
+            await self._dashboard(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/" and scope["method"] in ("GET", "HEAD"):
-            await _answer(send, 307, b"", (b"location", f"{DASHBOARD}/".encode()))
+            await plain_answer(send, 307, b"", (b"location", f"{DASHBOARD}/".encode()))
         elif scope["type"] == "http" and f"{scope['path']}/".startswith(f"{DASHBOARD}/"):
-            await self._show(scope, receive, send)
+            await self._dashboard(scope, receive, send)
         else:
             await self._api(scope, receive, send)
 
-    async def _authenticate(self, token: str | None) -> Caller | None:
-        return await self._gate.caller_with(self._study, token)
 
-    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A page's socket: only from a page of this server, which browsers say, and nothing but a browser has any."""
-        headers = _headers(scope)
-        try:
-            self._gate.check_host(headers)
-            if not headers.get(b"origin"):
-                raise NotAllowed("A socket must come from a page of this server, and say so in its Origin")
-            _check_same_site(headers)
-        except NotAllowed as error:
-            log.warning("a socket was refused", reason=str(error))
-            await receive()
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "Origin"})
-            return
-        await self.dashboard(scope, receive, send)
-
-    async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, request_id = _headers(scope), str(uuid4())
-        began, status = time.perf_counter(), 500
-        caller: Caller | None = None
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        with structlog.contextvars.bound_contextvars(request_id=request_id), ExitStack() as place:
-            try:
-                self._gate.check_host(headers)
-                check_origin(scope["method"], headers, by_token=False)
-                caller = await self._authenticate(token_in(headers))
-                if caller is not None:
-                    place.enter_context(self._gate.limits.place(caller))
-                await self.dashboard(scope, receive, send_with_id)
-            except (NotAllowed, TooMany) as error:
-                await _refuse(send_with_id, error)
-            finally:
-                log.info(
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"],
-                    route=DASHBOARD,
-                    status=status,
-                    duration_ms=round((time.perf_counter() - began) * 1000, 1),
-                    caller=None if caller is None else caller.name,
-                )
-
-
-def _headers(scope: Scope) -> dict[bytes, str]:
-    return {name: value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _check_same_site(headers: Mapping[bytes, str]) -> None:
-    origin = headers[b"origin"]
-    if urlsplit(origin).netloc != headers.get(b"host", ""):
-        raise NotAllowed(f"A page of {origin[:100]!r} may not open a socket to this server")
-
-
-async def _refuse(send: Send, error: StudyError) -> None:
-    if isinstance(error, TooMany):
-        await _answer(
-            send, 429, str(error).encode(), (b"retry-after", str(int(error.retry_after_seconds) + 1).encode())
-        )
-    else:
-        await _answer(send, 403, str(error).encode())
-
-
-async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+async def plain_answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """Answer with a line of text."""
     told = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": told})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -7,13 +7,12 @@ import socket
 import sys
 from contextlib import AsyncExitStack
 from types import FrameType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 import uvicorn
 from litestar import Litestar
 from msgspec import Struct
-from starlette.types import ASGIApp
 
 from domain.errors import Rejected
 from infrastructure.settings import Settings
@@ -21,6 +20,12 @@ from interfaces.composition import open_study
 from interfaces.http.app import create_app, gate_of
 from interfaces.signals import exit_at_once, reason
 from interfaces.study import Study
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from interfaces.serving.dispatch import Dispatcher
+    from interfaces.serving.forwarding import Place
 
 RECORDING_SECONDS = 10.0  # for what is cancelled at the end of the drain, also when the store is away
 
@@ -63,11 +68,16 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def run(settings: Settings, address: Address, listener: socket.socket | None = None) -> None:
-    """Serve until a signal ends it. Raises StudyError when it can't begin."""
+def run(
+    settings: Settings, address: Address, listener: socket.socket | None = None, place: "Place | None" = None
+) -> None:
+    """Serve until a signal ends it. Raises StudyError when it can't begin.
+
+    place: where the dashboard is to be had, when several processes serve together
+    """
     _exit_quietly_on_signals()
     with _runner() as runner:
-        runner.run(_serve(settings, address, listener))
+        runner.run(_serve(settings, address, listener, place))
 
 
 def try_once(settings: Settings, address: Address) -> None:
@@ -96,27 +106,44 @@ async def check_somebody_may_come(study: Study, address: Address) -> None:
     log.warning("other machines reach this server: tokens travel in clear unless a proxy with TLS stands before it")
 
 
-async def _serve(settings: Settings, address: Address, listener: socket.socket | None) -> None:
-    async with open_study(settings, serving=True) as study:
+async def _serve(settings: Settings, address: Address, listener: socket.socket | None, place: "Place | None") -> None:
+    async with open_study(settings, serving=True) as study, AsyncExitStack() as stack:
         await check_somebody_may_come(study, address)
         app = create_app(
             settings, study, loopback=not address.outside(), workers=address.workers, runs_sweeps=address.workers == 1
         )
-        async with AsyncExitStack() as stack:
-            served = await _with_dashboard(app, study, stack) if address.dashboard else app
-            config = uvicorn.Config(served, **address.uvicorn_options(settings.study_drain_s))
-            server = _Server(config, study)
-            await server.serve(None if listener is None else [listener])
-            await _recorded(server)
+        served = await _with_dashboard(app, study, place, stack) if address.dashboard else app
+        listeners = [] if listener is None else [listener]
+        if address.dashboard and place is not None and place.is_here:
+            listeners.append(stack.enter_context(_listening_at(place)))
+        config = uvicorn.Config(served, **address.uvicorn_options(settings.study_drain_s))
+        server = _Server(config, study)
+        await server.serve(listeners or None)
+        await _recorded(server)
 
 
-async def _with_dashboard(app: Litestar, study: Study, stack: AsyncExitStack) -> Any:
+async def _with_dashboard(app: Litestar, study: Study, place: "Place | None", stack: AsyncExitStack) -> "Dispatcher":
     # Only here, so that who wants none loads nothing of it.
     from interfaces.serving.dispatch import Dispatcher
+    from interfaces.serving.doorkeeper import Doorkeeper
+    from interfaces.serving.forwarding import Forwarding
 
-    dispatcher = Dispatcher(cast(ASGIApp, app), gate_of(app), study)
-    await stack.enter_async_context(dispatcher.dashboard.running())
-    return dispatcher
+    api = cast("ASGIApp", app)
+    if place is not None and not place.is_here:
+        forwarding = Forwarding(place.path)
+        stack.push_async_callback(forwarding.aclose)
+        return Dispatcher(api, forwarding)
+    doorkeeper = Doorkeeper(gate_of(app), study)
+    await stack.enter_async_context(doorkeeper.dashboard.running())
+    return Dispatcher(api, doorkeeper)
+
+
+def _listening_at(place: "Place") -> socket.socket:
+    """For the other workers, in place of a worker that had it before and died."""
+    place.path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(str(place.path))
+    return listening
 
 
 class _Server(uvicorn.Server):

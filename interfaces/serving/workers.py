@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,6 +26,7 @@ from domain.errors import StudyError
 from infrastructure.metrics import SHARED_FOLDER
 from infrastructure.settings import read_settings
 from interfaces.logs import configure_logs
+from interfaces.serving.forwarding import Place
 from interfaces.serving.process import RECORDING_SECONDS, Address, run
 from interfaces.signals import SIGNALS, exit_at_once
 
@@ -40,9 +42,10 @@ log = structlog.get_logger(__name__)
 
 
 class _Worker:
-    """One place among the workers, and the process that has it."""
+    """One place among the workers, and the process that has it; the first one has the dashboard."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.has_dashboard = number == 0
         self.process: BaseProcess | None = None
         self.started_at = 0.0
         self.start_at = 0.0
@@ -59,8 +62,9 @@ class Workers:
         self._flags = dict(flags)
         self._address = address
         self._drain_seconds = drain_seconds
-        self._workers = [_Worker() for _ in range(address.workers)]
+        self._workers = [_Worker(number) for number in range(address.workers)]
         self._signalled: int | None = None
+        self._dashboard_at = Path()
 
     def run(self) -> int:
         """Serve; returns the exit code, 0 when every worker ended well."""
@@ -70,8 +74,9 @@ class Workers:
         for number in SIGNALS:
             signal.signal(number, self._handle)
         # Each worker writes what it measures there, and whichever is asked reads them all.
-        with TemporaryDirectory(prefix="study-metrics-") as measured:
+        with TemporaryDirectory(prefix="study-metrics-") as measured, TemporaryDirectory(prefix="study-") as meeting:
             os.environ[SHARED_FOLDER] = measured
+            self._dashboard_at = Path(meeting) / "dashboard"
             while self._signalled is None:
                 for worker in self._workers:
                     self._keep_up(worker, listener)
@@ -98,8 +103,9 @@ class Workers:
             process.close()
             process = worker.process = None
         if process is None and now >= worker.start_at and self._signalled is None:
+            place = Place(self._dashboard_at, is_here=worker.has_dashboard)
             worker.process = SPAWN.Process(
-                target=_work, args=(self._flags, self._address, listener), name="study worker"
+                target=_work, args=(self._flags, self._address, listener, place), name="study worker"
             )
             worker.process.start()
             worker.started_at = now
@@ -123,14 +129,14 @@ class Workers:
                 os.kill(worker.process.pid, number)
 
 
-def _work(flags: Mapping[str, Any], address: Address, listener: socket.socket) -> None:
+def _work(flags: Mapping[str, Any], address: Address, listener: socket.socket, place: Place) -> None:
     """A worker process, from its beginning to its end."""
     os.setpgid(0, 0)  # a terminal's Ctrl-C reaches the parent alone, which tells each once
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     try:
         settings = read_settings(**flags)
         configure_logs(settings, unless_asked="info")
-        run(settings, address, listener)
+        run(settings, address, listener, place)
     except StudyError as error:
         log.error("a worker can't serve", reason=str(error))
         sys.exit(1)

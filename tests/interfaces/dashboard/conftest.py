@@ -19,7 +19,7 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
-WAIT_MS = 30_000  # for a machine that does other work as well; nothing waits so long where all is well
+WAIT_MS = 60_000  # for a machine that does other work as well; nothing waits so long where all is well
 
 
 @dataclass
