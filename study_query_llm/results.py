@@ -145,16 +145,6 @@ class Rows(list[Json]):
         """The rows as a pandas data frame."""
         return frame_of(self)
 
-    def _repr_html_(self) -> str:
-        return rows_page(self)
-
-
-class Walked(dict[str, Any]):
-    """What a thing came from, or what was made of it: {root, nodes, edges, complete}."""
-
-    def _repr_html_(self) -> str:
-        return lineage_page(self)
-
     def to_arrow(self) -> "pyarrow.Table":
         """The rows as an Arrow table: times in UTC, costs exact, and what has parts (errors, tokens …) as JSON text."""
         from study_query_llm.arrow import arrow_of
@@ -166,6 +156,16 @@ class Walked(dict[str, Any]):
         from study_query_llm.arrow import polars_of
 
         return polars_of(self)
+
+    def _repr_html_(self) -> str:
+        return rows_page(self)
+
+
+class Walked(dict[str, Any]):
+    """What a thing came from, or what was made of it: {root, nodes, edges, complete}."""
+
+    def _repr_html_(self) -> str:
+        return lineage_page(self)
 
 
 # An artifact says which call and group it belongs to as well, and a dataset in which artifact its rows lie.
