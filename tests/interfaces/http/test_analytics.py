@@ -8,7 +8,6 @@ import pytest
 import study_query_llm as sq
 from infrastructure.providers.openai_compatible import OpenAICompatible
 from tests.conftest import Database
-from tests.support.misbehaving_server import MisbehavingServer
 
 LOCAL = {"provider": "local", "model": "local-extract"}
 
@@ -77,21 +76,20 @@ def test_what_makes_no_sense_is_a_problem_that_names_the_field(asked: httpx.Clie
 
 
 def test_errors_and_numbers_become_data_frames(database: Database, tmp_path: Path) -> None:
-    with MisbehavingServer() as server:
-        server.behave("rate_limited")
-        provider = OpenAICompatible(api_key="k", base_url=server.url, chat_model="m", embedding_model=None)
-        with sq.open(database_url=database.application_uri, home=tmp_path, providers={"mine": provider}) as study:
-            with pytest.raises(sq.ProviderFailed):
-                study.ask("three?", provider="mine", attempts=1)
-            answer = study.ask("The cat sat.", provider="local", group="batch/cats")
-            frame = study.analytics.providers(at_least=answer.position).to_frame().set_index("model")
-            assert frame.loc["local-extract", "latency_ms_p95"] > 0
-            assert frame.loc["m", "success_rate"] == 0
-            errors = study.analytics.errors(since="2020-01-01").to_frame()
-            assert errors[["kind", "attempts", "calls"]].to_numpy().tolist() == [["rate_limited", 1, 1]]
-            series = study.analytics.timeseries("day", provider="local").to_frame()
-            assert (str(series["at"].dt.tz), series["calls"].tolist(), series["cost"].sum()) == ("UTC", [1], 0.0)
-            assert study.analytics.summary(group="batch/cats", at_least=answer.position)["calls"] == 1
-            assert study.analytics.recent(limit=1)[0]["provider"] == "local"
-            with pytest.raises(sq.Rejected, match="no time"):
-                study.analytics.summary(until="soon")
+    nobody = "http://127.0.0.1:1/v1"
+    provider = OpenAICompatible(api_key="k", base_url=nobody, chat_model="m", embedding_model=None)
+    with sq.open(database_url=database.application_uri, home=tmp_path, providers={"mine": provider}) as study:
+        with pytest.raises(sq.ProviderFailed):
+            study.ask("three?", provider="mine", attempts=1)
+        answer = study.ask("The cat sat.", provider="local", group="batch/cats")
+        frame = study.analytics.providers(at_least=answer.position).to_frame().set_index("model")
+        assert frame.loc["local-extract", "latency_ms_p95"] > 0
+        assert frame.loc["m", "success_rate"] == 0
+        errors = study.analytics.errors(since="2020-01-01").to_frame()
+        assert errors[["kind", "attempts", "calls"]].to_numpy().tolist() == [["connection", 1, 1]]
+        series = study.analytics.timeseries("day", provider="local").to_frame()
+        assert (str(series["at"].dt.tz), series["calls"].tolist(), series["cost"].sum()) == ("UTC", [1], 0.0)
+        assert study.analytics.summary(group="batch/cats", at_least=answer.position)["calls"] == 1
+        assert study.analytics.recent(limit=1)[0]["provider"] == "local"
+        with pytest.raises(sq.Rejected, match="no time"):
+            study.analytics.summary(until="soon")
