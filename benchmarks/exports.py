@@ -40,10 +40,12 @@ from projections.call_queries import EVERY_CALL
 from projections.exported_calls import COLUMNS
 from projections.follow import Follower
 from projections.generations import install
+from projections.group_links import GROUP_LINKS
 from projections.queries import Queries
-from projections.read_models import READ_MODELS
+from projections.raw_calls import RAW_CALLS
 
 AT_ONCE = 1000
+READ = (RAW_CALLS, GROUP_LINKS)  # what an export reads
 SENTENCE = "The quick brown fox number {} jumps over the lazy dog and thinks about it for a while. "
 
 
@@ -93,12 +95,12 @@ def build(uri: str, count: int) -> None:
     """Fill an empty store and follow it."""
     recorder = Recorder(Datastore(uri, pool_size=3), FactMapper())
     with psycopg.connect(uri) as connection:
-        install(connection, READ_MODELS)
+        install(connection, READ)
     with psycopg.connect(uri, autocommit=True) as connection:
         for append in chats(count):
             recorder.insert_appends(connection, [recorder.encode(append)], process=1)
         connection.execute("ANALYZE events.payloads")
-    follower = Follower(recorder, lambda: psycopg.connect(uri), READ_MODELS)
+    follower = Follower(recorder, lambda: psycopg.connect(uri), READ)
     follower.catch_up()
     follower.close()
     recorder.datastore.close()
@@ -139,6 +141,7 @@ def exports(uri: str, counts: list[int]) -> list[dict[str, Any]]:
             command = [sys.executable, "-m", "benchmarks.exports", "--export", kind, str(calls), uri]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             rows.append(msgspec.json.decode(done.stdout))
+            print(done.stdout.strip(), file=sys.stderr)
     return rows
 
 

@@ -127,7 +127,11 @@ def validate(
         click.echo(
             f"{found.rows:,} rows of {found.database}, {found.compared:,} compared one by one; "
             f"{found.imported:,} calls in {found.batches:,} batches: "
-            + ("no difference." if found.equal else f"{found.different:,} differences.")
+            + (
+                "no difference."
+                if found.equal
+                else f"{found.different:,} difference{'' if found.different == 1 else 's'}."
+            )
         )
 
     invocation.answer({"equal": found.equal, **msgspec.to_builtins(found)}, show)
