@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from interfaces.dashboard.figures import count, dollars, duration, moment, share
-from interfaces.dashboard.forms import choice, filters, text_field, time_in
+from interfaces.dashboard.forms import choice, filters, group_in, text_field, time_in
 from interfaces.dashboard.page import Drawn, Page, View
 from interfaces.dashboard.states import empty
 from interfaces.dashboard.tables import cards, link, section, table
@@ -64,8 +64,8 @@ def _filters(page: Page) -> Markup:
 
 
 def _wanted(page: Page) -> AnalyticsFilter:
-    words = {name: page.text(name) for name in ("provider", "model", "group", "actor")}
-    return analytics_wanted(since=time_in(page, "since"), until=time_in(page, "until"), **words)
+    words = {name: page.text(name) for name in ("provider", "model", "actor")}
+    return analytics_wanted(group=group_in(page), since=time_in(page, "since"), until=time_in(page, "until"), **words)
 
 
 def _figures(summary: dict[str, Any]) -> list[tuple[str, str | Markup]]:

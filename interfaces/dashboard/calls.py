@@ -6,7 +6,7 @@ from markupsafe import Markup, escape
 
 from interfaces.dashboard.call import draw_call
 from interfaces.dashboard.figures import badge, count, dollars, duration, moment, shortened
-from interfaces.dashboard.forms import choice, filters, text_field, time_in
+from interfaces.dashboard.forms import choice, filters, group_in, text_field, time_in
 from interfaces.dashboard.page import Drawn, Page, View
 from interfaces.dashboard.states import empty
 from interfaces.dashboard.tables import link, paging, table
@@ -62,10 +62,12 @@ def _filters(page: Page) -> Markup:
 
 
 def _wanted(page: Page) -> CallFilter:
-    words = {name: page.text(name) for name in ("group", "provider", "model", "modality", "status", "part", "order")}
+    words = {name: page.text(name) for name in ("provider", "model", "modality", "status", "part", "order")}
     if page.text("q") is None:
         words |= {"part": None, "order": None}  # how to search, where nothing is searched for
-    return calls_wanted(search=page.text("q"), since=time_in(page, "since"), until=time_in(page, "until"), **words)
+    return calls_wanted(
+        search=page.text("q"), group=group_in(page), since=time_in(page, "since"), until=time_in(page, "until"), **words
+    )
 
 
 def _row(page: Page, call: dict[str, Any]) -> list[str | Markup]:

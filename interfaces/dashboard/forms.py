@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from application.group_calls import group_place
 from domain.errors import Rejected
 from interfaces.dashboard.page import HOME, Page
 
@@ -73,3 +74,10 @@ def time_in(page: Page, name: str) -> datetime | None:
     except ValueError:
         raise Rejected(f"{name}: {text!r} is no time; write a day as 2026-03-01", fields=(name,)) from None
     return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def group_in(page: Page) -> str | None:
+    """The group that the address names, as people write it. Raises Rejected for what is no TYPE/NAME."""
+    named = page.text("group")
+    group_place(named)
+    return named

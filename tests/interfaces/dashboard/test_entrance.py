@@ -1,11 +1,18 @@
 """Who comes in to the dashboard, by which way, and what a page may load."""
 
+import base64
+import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from tests.conftest import Database, fresh_database
 from tests.interfaces.serving.test_serving import process
@@ -160,6 +167,56 @@ def test_a_token_that_is_revoked_shows_nothing_more(visitor: httpx.Client, every
     assert visitor.get("/dashboard/", params={"view": "health"}).status_code == 200
     httpx.delete(f"{everywhere}/api/tokens/leaver", headers={"authorization": f"Bearer {OWN}"}).raise_for_status()
     assert visitor.get("/dashboard/", params={"view": "health"}).status_code == 401
+
+
+def socket_of(page: httpx.Response, address: str, **more: Any) -> ClientConnection:
+    """The socket that a page opens, from a page of this server unless another origin is given."""
+    found = re.search(r'id="study-live">(.*?)</script>', page.text)
+    assert found, page.text
+    token = json.loads(found[1])["items"][0]["token"]
+    here = urlsplit(address).netloc
+    options = {"origin": f"http://{here}", "compression": None, **more}
+    return connect(f"ws://{here}/dashboard/live/ws", subprotocols=["bokeh", token], proxy=None, **options)
+
+
+def test_a_socket_is_only_opened_by_a_page_of_this_server_that_is_still_alive(here: httpx.Client) -> None:
+    page, address = here.get("/dashboard/", params={"view": "events"}), str(here.base_url)
+    for origin in ("http://evil.example", "https://localhost", None):
+        with pytest.raises(InvalidStatus):
+            socket_of(page, address, origin=origin)
+    with (
+        pytest.raises(InvalidStatus),
+        connect(
+            f"ws://{urlsplit(address).netloc}/dashboard/live/ws", origin=address, subprotocols=["bokeh", "made-up"]
+        ),
+    ):
+        pass
+    with socket_of(page, address) as talking:
+        assert "ACK" in str(talking.recv(timeout=30))
+
+
+def test_what_a_page_knows_of_its_session_holds_no_token(visitor: httpx.Client) -> None:
+    signed_in(visitor, OWN)
+    page = visitor.get("/dashboard/", params={"view": "events"})
+    _, token = page.text.split('"token":"')
+    payload = token.split('"')[0].split(".")[0]
+    unpacked = base64.urlsafe_b64decode(payload + "==")
+    packed = json.loads(unpacked)["__bk__zlib_"]
+    told = zlib.decompress(base64.urlsafe_b64decode(packed + "=="))
+    assert OWN.encode() not in told
+    assert b'"cookies": {}' in told
+
+
+def test_the_socket_of_a_page_whose_token_is_revoked_is_closed(visitor: httpx.Client, everywhere: str) -> None:
+    token = issued(everywhere, "watcher", "read")
+    signed_in(visitor, token)
+    page = visitor.get("/dashboard/", params={"view": "events"})
+    with socket_of(page, everywhere, additional_headers={"cookie": f"study_token={token}"}) as talking:
+        assert "ACK" in str(talking.recv(timeout=30))
+        httpx.delete(f"{everywhere}/api/tokens/watcher", headers={"authorization": f"Bearer {OWN}"}).raise_for_status()
+        talking.send("{}")
+        with pytest.raises(ConnectionClosedError, match="1008"):
+            list(talking)
 
 
 def test_a_server_may_have_no_dashboard(shared: Database, tmp_path: Path) -> None:
