@@ -45,7 +45,7 @@ class LiveParts:
 
     scripts = SCRIPTS
 
-    def __init__(self) -> None:
+    def __init__(self, *, unused_ms: int = UNUSED_MS, look_for_unused_ms: int = LOOK_FOR_UNUSED_MS) -> None:
         bokeh_settings.resources.set_value("server")  # nothing ever comes from elsewhere
         panel.config.notifications = panel.config.browser_info = False
         self.app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -59,8 +59,8 @@ class LiveParts:
             # They hold the token, and what a session keeps of its request travels inside the page.
             include_headers=[],
             include_cookies=[],
-            unused_session_lifetime_milliseconds=UNUSED_MS,
-            check_unused_sessions_milliseconds=LOOK_FOR_UNUSED_MS,
+            unused_session_lifetime_milliseconds=unused_ms,
+            check_unused_sessions_milliseconds=look_for_unused_ms,
         )
         self._context = self._sessions._applications[SOCKET]
 
