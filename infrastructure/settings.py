@@ -1,4 +1,4 @@
-"""Settings: flags over environment over ./.env over defaults, checked at start; secrets never printed."""
+"""Settings: flags over environment over ./.env over files of secrets over defaults; secrets never printed."""
 
 import os
 import re
@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import platformdirs
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from domain.errors import Rejected
 from infrastructure.providers.settings import ProviderSettings
 
 USABLE_TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
+SECRETS = "STUDY_SECRETS"
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -35,6 +36,7 @@ class Settings(ProviderSettings, BaseSettings):
     _outside: int = PrivateAttr(default=0)  # what they were read from, as a hash, since it holds keys
     _latest: "Settings | None" = PrivateAttr(default=None)
 
+    study_secrets: Path = Path("/run/secrets")  # a folder of files, each named as the setting whose value it holds
     study_home: Path = Field(default_factory=default_home)
     database_url: SecretStr | None = None
     legacy_database_url: SecretStr | None = None  # sqlite:////path or postgresql://…: of an older notebook
@@ -134,19 +136,43 @@ def _check_url(url: str) -> None:
 
 def _outside() -> int:
     """What all settings but the flags are read from, hashed."""
+    files = [Path(str(Settings.model_config["env_file"])), *_secret_files()]
+    return hash((tuple(os.environ.items()), tuple((file, _bytes_of(file)) for file in files)))
+
+
+def _secrets_folder() -> Path:
+    """Only the environment can say where it is: it is read before all else."""
+    return Path(os.environ.get(SECRETS) or Settings.model_fields["study_secrets"].default)
+
+
+def _secret_files() -> list[Path]:
     try:
-        file = Path(str(Settings.model_config["env_file"])).read_bytes()
+        return sorted(path for path in _secrets_folder().iterdir() if path.is_file())
     except OSError:
-        file = None
-    return hash((tuple(os.environ.items()), file))
+        return []
+
+
+def _bytes_of(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
 
 
 def read_settings(**flags: Any) -> Settings:
     """Settings as they are now; flags that are None count as not given. Raises Rejected naming each wrong setting."""
     given = {name: value for name, value in flags.items() if value is not None}
     outside = _outside()
+    secrets = _secrets_folder()
     try:
-        settings = Settings(**given)
+        from_files: dict[str, Any] = {"_secrets_dir": secrets} if secrets.is_dir() else {}
+        settings = Settings(**from_files, **given)
+    except SettingsError as error:
+        what = error.__cause__.__class__.__name__ if error.__cause__ else "it is no folder"
+        raise Rejected(
+            f"{secrets}: {error} ({what}); a file there has the value of a setting as its text, and lets us read it",
+            fields=(SECRETS,),
+        ) from None
     except ValidationError as error:
         wrong = [(str(problem["loc"][0]).upper(), problem["msg"]) for problem in error.errors(include_input=False)]
         raise Rejected(

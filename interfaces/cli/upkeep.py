@@ -227,7 +227,19 @@ def doctor(invocation: Invocation, mend: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 8000.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes; 1.")
 @click.option("--no-dashboard", is_flag=True, help="Serve the API alone.")
-def serve(invocation: Invocation, host: str | None, port: int | None, workers: int | None, no_dashboard: bool) -> None:
+@click.option(
+    "--first-token",
+    is_flag=True,
+    help="Where other machines reach it and there is no token yet: make an admin's, and print it this once.",
+)
+def serve(
+    invocation: Invocation,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    no_dashboard: bool,
+    first_token: bool,
+) -> None:
     """Serve the dashboard at /dashboard/ and the HTTP API, whose documentation is at /api/docs. Needs no internet."""
     given = {
         "--host": host,
@@ -239,6 +251,7 @@ def serve(invocation: Invocation, host: str | None, port: int | None, workers: i
     }
     words = [str(word) for option, value in given.items() if value is not None for word in (option, value)]
     words += ["--no-dashboard"] if no_dashboard else []
+    words += ["--first-token"] if first_token else []
     # The server takes this process's place, so that signals reach it; -P keeps this folder's modules out of its way.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "interfaces.serving", *words])  # noqa: S606
 

@@ -21,6 +21,9 @@ EXIT_CODES: tuple[tuple[type[StudyError], int], ...] = ((Rejected, 2), (Unavaila
 )
 @click.option("--workers", default=1, type=click.IntRange(1, 64), show_default=True, help="Server processes.")
 @click.option("--no-dashboard", is_flag=True, help="Serve the API alone.")
+@click.option(
+    "--first-token", is_flag=True, help="Make an admin's token if one is needed and there is none, and print it."
+)
 @click.option("--database-url", help="Use this Postgres; DATABASE_URL.")
 @click.option("--home", help="Where the embedded store and artifacts lie; STUDY_HOME.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="STUDY_LOG_LEVEL; info.")
@@ -29,13 +32,14 @@ def main(
     port: int,
     workers: int,
     no_dashboard: bool,
+    first_token: bool,
     database_url: str | None,
     home: str | None,
     log_level: LogLevel | None,
 ) -> None:
     """Serve the notebook over HTTP, and the dashboard at /dashboard/."""
     flags = {"database_url": database_url, "study_home": home, "study_log_level": log_level}
-    address = Address(host=host, port=port, workers=workers, dashboard=not no_dashboard)
+    address = Address(host=host, port=port, workers=workers, dashboard=not no_dashboard, first_token=first_token)
     try:
         settings = read_settings(**flags)
         address.outside()

@@ -5,16 +5,17 @@ import ipaddress
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
+import click
 import structlog
 import uvicorn
 from litestar import Litestar
 from msgspec import Struct
 
-from domain.errors import Rejected
+from domain.errors import Conflict, Rejected
 from infrastructure.settings import Settings
 from interfaces.composition import open_study
 from interfaces.http.app import create_app, gate_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from interfaces.serving.dispatch import Dispatcher
     from interfaces.serving.forwarding import Place
 
+
+FIRST_NAME = "first"  # whose the token is that a server makes
 RECORDING_SECONDS = 10.0  # for what is cancelled at the end of the drain, also when the store is away
 
 log = structlog.get_logger(__name__)
@@ -39,6 +42,7 @@ class Address(Struct, frozen=True, kw_only=True):
     port: int
     workers: int = 1
     dashboard: bool = True
+    first_token: bool = False  # make one when other machines reach it and there is none
 
     def outside(self) -> list[str]:
         """The addresses among those of the host that other machines reach. Raises Rejected for what is no host."""
@@ -96,14 +100,27 @@ async def check_somebody_may_come(study: Study, address: Address) -> None:
     outside = address.outside()
     if not outside:
         return
+    if address.first_token:
+        await _make_first_token(study)
     if not await study.tokens.check.is_there_one():
         raise Rejected(
             f"--host {address.host!r} can be reached from other machines ({', '.join(outside)}), and there is no token "
-            "to come in with. Make one first, with `study token issue --name NAME --scope admin` or by setting "
+            "to come in with. Make one first, with `study token issue --name NAME --scope admin`, by --first-token or "
             "STUDY_TOKEN, or bind to 127.0.0.1",
             fields=("host",),
         )
     log.warning("other machines reach this server: tokens travel in clear unless a proxy with TLS stands before it")
+
+
+async def _make_first_token(study: Study) -> None:
+    """Print an admin's token, unless there is any; of several servers that start at once, one does."""
+    if await study.tokens.check.is_there_one():
+        return
+    with suppress(Conflict):
+        issued = await study.tokens.issue(FIRST_NAME, "admin", study.context())
+        click.echo(
+            f"An admin's token, {FIRST_NAME}, was made; keep it, since it is not shown again:\n{issued['token']}"
+        )
 
 
 async def _serve(settings: Settings, address: Address, listener: socket.socket | None, place: "Place | None") -> None:

@@ -61,3 +61,34 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(name: str, value: str, mo
     with pytest.raises(Rejected, match=name) as rejected:
         read_settings()
     assert "sekret" not in str(rejected.value)
+
+
+def test_a_secret_may_lie_in_a_file_of_its_name_which_is_read_last_and_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    monkeypatch.setenv("STUDY_SECRETS", str(secrets))
+    (secrets / "openai_api_key").write_text("sk-from-a-file\n")
+    (secrets / "OPENAI_MODEL").write_text("from-a-file")
+    (secrets / "azure_api_key").write_text("older name")
+    (secrets / "..data").mkdir()
+    settings = read_settings()
+    assert settings.openai_api_key is not None
+    assert settings.azure_openai_api_key is not None
+    assert settings.openai_api_key.get_secret_value() == "sk-from-a-file"
+    assert settings.azure_openai_api_key.get_secret_value() == "older name"
+    assert settings.openai_model == "from-a-file"
+    (secrets / "OPENAI_MODEL").write_text("changed")
+    assert settings.afresh().openai_model == "changed"
+    (tmp_path / ".env").write_text("OPENAI_MODEL=from-dotenv\n")
+    assert settings.afresh().openai_model == "from-dotenv"
+    monkeypatch.setenv("OPENAI_MODEL", "from-the-environment")
+    assert settings.afresh().openai_model == "from-the-environment"
+
+
+def test_a_file_of_secrets_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_SECRETS", str(tmp_path))
+    (tmp_path / "study_token").write_bytes(b"\xff\xfe")
+    with pytest.raises(Rejected, match=r"study_token.*as its text"):
+        read_settings()

@@ -251,3 +251,36 @@ def test_a_server_without_its_store_says_why_and_ends_with_4(workers: str, tmp_p
     assert ended.returncode == 4, ended.stderr
     assert "DATABASE_URL" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_first_token_is_made_and_printed_once(database: Database, tmp_path: Path) -> None:
+    def served(said: Path) -> tuple[int, int]:
+        """As the image does it. Returns what a request with the printed token is answered, and the exit code."""
+        words = ("serve", "--first-token", "--host", "0.0.0.0", "--no-dashboard", "--home", str(tmp_path))
+        variables = environment(DATABASE_URL=database.application_uri, PANEL_PORT="0")
+        with (
+            said.open("w") as out,
+            subprocess.Popen(
+                [sys.executable, "-m", "interfaces.cli.main", *words],
+                env=variables,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as server,
+        ):
+            assert server.stderr is not None
+            found = None
+            while found is None:
+                line = server.stderr.readline()
+                assert line, "it ended before it served"
+                found = re.search(r"running on http://0\.0\.0\.0:(\d+)", line)
+            token = {"Authorization": f"Bearer {(said.read_text().split() or ['none'])[-1]}"}
+            answered = httpx.get(f"http://127.0.0.1:{found[1]}/api/tokens", headers=token)
+            server.send_signal(signal.SIGTERM)
+            server.stderr.read()
+        return answered.status_code, server.returncode
+
+    assert served(tmp_path / "first") == (200, 0)
+    assert "it is not shown again" in (tmp_path / "first").read_text()
+    assert served(tmp_path / "second") == (401, 0)
+    assert (tmp_path / "second").read_text() == ""

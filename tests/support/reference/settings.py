@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[3]
 
 INTRODUCTION = """# Settings
 
-They are read from flags, then the environment, then `.env` in the current folder, the first one that has a
-value; an empty one counts as not set. They are read afresh for every call, so that a running server picks up a
-changed `.env`. Keys, passwords and tokens are never printed. This page is generated from the program and from
-`.env.example`.
+They are read from flags, then the environment, then `.env` in the current folder, then files in `/run/secrets`
+(`/run/secrets/openai_api_key`), the first one that has a value; an empty one counts as not set. They are read afresh
+for every call, so that a running server picks up a changed `.env` or file. Keys, passwords and
+tokens are never printed. This page is generated from the program and from `.env.example`.
 """
 
 
