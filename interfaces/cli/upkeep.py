@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from interfaces.cli import backups
 from interfaces.cli.command import Invocation, study_command
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_to(study: click.Group) -> None:
 
     @study.group()
     def db() -> None:
-        """The store's Postgres: the embedded one, and who may do what in it."""
+        """The store's Postgres: the embedded one, who may do what in it, and backups of all that it holds."""
 
     study_command(db, "start")(start)
     study_command(db, "stop")(stop)
@@ -41,6 +42,7 @@ def add_to(study: click.Group) -> None:
         "grant",
         examples='study db grant study_app | psql "$OWNER_URL"\nstudy db grant analyst --reader | psql "$OWNER_URL"',
     )(grant)
+    backups.add_to(db)
     study_command(study, "doctor")(doctor)
     study_command(study, "serve", examples="study serve\nstudy serve --port 9000 --workers 2 --no-dashboard")(serve)
 
