@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import PersistenceError
+from msgspec import Struct
 from psycopg.rows import tuple_row
 from psycopg_pool import PoolTimeout
 
@@ -21,6 +22,14 @@ from infrastructure.event_store.recorder import Recorder
 
 IN_DOUBT_AFTER_SECONDS = 15.0
 READING = "The event store can't be read"
+
+
+class StorePlace(Struct, frozen=True, kw_only=True):
+    """A server's version, the database, and its size with all read models."""
+
+    server_version: str
+    database: str
+    byte_size: int
 
 
 class PostgresEventStore:
@@ -91,6 +100,10 @@ class PostgresEventStore:
     async def identity(self) -> UUID:
         """Which store this is, wherever it is moved to."""
         return await asyncio.to_thread(self._identity)
+
+    async def place(self) -> StorePlace:
+        """Which server this is, and how much lies there. Raises Unavailable."""
+        return await asyncio.to_thread(self._place)
 
     async def position_at(self, moment: datetime) -> int:
         """The last position recorded at or before a moment: for a moment that has passed, always the same one."""
@@ -189,6 +202,11 @@ class PostgresEventStore:
 
     def _identity(self) -> UUID:
         return self._query("SELECT store_id FROM events.store", ())[0][0]  # type: ignore[return-value]
+
+    def _place(self) -> StorePlace:
+        sql = "SELECT current_setting('server_version'), current_database(), pg_database_size(current_database())"
+        version, database, size = self._query(sql, ())[0]
+        return StorePlace(server_version=str(version), database=str(database), byte_size=int(str(size)))
 
     def _position_at(self, moment: datetime) -> int:
         # Who writes just now has set the time of recording already: wait until it can be seen.

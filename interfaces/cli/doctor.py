@@ -1,6 +1,7 @@
 """The checks of `study doctor`: each says what it looked at, whether it works, and what to do if it doesn't."""
 
 import os
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 Check = dict[str, Any]
 
 MISSING_NAMED = 5
+MB = 1_000_000
+LEAST_FREE = 500 * MB
 
 
 def checks(invocation: Invocation, *, mend: bool) -> list[Check]:
@@ -26,8 +29,10 @@ def checks(invocation: Invocation, *, mend: bool) -> list[Check]:
     settings = invocation.settings
     store = "DATABASE_URL" if settings.database_url is not None else "embedded Postgres"
     found = [
-        _check("python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or later"),
+        _check("program", True, _versions(), None),
         _writable(settings.study_home),
+        _room(settings.study_home),
+        _check("log", True, f"{settings.study_log_level} and above, on stderr; STUDY_LOG_LEVEL", None),
     ]
     try:
         found += invocation.run(partial(_inside, mend=mend))
@@ -48,10 +53,18 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
     in_doubt = await study.calls.list(CallFilter(status="in_doubt"), page=Paging(LARGEST_PAGE))
     read_models = (await study.house.status())["items"]
     position = await study.audit.end()
+    place = await study.house.place()
     open_calls = await study.queries.calls.open_calls()
     providers = study.providers.configured()
     return [
-        _check("store", True, f"{position} events", None),
+        _check(
+            "store",
+            True,
+            f"{position} events; Postgres {place.server_version}, "
+            f"{'embedded' if study.settings.database_url is None else f'database {place.database}'}, "
+            f"{place.byte_size / MB:,.0f} MB with all tables",
+            None,
+        ),
         *(
             _check(
                 f"read model {row['name']}",
@@ -81,6 +94,7 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
             f"{len(in_doubt['items'])} whose process died before an answer, {len(open_calls)} under way",
             None,
         ),
+        await _sweeps(study),
         _check("prices", True, _prices(study), None),
         _check("providers", bool(providers), ", ".join(providers), None),
         *(
@@ -94,6 +108,16 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
         ),
         *await _artifacts(study, mend=mend),
     ]
+
+
+async def _sweeps(study: "Study") -> Check:
+    from projections.paging import LARGEST_PAGE, Paging
+
+    found = (await study.sweeps.list(page=Paging(LARGEST_PAGE)))["items"]
+    left = [sweep["sweep_id"] for sweep in found if sweep["status"] == "interrupted"]
+    running = sum(sweep["status"] == "running" for sweep in found)
+    detail = f"{len(found)} newest: {running} under way, {len(left)} whose process died"
+    return _check("sweeps", True, detail + (f"; go on with: study sweep resume {left[0]}" if left else ""), None)
 
 
 def _prices(study: "Study") -> str:
@@ -146,6 +170,27 @@ def _journals(home: Path) -> list[Check]:
         )
         for file in files
     ] or [_check("journal", True, "nothing waits", None)]
+
+
+def _versions() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        ours = version("study-query-llm")
+    except PackageNotFoundError:
+        ours = "not installed"
+    return f"study-query-llm {ours}, Python {sys.version.split()[0]}, {sys.executable}"
+
+
+def _room(home: Path) -> Check:
+    folder = next(parent for parent in (home, *home.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    return _check(
+        "room",
+        free >= LEAST_FREE,
+        f"{free / MB:,.0f} MB are free at {folder}",
+        "Make room there: without it nothing new can be recorded, so that nothing is asked",
+    )
 
 
 def _writable(home: Path) -> Check:

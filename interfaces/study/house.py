@@ -15,7 +15,7 @@ from application.recover_sweeps import RecoverSweeps
 from application.replay_journal import ReplayJournal
 from domain.errors import Unavailable
 from infrastructure.answer_journal import AnswerJournal
-from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.event_store.store import PostgresEventStore, StorePlace
 from interfaces.study.words import Json
 from projections.follow import Follower
 from projections.read_model import ReadModel
@@ -116,6 +116,10 @@ class House:
             "journal": {"ok": True, "waiting_bytes": await asyncio.to_thread(self._journal.waiting_bytes)},
             "serving": {"ok": not self._stopping.has_begun},
         }
+
+    async def place(self) -> StorePlace:
+        """Which server this is, and how much lies there. Raises Unavailable."""
+        return await self._store.place()
 
     def measure(self, *, readers: int) -> None:
         """Say how things stand in this process, if anybody measures."""

@@ -1,5 +1,6 @@
-"""The image and the compose file fit the program. `execute_dockerfile.py` beside it builds it without an engine."""
+"""Image, compose file and systemd unit fit the program; `execute_dockerfile.py` builds the image without an engine."""
 
+import configparser
 import tomllib
 
 import yaml
@@ -51,3 +52,15 @@ def test_the_compose_file_fits_the_image() -> None:
     assert set(COMPOSE["volumes"]) == {"study", "postgres"}
     drain_seconds = Settings.model_fields["study_drain_s"].default
     assert int(app["stop_grace_period"].removesuffix("s")) >= drain_seconds + 20
+
+
+def test_the_unit_of_systemd_runs_a_command_of_ours_and_gives_it_time_to_drain() -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[method-assign,assignment]
+    unit.read(ROOT / "packaging" / "study.service")
+    service = unit["Service"]
+    program, *command = service["ExecStart"].split()
+    assert (program, refused(command)) == ("/opt/study/bin/study", None)
+    assert f"STUDY_HOME=/var/lib/{service['StateDirectory']}" in service["Environment"].split()
+    assert f"NUMBA_CACHE_DIR=/var/cache/{service['CacheDirectory']}" in service["Environment"].split()
+    assert int(service["TimeoutStopSec"]) >= Settings.model_fields["study_drain_s"].default + 20

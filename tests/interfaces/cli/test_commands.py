@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -294,7 +295,20 @@ def test_a_row_changed_by_hand_is_named(study_here: Study, database: Database) -
 def test_the_doctor_says_that_all_is_well(study_here: Study) -> None:
     done = study_here("doctor", "--json")
     assert done.code == 0
-    assert {item["check"] for item in done.document["items"]} >= {"store", "home", "providers", "read model raw_calls"}
+    found = {item["check"]: item["detail"] for item in done.document["items"]}
+    assert {*found} >= {"store", "home", "room", "log", "sweeps", "providers", "read model raw_calls"}
+    assert "Python 3." in found["program"]
+    assert re.fullmatch(r"\d+ events; Postgres \d\d[.\d]*.*, database test_\w+, \d+ MB with all tables", found["store"])
+
+
+def test_the_doctor_says_when_there_is_no_room_left(
+    study_here_without_store: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interfaces.cli.doctor.LEAST_FREE", 2**80)
+    done = study_here_without_store("doctor", "--json")
+    room = next(item for item in done.document["items"] if item["check"] == "room")
+    assert (done.code, room["ok"]) == (1, False)
+    assert "Make room" in room["remedy"]
 
 
 def test_providers_are_listed_with_their_models(study_here: Study) -> None:
