@@ -13,4 +13,3 @@ html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"light_css_variables": {"color-brand-primary": "#1f6f5c", "color-brand-content": "#1f6f5c"}}
 nitpicky = True
-suppress_warnings = ["toc.not_included"]  # pages without a place in the list at the side are found by search
