@@ -98,6 +98,8 @@ def site(
         options = ("--home", home, "--database-url", database.application_uri)
         keys = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "sk-x", "OPENAI_MODEL": "tiny"}
         with process(*options, **keys) as (_, address, _lines):
+            # Panel is imported by the first page that needs it, which a browser need not wait for.
+            httpx.get(f"{address}/dashboard/?view=ask", timeout=300).raise_for_status()
             yield Site(address, provider)
 
 
