@@ -10,6 +10,8 @@ from interfaces.report.wording import SHOWN_CHARACTERS, clipped
 
 Trouble = tuple[str, str]
 
+MOST_REASONS = 10
+
 
 def stops_of(events: Sequence[RecordedEvent]) -> list[Trouble]:
     """When the sweep stopped and went on, as (when, what)."""
@@ -30,14 +32,19 @@ def _told(event: RecordedEvent) -> str:
             return ""
 
 
-def failed_calls(purpose: str, calls: Sequence[Mapping[str, Any]], *, more: bool = False) -> list[Trouble]:
-    """Calls that had no answer, counted by why. more: there are others beyond these"""
-    reasons = Counter(_reason(call) for call in calls)
-    at_least = "at least " if more else ""
-    return [
-        (purpose, f"{at_least}{count:,} {'call' if count == 1 else 'calls'} failed: {reason}")
-        for reason, count in reasons.most_common()
-    ]
+def failed_calls(purpose: str, calls: Sequence[Mapping[str, Any]]) -> list[Trouble]:
+    """Calls that had no answer, counted by why; of many reasons the commonest, and how many calls had another."""
+    reasons = Counter(_reason(call) for call in calls).most_common()
+    told = [(purpose, f"{_calls(count)} failed: {reason}") for reason, count in reasons[:MOST_REASONS]]
+    rest = reasons[MOST_REASONS:]
+    if rest:
+        others = f"{len(rest):,} other reason{'' if len(rest) == 1 else 's'}"
+        told.append((purpose, f"{_calls(sum(count for _, count in rest))} failed for {others}"))
+    return told
+
+
+def _calls(count: int) -> str:
+    return f"{count:,} {'call' if count == 1 else 'calls'}"
 
 
 def _reason(call: Mapping[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """Reports of finished sweeps: gathered from the record, rendered, written."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -11,7 +13,7 @@ from application.gather_sweep import GatherSweep
 from application.keep_artifact import KeepArtifact
 from application.summarise_texts import GROUP_TYPE
 from application.sweep_turns import SweepTurns
-from domain.errors import Rejected
+from domain.errors import NotFound, Rejected
 from domain.groups import group_id_of
 from domain.sweeps import SweepStarted
 from infrastructure.table_files import ColumnarFiles
@@ -74,6 +76,32 @@ class Reports:
             troubles=(*stops_of(events), *await self._of_calls(state.started, sweep, position)),
         )
 
+    async def of_k(self, data: "ReportData", k: int) -> "ReportData":
+        """The same for another K: its labels and its clusters, which have names for the chosen K alone.
+
+        Raises NotFound for a K that was not swept.
+        """
+        step = next((each for each in data.sweep["steps"] if each["k"] == k), None)
+        if step is None:
+            raise NotFound(
+                f"K = {k} was not swept; there are {', '.join(str(each['k']) for each in data.sweep['steps'])}"
+            )
+        if k == data.sweep["chosen_k"]:
+            return data
+        labels = await self._array(UUID(step["artifact_ids"]["sweep_labels"]))
+        nearest = await self._array(UUID(step["artifact_ids"]["sweep_representatives"]))
+        clusters = [
+            {
+                "cluster": number,
+                "name": "",
+                "size": int((labels == number).sum()),
+                "representatives": [text_of(data.texts, row) for row in rows],
+                "representative_rows": rows,
+            }
+            for number, rows in enumerate([row for row in each if row >= 0] for each in nearest.tolist())
+        ]
+        return replace(data, labels=labels, sweep={**data.sweep, "chosen_k": k, "clusters": clusters})
+
     async def render(self, sweep_id: UUID | str, kind: "ReportFormat" = "html", moment: Moment = NOW) -> str:
         """The report as HTML or Markdown. Raises NotFound, Rejected."""
         from interfaces.report import report_as
@@ -93,15 +121,28 @@ class Reports:
 
         told: list[tuple[str, str]] = []
         for purpose, group_id in _groups_of(started, sweep).items():
-            wanted, page = CallFilter(group_id=group_id), Paging(LARGEST_PAGE)
-            calls = await self._queries.calls.calls(wanted, as_of=position, page=page)
-            failed = [call for call in calls["items"] if call["status"] == "failed"]
-            told += failed_calls(purpose, failed, more=calls["next_cursor"] is not None)
-            told += repeated_attempts(purpose, calls["items"])
+            failed = await self._every(CallFilter(group_id=group_id, status="failed"), position)
+            answered = await self._every(CallFilter(group_id=group_id, status="success"), position)
+            told += [*failed_calls(purpose, failed), *repeated_attempts(purpose, answered)]
         return told
+
+    async def _every(self, wanted: CallFilter, position: int | None) -> list[Json]:
+        """All the calls that pass a filter, however many pages they fill."""
+        page = await self._queries.calls.calls(wanted, as_of=position, page=Paging(LARGEST_PAGE))
+        calls = list(page["items"])
+        while page["next_cursor"] is not None:
+            following = Paging(LARGEST_PAGE, page["next_cursor"])
+            page = await self._queries.calls.calls(wanted, as_of=position, page=following)
+            calls += page["items"]
+        return calls
 
     async def _array(self, artifact_id: UUID) -> NDArray[Any]:
         return self._files.from_npy(await self._keep_artifact.content(artifact_id))
+
+
+def text_of(texts: Sequence[str] | None, row: int) -> str:
+    """A row's text, or its number where there are no texts."""
+    return f"row {row}" if texts is None else texts[row]
 
 
 def _groups_of(started: SweepStarted, sweep: Json) -> dict[str, UUID]:

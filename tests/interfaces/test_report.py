@@ -444,7 +444,11 @@ def test_calls_that_failed_are_counted_by_why_and_repeated_ones_are_told() -> No
         ("Naming", "2 calls failed: no quota"),
         ("Naming", "1 call failed: timed out"),
     ]
-    assert failed_calls("Naming", failed[1:2], more=True) == [("Naming", "at least 1 call failed: timed out")]
+    many = [{"error": {"message": f"request {number:02}"}} for number in range(12)]
+    assert failed_calls("Naming", many)[9:] == [
+        ("Naming", "1 call failed: request 09"),
+        ("Naming", "2 calls failed for 2 other reasons"),
+    ]
     calls = [{"status": "success", "attempts": attempts} for attempts in (1, 3, 2)]
     assert repeated_attempts("Naming", calls) == [
         ("Naming", "2 calls were answered at a later attempt, after 3 that failed")

@@ -13,7 +13,7 @@ from infrastructure.providers.local import LocalProvider
 from infrastructure.providers.openai_compatible import OpenAICompatible
 from study_query_llm._neighbours import shadowed
 from tests.conftest import Database
-from tests.support.misbehaving_server import MisbehavingServer
+from tests.support.misbehaving_server import MisbehavingServer, Received
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ["a train to Rome", "the train to Paris", "bake a cake", "bake bread", "a cake to bake", "a train ticket"]
@@ -201,6 +201,29 @@ def test_what_was_swept_leads_back_to_its_calls_and_forward_from_its_texts(datab
         )
         with pytest.raises(sq.Rejected, match="by itself"):
             study.provenance(3)
+
+
+def test_a_report_counts_every_call_that_failed_or_was_repeated_over_many_pages(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interfaces.study.reports.LARGEST_PAGE", 1)
+    rows = np.repeat(np.eye(5, 6, dtype=np.float32), 2, axis=0)
+    with MisbehavingServer() as server:
+        seen: dict[bytes, int] = {}
+
+        def three_fail_and_two_are_repeated(request: Received, _number: int) -> str:
+            first = request.body not in seen
+            return "bad_request" if seen.setdefault(request.body, len(seen)) < 3 else "rate_limited" if first else "ok"
+
+        server.behave_by(three_fail_and_two_are_repeated)
+        provider = OpenAICompatible(api_key="k", base_url=server.url, chat_model="tiny", embedding_model=None)
+        with sq.open(database_url=database.application_uri, home=tmp_path, providers={"tiny": provider}) as study:
+            sweep = study.sweep(
+                rows, texts=list("aabbccddee"), k=[5], restarts=1, pca_dim=None, paraphraser="tiny/tiny"
+            )
+            page = study.report(sweep.sweep_id, tmp_path / "report.md").read_text()
+    assert "3 calls failed: " in page
+    assert "2 calls were answered at a later attempt, after 2 that failed" in page
 
 
 @pytest.mark.filterwarnings("ignore::ImportWarning")  # umap says at import what else it could do with other libraries
