@@ -20,7 +20,7 @@ from interfaces.study import Study
 IDLE_SECONDS = 60.0  # without a sweep, before a runner leaves
 AGAIN_SECONDS = 2.0  # before a runner that died is started again
 ENDING_SECONDS = 15.0
-LOOK_SECONDS = 15.0  # between looks at whether something is left that nobody told us of
+LOOK_SECONDS = 2.0  # between looks at whether something is left that nobody told us of
 
 log = structlog.get_logger(__name__)
 
