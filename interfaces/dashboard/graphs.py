@@ -10,6 +10,7 @@ from interfaces.dashboard.figures import shortened
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 176, 44, 72, 14, 12
 MOST_NODES = 80
+MOST_CHARACTERS = 20
 
 
 class GraphNode(Struct, frozen=True):
@@ -91,8 +92,14 @@ def _box(node: GraphNode, place: tuple[float, float]) -> Markup:
         '<text x="{}" y="{}" style="fill: var(--ink); font: 13px var(--text)">{}</text></a>'
     ).format(
         node.address, node.kind, node.name, node.kind, node.name, x, y, WIDTH, HEIGHT, *look,
-        x + 10, y + 17, shortened(node.kind, 26), x + 10, y + 34, shortened(node.name, 23),
+        x + 10, y + 17, shortened(node.kind, 26), x + 10, y + 34, _in_a_box(node.name),
     )  # fmt: skip
+
+
+def _in_a_box(name: str) -> str:
+    """As much of a name as there is room for: its beginning and its end, since many differ there."""
+    line = " ".join(name.split())
+    return line if len(line) <= MOST_CHARACTERS else f"{line[:9]}…{line[9 - MOST_CHARACTERS + 1 :]}"
 
 
 def columns_from(root: str, edges: Sequence[tuple[str, str]]) -> dict[str, int]:

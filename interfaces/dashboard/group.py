@@ -10,7 +10,7 @@ from interfaces.dashboard.figures import count, moment, shortened
 from interfaces.dashboard.graphs import GraphEdge, GraphNode, graph
 from interfaces.dashboard.page import Drawn, Page
 from interfaces.dashboard.states import empty
-from interfaces.dashboard.tables import cards, document, link, paging, section, table
+from interfaces.dashboard.tables import document, facts, link, paging, section, table
 from projections.paging import Paging
 
 ROWS = 50
@@ -38,7 +38,7 @@ async def draw_group(page: Page, named: str) -> Drawn:
         (
             Markup('<p class="id"><code>{}</code> · {}</p>').format(group_id, link(page.href(), "all groups")),
             Markup("<p>{}</p>").format(group["description"]) if group["description"] else Markup(""),
-            cards(_figures(page, group)),
+            facts(_figures(page, group)),
             *_forms(page, group),
             section("Calls in it", listed, every_call if members["items"] else ""),
             section("Linked groups", *_links(page, group, parents["items"], children["items"], more=more)),

@@ -47,8 +47,9 @@ class SweepMap:
 
         async def look() -> Markup:
             data = await self._page.study.reports.of_k(self._data, k)
-            self._map.object = scatter(data)
-            self._show(data)
+            if k == self._words[self.k.value]:  # nobody has gone on to another meanwhile
+                self._map.object = scatter(data)
+                self._show(data)
             return Markup("")
 
         wrong = await told(look)

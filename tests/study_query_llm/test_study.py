@@ -216,10 +216,12 @@ def test_a_report_counts_every_call_that_failed_or_was_repeated_over_many_pages(
             return "bad_request" if seen.setdefault(request.body, len(seen)) < 3 else "rate_limited" if first else "ok"
 
         server.behave_by(three_fail_and_two_are_repeated)
-        provider = OpenAICompatible(api_key="k", base_url=server.url, chat_model="tiny", embedding_model=None)
-        with sq.open(database_url=database.application_uri, home=tmp_path, providers={"tiny": provider}) as study:
+        keys = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-x", "OPENAI_MODEL": "tiny"}
+        for name, value in keys.items():
+            monkeypatch.setenv(name, value)
+        with sq.open(database_url=database.application_uri, home=tmp_path) as study:
             sweep = study.sweep(
-                rows, texts=list("aabbccddee"), k=[5], restarts=1, pca_dim=None, paraphraser="tiny/tiny"
+                rows, texts=list("aabbccddee"), k=[5], restarts=1, pca_dim=None, paraphraser="openai/tiny"
             )
             page = study.report(sweep.sweep_id, tmp_path / "report.md").read_text()
     assert "3 calls failed: " in page
