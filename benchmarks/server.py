@@ -29,21 +29,22 @@ def options(documentation: str | None, *, seconds: float) -> argparse.ArgumentPa
 
 
 @contextmanager
-def server(database_url: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A migrated database's URI, and the machine under it; an embedded server is removed afterwards."""
+def server(database_url: str | None, *, home: Path | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A migrated database's URI, and the machine under it; an embedded server is removed afterwards, but in a home."""
     with tempfile.TemporaryDirectory() as folder:
         if database_url:
             migrate(database_url)
             yield database_url, _machine(database_url, Path(folder))
             return
-        embedded = EmbeddedPostgres(Path(folder))
+        embedded = EmbeddedPostgres(home or Path(folder))
         running = embedded.start(lambda running: running)
         try:
             migrate(running.owner_uri)
             yield running.owner_uri, _machine(running.owner_uri, embedded.status().data_folder)
         finally:
             embedded.stop()
-            shutil.rmtree(embedded.status().data_folder.parent)
+            if home is None:
+                shutil.rmtree(embedded.status().data_folder.parent)
 
 
 @contextmanager

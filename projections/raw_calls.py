@@ -59,6 +59,10 @@ CALLS = Table(
     indexes=(
         "(created_at, requested_position)",
         "(provider, model, created_at, requested_position)",
+        "(provider, created_at, requested_position)",
+        "(model, created_at, requested_position)",
+        "(modality, created_at, requested_position)",
+        "(actor, created_at, requested_position)",
         "(request_hash)",
         "(requested_position) WHERE outcome IS NULL",
         "(requested_position) WHERE outcome = 'cancelled'",
