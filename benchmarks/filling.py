@@ -23,12 +23,13 @@ from infrastructure.event_store.datastore import Datastore
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.recorder import Recorder
 from projections.follow import Follower
-from projections.generations import Generation, building, create_indexes, install, opened
+from projections.generations import Generation, building, create_indexes, generations, install, opened
 from projections.group_links import GROUP_LINKS
 from projections.pages import SharedPages, without_collecting
 from projections.raw_calls import RAW_CALLS
 from projections.read_model import ReadModel
 from projections.read_models import READ_MODELS
+from projections.rebuild import rebuild
 from projections.search import SEARCH
 from projections.swap import swap
 from projections.verify import verify
@@ -74,6 +75,19 @@ def fill(uri: str, calls: int, *, processes: int, seconds: float) -> int:
         _say("writing it all to disk")
         connection.execute("CHECKPOINT")
     return chunks * CHUNK
+
+
+def bring_up_to_date(uri: str) -> None:
+    """Rebuild the read models whose rows are of another version than this one's."""
+    recorder = Recorder(Datastore(uri, pool_size=3), FactMapper())
+    with psycopg.connect(uri) as connection:
+        install(connection, READ_MODELS)
+        outdated = [each.name for each in generations(connection, "building")]
+    with closing(Follower(recorder, lambda: psycopg.connect(uri), READ_MODELS)) as follower:
+        for name in outdated:
+            _say(f"rebuilding {name}")
+            rebuild(follower, name)
+    recorder.datastore.close()
 
 
 def verified(uri: str) -> bool:

@@ -29,7 +29,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from benchmarks.filling import fill, verified
+from benchmarks.filling import bring_up_to_date, fill, verified
 from benchmarks.questions import Log, Question, Questions
 from benchmarks.server import options, server, show
 from projections.queries import Queries
@@ -213,6 +213,8 @@ def main() -> None:
             filled = fill(uri, given.calls, processes=given.processes, seconds=60 * given.minutes)
             if filled <= MOST_TO_VERIFY and not verified(uri):
                 raise SystemExit("A replay gives other rows than the filling did")
+        else:
+            bring_up_to_date(uri)
         log = Log.of(uri)
         about: dict[str, Any] = {**machine, "calls": log.calls, "writes": given.writes}
         with written_into(uri, given.writes, about):

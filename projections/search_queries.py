@@ -1,7 +1,8 @@
 """Calls by the words of their prompts and answers, newest first, or by rank among the newest.
 
 A frequent word is in the newest texts, which are walked through; a rare one is looked up in the index, era by era from
-the newest back, so that neither reads more than what a page needs. Measured in docs/decisions/032-search.md.
+the newest back, so that neither reads more than what a page needs. Of a frequent word in rare calls, such as failed
+ones, it is the calls that are looked through. Measured in docs/decisions/032-search.md.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from projections.search_query import SearchQuery, parsed
 Order = Literal["newest", "rank"]
 
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
+PASSING = 2_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
 RANKED = 1_000  # matching texts, the newest, that are put in order by rank
 FIRST_ERAS = 2
 MORE_ERAS = 8  # times as many in each further look into the index
@@ -34,8 +36,27 @@ NEWEST = """
     ) t {calls} WHERE t.words @@ %(query)s::tsquery AND t.position <= %(position)s AND {conditions}
     ORDER BY t.call_position DESC LIMIT %(texts)s
 """
+# The calls that pass are in the order of their list; their texts are found by their key.
+PASSING_CALLS = """
+    WITH passing AS MATERIALIZED (
+        SELECT c.call_id, c.created_at FROM projections.calls c
+        WHERE c.requested_position < %(before)s AND {filters}
+        ORDER BY c.created_at DESC, c.requested_position DESC LIMIT %(passing)s
+    ), told AS (SELECT count(*) AS calls, min(created_at) AS oldest FROM passing)
+    SELECT told.*, f.* FROM told LEFT JOIN (
+        {found} FROM passing JOIN projections.searched_texts t USING (call_id)
+        WHERE t.words @@ %(query)s::tsquery AND {texts_alone}
+        ORDER BY t.call_position DESC LIMIT %(texts)s
+    ) f ON true ORDER BY f.call_position DESC
+"""
+MEMBERS = """
+    SELECT count(*) AS members FROM (
+        SELECT FROM projections.group_members m WHERE m.group_id = %(group_id)s LIMIT %(passing)s
+    ) m
+"""
+NEWEST_ERA = "SELECT max(e.era) AS era FROM projections.search_eras e WHERE e.first_at < %(until)s"
 ERAS = """
-    SELECT e.era FROM projections.search_eras e WHERE e.era <= %(newest)s
+    SELECT e.era, e.first_at FROM projections.search_eras e WHERE e.era <= %(newest)s
         AND (%(since)s::timestamptz IS NULL OR e.last_at >= %(since)s)
         AND (%(until)s::timestamptz IS NULL OR e.first_at < %(until)s)
     ORDER BY e.era DESC
@@ -141,18 +162,23 @@ class _Look:
         self.query = query
         self._reader = reader
         conditions, parameters = conditions_of(wanted)
+        filters = " AND ".join(conditions)
         tags = tags_of(parameters["provider"], wanted.model, wanted.modality)
         # Tags say the same as the table of calls; it is asked only for what they don't say.
         narrowed = replace(wanted, provider=None, model=None, modality=None)
         joined = any(getattr(narrowed, name) is not None for name in CallFilter.__struct_fields__)
         if not joined:
             conditions = ["true"]
-        if wanted.part is not None:
-            conditions.append("t.part = %(part)s")
+        texts_alone = "true" if wanted.part is None else "t.part = %(part)s"
+        # As of a position, no index knows which calls pass; of times, eras know enough.
+        self._passes_rarely = as_of is None and any((wanted.status, wanted.group_id, wanted.actor))
+        self._group_id, self._until = wanted.group_id, wanted.until
         self._sql = {
             "found": FOUND,
             "calls": f"JOIN {calls_at(as_of)} c ON c.call_id = t.call_id" if joined else "",
-            "conditions": " AND ".join(conditions),
+            "conditions": " AND ".join([*conditions, texts_alone]),
+            "filters": filters,
+            "texts_alone": texts_alone,
         }
         terms = query.tsquery()
         self._parameters = {
@@ -162,20 +188,57 @@ class _Look:
             "as_of": as_of,
             "position": last_counted(as_of),
             "walked": WALKED,
+            "passing": PASSING,
         }
 
     async def newest(self, before: int, count: int) -> list[Ranked]:
         """The newest calls requested before a position, at most so many, newest first."""
-        parameters: Json = {**self._parameters, "before": before, "texts": len(PARTS) * count}
+        parameters: Json = {**self._parameters, "texts": len(PARTS) * count}
+        if self._until is not None:
+            row = await self._reader.row(NEWEST_ERA, parameters)
+            if row is None or row["era"] is None:
+                return []
+            before = min(before, (row["era"] + 1) << ERA_BITS)
+        parameters["before"] = before
         rows = await self._reader.rows(NEWEST.format(**self._sql), parameters)
         if len(rows) < parameters["texts"]:
-            rows = []
-            eras = await self._reader.rows(ERAS, {**parameters, "newest": before >> ERA_BITS})
-            for some in _ever_more([row["era"] for row in eras]):
-                rows += await self._reader.rows(IN_ERAS.format(**self._sql), {**parameters, "eras": some})
-                if len(rows) >= parameters["texts"]:
-                    break
+            rows = await self._behind(parameters)
         return _calls_of(rows)[:count]
+
+    async def _behind(self, parameters: Json) -> list[Row]:
+        """What the newest texts are too few for."""
+        eras = await self._reader.rows(ERAS, {**parameters, "newest": parameters["before"] >> ERA_BITS})
+        rows: list[Row] = []
+        if await self._may_pass_rarely(parameters):
+            rows, eras = await self._of_passing(parameters, eras)
+        for some in _ever_more([row["era"] for row in eras]):
+            if len(rows) >= parameters["texts"]:
+                break
+            rows += await self._reader.rows(IN_ERAS.format(**self._sql), {**parameters, "eras": some})
+        return rows
+
+    async def _may_pass_rarely(self, parameters: Json) -> bool:
+        """Whether the calls that pass the filters can be found without looking at many that don't."""
+        if self._group_id is None or not self._passes_rarely:
+            return self._passes_rarely
+        row = await self._reader.row(MEMBERS, parameters)
+        return row is not None and row["members"] < PASSING
+
+    async def _of_passing(self, parameters: Json, eras: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Texts of the newest calls that pass, and the eras in which there may be others.
+
+        Those calls are the newest by their times, texts by their positions: of an era that began after the oldest of
+        them, there are no others.
+        """
+        found = await self._reader.rows(PASSING_CALLS.format(**self._sql), parameters)
+        rows = [row for row in found if row["call_id"] is not None]
+        if found[0]["calls"] < PASSING:
+            return rows, []
+        seen = 0
+        while seen < len(eras) and eras[seen]["first_at"] > found[0]["oldest"]:
+            seen += 1
+        left = eras[seen:]
+        return [row for row in rows if not left or row["call_position"] >> ERA_BITS > left[0]["era"]], left
 
 
 def _ever_more(eras: list[int]) -> Iterator[list[int]]:

@@ -9,13 +9,8 @@ import pytest
 from application.ports import Payload
 from domain.errors import Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
-from projections import search_queries
-from projections.compare import checksum
 from projections.excerpts import excerpt_of
-from projections.generations import generations, opened
 from projections.paging import Paging
-from projections.rebuild import rebuild
-from projections.search import SEARCH
 from projections.search_queries import CallSearch
 from projections.search_query import parsed
 from projections.words import places_of_words, words_of
@@ -196,53 +191,6 @@ async def test_a_text_is_found_as_of_a_position_from_its_own_on(log, follower, f
     assert await found("-rome", as_of=asked) == [1]
 
 
-@pytest.fixture
-def many(log, follower, monkeypatch):
-    """Two hundred calls in eras of sixteen positions: `common` in every prompt, `rare` in three, `late` in answers."""
-    monkeypatch.setattr("projections.search.ERA_BITS", 4)
-    monkeypatch.setattr(search_queries, "ERA_BITS", 4)
-    monkeypatch.setattr(search_queries, "WALKED", 10)
-    for number in range(1, 201):
-        ask(log, UUID(int=number), f"common text {number} {'rare' if number in (3, 90, 199) else ''}")
-    for number in range(1, 201, 7):
-        tell(log, UUID(int=number), "late common answer")
-    follower.catch_up()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("common", list(range(200, 0, -1))),
-        ("rare", [199, 90, 3]),
-        ("late", list(range(197, 0, -7))),
-        ("common -late", list(range(200, 0, -1))),
-        ("absent", []),
-    ],
-)
-@pytest.mark.parametrize("order", ["newest", "rank"])
-async def test_pages_show_every_call_once_whatever_a_words_frequency(many, queries, text, expected, order):
-    ids, cursor = [], None
-    while True:
-        page = await queries.search.calls(CallSearch(search=text, order=order), page=Paging(7, cursor))
-        ids += [UUID(each["call_id"]).int for each in page["items"]]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            break
-    assert (ids if order == "newest" else sorted(ids, reverse=True)) == expected
-
-
-async def test_paging_goes_on_where_it_was_while_calls_come(many, log, follower, queries):
-    for order in ("newest", "rank"):
-        wanted = CallSearch(search="common", order=order)
-        first = await queries.search.calls(wanted, page=Paging(120))
-        ask(log, UUID(int=1000 + len(order)), "common common common")
-        follower.catch_up()
-        second = await queries.search.calls(wanted, page=Paging(120, first["next_cursor"]))
-        ids = [UUID(each["call_id"]).int for each in (*first["items"], *second["items"])]
-        assert sorted(number for number in ids if number <= 200) == list(range(1, 201))
-        assert len(set(ids)) == len(ids)
-
-
 async def test_the_best_come_first_by_rank(log, follower, found):
     ask(log, ONE, "rome rome rome")
     ask(log, TWO, "rome and a great many other words that have nothing to do with it")
@@ -283,17 +231,3 @@ async def test_the_end_of_a_very_long_text_is_left_out_and_that_is_said(log, fol
     assert await found("beginning") == [1]
     assert await found("ending") == []
     assert sql("SELECT cut FROM study.searched_texts ORDER BY call_id") == [(True,), (True,)]
-
-
-def test_a_rebuild_gives_the_same_rows(many, follower, connect):
-    connection = opened(connect)
-
-    def sums():
-        (live,) = [each for each in generations(connection, "live") if each.name == "search"]
-        return live.generation, [checksum(connection, live.schema, table) for table in SEARCH.tables]
-
-    generation, before = sums()
-    rebuild(follower, "search")
-    again, after = sums()
-    assert (again > generation, after) == (True, before)
-    connection.close()
