@@ -5,14 +5,13 @@ the newest back, so that neither reads more than what a page needs. Of a frequen
 ones, it is the calls that are looked through. Measured in docs/decisions/032-search.md.
 """
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from msgspec.structs import asdict, replace
 
 from domain.errors import Rejected
-from projections.call_queries import BODIES, ITEM, CallFilter, calls_at, conditions_of
+from projections.call_queries import BODIES, IN_GROUP, ITEM, CallFilter, calls_at, conditions_of
 from projections.excerpts import excerpt_of
 from projections.paging import FIRST_PAGE, LATEST, Page, Paging, cursor_at, key_of, last_counted, page_of
 from projections.reading import Json, Reader, Row, in_json
@@ -22,12 +21,13 @@ from projections.search_query import SearchQuery, parsed
 Order = Literal["newest", "rank"]
 
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
-PASSING = 2_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
+PASSING = 1_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
 RANKED = 1_000  # matching texts, the newest, that are put in order by rank
-FIRST_ERAS = 2
-MORE_ERAS = 8  # times as many in each further look into the index
+FIRST_ERAS = 2  # that the index is asked for before it is asked for all
+SCATTERED = 5_000  # matching texts, of any age, that are put in order
 PARTS = ("prompt", "answer")
 
+MEMBER_ONE_BY_ONE = f"{IN_GROUP.rstrip().removesuffix(')')} OFFSET 0)"
 FOUND = "SELECT t.call_id, t.part, t.call_position, ts_rank(t.words, %(terms)s::tsquery, 1) AS rank"
 NEWEST = """
     {found} FROM (
@@ -61,14 +61,32 @@ ERAS = """
         AND (%(until)s::timestamptz IS NULL OR e.first_at < %(until)s)
     ORDER BY e.era DESC
 """
-# The sums keep the planner from walking by position, which only pays for frequent words.
+# The sums keep the planner from walking by position, which only pays for frequent words. Eras are asked one by one, in
+# order, until there are texts enough.
 IN_ERAS = """
-    SELECT f.* FROM unnest(%(eras)s::bigint[]) AS e (era) CROSS JOIN LATERAL (
+    SELECT f.* FROM (SELECT e.era FROM unnest(%(eras)s::bigint[]) AS e (era) ORDER BY e.era DESC) e
+    CROSS JOIN LATERAL (
         {found} FROM projections.searched_texts t {calls}
         WHERE t.words @@ (('''/era/' || e.era || '''')::tsquery && %(query)s::tsquery)
             AND t.call_position + 0 < %(before)s AND t.position <= %(position)s AND {conditions}
         ORDER BY t.call_position + 0 DESC LIMIT %(texts)s
-    ) f ORDER BY f.call_position DESC LIMIT %(texts)s
+    ) f ORDER BY e.era DESC, f.call_position DESC LIMIT %(texts)s
+"""
+MATCHING = """
+    SELECT count(*) AS texts FROM unnest(%(eras)s::bigint[]) AS e (era) CROSS JOIN LATERAL (
+        SELECT FROM projections.searched_texts t
+        WHERE t.words @@ (('''/era/' || e.era || '''')::tsquery && %(query)s::tsquery) LIMIT %(enough)s
+    ) f
+"""
+SCATTERED_TEXTS = """
+    WITH scattered AS MATERIALIZED (
+        SELECT t.call_id, t.part, t.call_position, t.position, t.words FROM projections.searched_texts t
+        WHERE t.words @@ %(query)s::tsquery AND t.call_position + 0 < %(before)s LIMIT %(scattered)s + 1
+    ), told AS (SELECT count(*) AS matching FROM scattered)
+    SELECT told.*, f.* FROM told LEFT JOIN (
+        {found} FROM scattered t {calls} WHERE t.position <= %(position)s AND {conditions}
+        ORDER BY t.call_position DESC LIMIT %(texts)s
+    ) f ON told.matching <= %(scattered)s ORDER BY f.call_position DESC
 """
 
 
@@ -112,14 +130,14 @@ class SearchQueries:
         if wanted.order == "rank":
             return await self._by_rank(look, as_of, page)
         (before,) = page.after((LATEST,), as_of, tuple[int])
-        found = await look.newest(before, page.rows)
+        found = await look.newest(before, page.rows, len(PARTS) * page.rows)
         shown = page_of(found, page.limit, as_of, lambda each: (each.position,))
         return Page(await self._shown(shown.items, query, as_of), shown.next_cursor)
 
     async def _by_rank(self, look: "_Look", as_of: int | None, page: Paging) -> Page[Row]:
         first: tuple[int, float, int] = (LATEST, float("inf"), LATEST)
         before, rank, position = first if page.cursor is None else key_of(page.cursor, tuple[int, float, int], as_of)
-        found = await look.newest(before, RANKED)
+        found = await look.newest(before, RANKED, RANKED)
         if found:
             before = min(before, found[0].position + 1)  # calls that come meanwhile are in no later page
         ordered = sorted(found, key=lambda each: (-each.rank, -each.position))
@@ -176,7 +194,8 @@ class _Look:
         self._sql = {
             "found": FOUND,
             "calls": f"JOIN {calls_at(as_of)} c ON c.call_id = t.call_id" if joined else "",
-            "conditions": " AND ".join([*conditions, texts_alone]),
+            # One by one: the planner would read all members of a group first, however large it is.
+            "conditions": " AND ".join([*conditions, texts_alone]).replace(IN_GROUP, MEMBER_ONE_BY_ONE),
             "filters": filters,
             "texts_alone": texts_alone,
         }
@@ -189,11 +208,12 @@ class _Look:
             "position": last_counted(as_of),
             "walked": WALKED,
             "passing": PASSING,
+            "scattered": SCATTERED,
         }
 
-    async def newest(self, before: int, count: int) -> list[Ranked]:
-        """The newest calls requested before a position, at most so many, newest first."""
-        parameters: Json = {**self._parameters, "texts": len(PARTS) * count}
+    async def newest(self, before: int, calls: int, texts: int) -> list[Ranked]:
+        """The newest calls requested before a position, at most so many, of at most so many texts; newest first."""
+        parameters: Json = {**self._parameters, "texts": texts}
         if self._until is not None:
             row = await self._reader.row(NEWEST_ERA, parameters)
             if row is None or row["era"] is None:
@@ -201,21 +221,34 @@ class _Look:
             before = min(before, (row["era"] + 1) << ERA_BITS)
         parameters["before"] = before
         rows = await self._reader.rows(NEWEST.format(**self._sql), parameters)
-        if len(rows) < parameters["texts"]:
-            rows = await self._behind(parameters)
-        return _calls_of(rows)[:count]
+        if not _are(calls, texts, rows):
+            rows = await self._behind(parameters, calls)
+        return _calls_of(rows)[:calls]
 
-    async def _behind(self, parameters: Json) -> list[Row]:
+    async def _behind(self, parameters: Json, calls: int) -> list[Row]:
         """What the newest texts are too few for."""
+        texts = parameters["texts"]
         eras = await self._reader.rows(ERAS, {**parameters, "newest": parameters["before"] >> ERA_BITS})
         rows: list[Row] = []
         if await self._may_pass_rarely(parameters):
             rows, eras = await self._of_passing(parameters, eras)
-        for some in _ever_more([row["era"] for row in eras]):
-            if len(rows) >= parameters["texts"]:
-                break
+        numbers = [row["era"] for row in eras]
+        first, others = numbers[:FIRST_ERAS], numbers[FIRST_ERAS:]
+        for some in (first, others):
+            if not some or _are(calls, texts, rows):
+                return rows
+            if some is others and not await self._are_many(parameters, first, len(eras)):
+                found = await self._reader.rows(SCATTERED_TEXTS.format(**self._sql), parameters)
+                if found[0]["matching"] <= SCATTERED:
+                    return [row for row in found if row["call_id"] is not None]
             rows += await self._reader.rows(IN_ERAS.format(**self._sql), {**parameters, "eras": some})
         return rows
+
+    async def _are_many(self, parameters: Json, first: list[int], eras: int) -> bool:
+        """Whether it looks as if more texts match than are put in order: as many in each era as in the first."""
+        enough = SCATTERED * len(first) // eras + 1
+        row = await self._reader.row(MATCHING, {**parameters, "eras": first, "enough": enough})
+        return row is not None and row["texts"] >= enough
 
     async def _may_pass_rarely(self, parameters: Json) -> bool:
         """Whether the calls that pass the filters can be found without looking at many that don't."""
@@ -241,11 +274,9 @@ class _Look:
         return [row for row in rows if not left or row["call_position"] >> ERA_BITS > left[0]["era"]], left
 
 
-def _ever_more(eras: list[int]) -> Iterator[list[int]]:
-    at, count = 0, FIRST_ERAS
-    while at < len(eras):
-        yield eras[at : at + count]
-        at, count = at + count, count * MORE_ERAS
+def _are(calls: int, texts: int, rows: list[Row]) -> bool:
+    """Whether rows hold so many calls, or so many texts."""
+    return len(rows) >= texts or len({row["call_id"] for row in rows}) >= calls
 
 
 def _calls_of(rows: list[Row]) -> list[Ranked]:

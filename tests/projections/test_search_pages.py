@@ -36,6 +36,7 @@ def many(server, template):
         patch.setattr(search_queries, "ERA_BITS", 4)
         patch.setattr(search_queries, "WALKED", 10)
         patch.setattr(search_queries, "PASSING", 12)
+        patch.setattr(search_queries, "SCATTERED", 20)
         log = Log(database.application_uri)
         with psycopg.connect(database.application_uri) as connection:
             install(connection, READ_MODELS)
