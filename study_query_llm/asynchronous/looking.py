@@ -21,7 +21,8 @@ class Looking(Opened):
     async def calls(self, **filters: Any) -> Rows:
         """Calls, newest first; filters are those of `study calls` (provider, status, since, as_of, limit …).
 
-        search: words that a prompt or answer holds, as `prime* OR "in a row" -not`; each call then says in `found` where
+        search: words that a prompt or answer holds, as `prime* OR "in a row" -not`; each call then says in `found`
+            where
         part: `prompt` or `answer`, to search only there
         order: `newest`, or `rank` to have the best of the newest 1,000 texts that match first
         Raises Rejected for a filter that makes no sense, and a part or order without a search.
