@@ -54,8 +54,7 @@ def painted(plot: Any) -> Any:
         axis.axis_line_color = axis.major_tick_line_color = GREY
     plot.grid.grid_line_color = GREY
     plot.grid.grid_line_alpha = 0.25
-    plot.min_width = 1
-    plot.background_fill_color = plot.border_fill_color = "#ffffff"  # none at all would leave strips of earlier sizes
+    plot.background_fill_color = plot.border_fill_color = "#ffffff"
     plot.background_fill_alpha = plot.border_fill_alpha = 0
     for legend in plot.legend:
         legend.label_text_color = GREY

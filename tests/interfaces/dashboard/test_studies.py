@@ -34,7 +34,9 @@ def sweep(site: Site, dataset: str) -> dict[str, Any]:
     """A finished sweep of them."""
     asked = {"dataset": dataset, "provider": "local", "k_min": 2, "k_max": 4, "restarts": 2}
     sweep_id = httpx.post(f"{site.address}/api/sweeps", json=asked, timeout=60).json()["sweep_id"]
-    deadline = time.monotonic() + 3 * WAIT_MS / 1000
+    deadline = (
+        time.monotonic() + 5 * WAIT_MS / 1000
+    )  # its kernels are compiled first, on a machine that does other work
     while True:
         found: dict[str, Any] = httpx.get(f"{site.address}/api/sweeps/{sweep_id}", timeout=60).json()
         if found.get("status") == "finished":
