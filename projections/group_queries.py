@@ -114,11 +114,16 @@ class GroupQueries:
         """A group's calls: by their place, those without one last, in the order they were added. Raises NotFound."""
         await self._check(group_id, as_of)
         after = page.after((-UNPLACED, 0, 0), as_of, tuple[int, int, int])
+        behind = f"(coalesce(m.place, {UNPLACED}), m.added_position, m.ordinal) > (%(place)s, %(added)s, %(ordinal)s)"
+        if after[0] == UNPLACED:
+            # The same, so that it shows how many there may be: the planner would sort all the rest of a large group.
+            rest = "(m.added_position, m.ordinal) > (%(added)s, %(ordinal)s)"
+            behind = f"coalesce(m.place, {UNPLACED}) = {UNPLACED} AND {rest}"
         rows = await self._reader.rows(
             "SELECT m.group_id, m.call_id, m.role, m.place AS position, m.added_at, m.added_position, m.ordinal "  # noqa: S608
             f"FROM projections.group_members m WHERE m.group_id = %(group_id)s AND {STANDING.format('m')} "
             "AND (%(role)s::text IS NULL OR m.role = %(role)s) "
-            f"AND (coalesce(m.place, {UNPLACED}), m.added_position, m.ordinal) > (%(place)s, %(added)s, %(ordinal)s) "
+            f"AND {behind} "
             f"ORDER BY coalesce(m.place, {UNPLACED}), m.added_position, m.ordinal LIMIT %(limit)s",
             {
                 "group_id": group_id,
