@@ -78,10 +78,13 @@ MATCHING = """
         WHERE t.words @@ (('''/era/' || e.era || '''')::tsquery && %(query)s::tsquery) LIMIT %(enough)s
     ) f
 """
+# The planner doesn't see what is asked: of a frequent word it would read the whole table.
 SCATTERED_TEXTS = """
     WITH scattered AS MATERIALIZED (
-        SELECT t.call_id, t.part, t.call_position, t.position, t.words FROM projections.searched_texts t
-        WHERE t.words @@ %(query)s::tsquery AND t.call_position + 0 < %(before)s LIMIT %(scattered)s + 1
+        SELECT t.call_id, t.part, t.call_position, t.position, t.words
+        FROM (SELECT %(query)s::tsquery AS query OFFSET 0) asked
+        JOIN projections.searched_texts t ON t.words @@ asked.query
+        WHERE t.call_position + 0 < %(before)s LIMIT %(scattered)s + 1
     ), told AS (SELECT count(*) AS matching FROM scattered)
     SELECT told.*, f.* FROM told LEFT JOIN (
         {found} FROM scattered t {calls} WHERE t.position <= %(position)s AND {conditions}

@@ -29,6 +29,10 @@ def words_of(text: str) -> list[str]:
 
 def places_of_words(text: str) -> Iterator[tuple[str, int, int]]:
     """Each word folded, with where it begins and ends in the text."""
+    if text.isascii():
+        for match in _ASCII_WORD.finditer(text.lower()):
+            yield match[0][:LONGEST_WORD], match.start(), match.end()
+        return
     for match in _WORD.finditer(text):
         if folded := fold(match[0]):
             yield folded, match.start(), match.end()
