@@ -85,11 +85,11 @@ class ExplainingReader(Reader):
         super().__init__(pool)
         self.plans: list[dict[str, Any]] = []
 
-    async def rows(self, sql: str, parameters: dict[str, Any]) -> list[Row]:
+    async def rows(self, sql: str, parameters: dict[str, Any], *, binary: bool = False) -> list[Row]:
         """The rows, after the plan of getting them."""
         explained = await super().rows(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) {sql}", parameters)
         self.plans.append(explained[0]["QUERY PLAN"][0])
-        return await super().rows(sql, parameters)
+        return await super().rows(sql, parameters, binary=binary)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -153,7 +153,9 @@ async def measure(uri: str, seconds: float, *, log: Log, only: Sequence[str] = (
 async def explained(uri: str, log: Log) -> list[dict[str, Any]]:
     """The plans, with how large the tables are."""
     with psycopg.connect(uri) as connection:
-        pages = dict(connection.execute("SELECT relname, relpages FROM pg_class WHERE relkind = 'r'").fetchall())
+        pages: dict[str, int] = dict(
+            connection.execute("SELECT relname, relpages FROM pg_class WHERE relkind = 'r'").fetchall()
+        )
     async with AsyncConnectionPool(uri, min_size=1, max_size=2, open=False) as pool:
         return await plans(pool, log, pages)
 
