@@ -11,7 +11,7 @@ says how many. A replay checks the rows of stores with up to 50,000 calls.
 Then another process writes so many calls a second and lets the read models follow, and each question is asked again
 and again, one after the other: p50 and p95 in milliseconds, as Python asks it, with nothing between it and the
 database. A first second of each is not counted. `work_ms` is the processor time that it takes on average, here and in
-Postgres: what it would take on a machine with nothing else to do. `--plans` shows how Postgres answers each question,
+Postgres, which other processes make a little longer. `--plans` shows how Postgres answers each question,
 and in any case it is said which read a table from its beginning to its end.
 """
 
