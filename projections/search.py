@@ -106,9 +106,13 @@ class IndexTexts(NamedTuple):
             cursor.execute(_in(ASKED, schema), (earlier,))
             asked |= {call_id: (position, tags) for call_id, position, tags in cursor.fetchall()}
         for chunk in chunks(self.texts, [each.body.size for each in self.texts]):
-            cursor.execute(BODIES, _columns((each.call_id, each.version, each.body.part) for each in chunk))
+            cursor.execute(BODIES, _columns((each.call_id, each.version, text_value(each.body.part)) for each in chunk))
             bodies = {(call_id, version): body for call_id, version, body in cursor.fetchall()}
-            rows = [_row(each, bodies.get((each.call_id, each.version)), *asked[each.call_id]) for each in chunk]
+            rows = [
+                _row(each, bodies.get((each.call_id, each.version)), *asked[each.call_id])
+                for each in chunk
+                if each.call_id in asked  # an answer that nobody asked for stands in no list of calls
+            ]
             cursor.execute(_in(INSERT, schema), _columns(rows))
         eras = [(each.position >> ERA_BITS, each.at) for each in self.texts if each.at is not None]
         if eras:

@@ -92,7 +92,7 @@ def _series(known: Known) -> list[Arguments]:
     return [
         {**each, "bucket": bucket, "timezone": zone, "by": by, "detail": by == "model"}
         for each in _analytics(known)[:1]
-        for bucket, zone, by in (("minute", "UTC", "provider"), ("day", "Asia/Kathmandu", "model"))
+        for bucket, zone, by in (("minute", "UTC", "model"), ("day", "Asia/Kathmandu", "provider"))
     ]
 
 

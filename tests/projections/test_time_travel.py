@@ -72,7 +72,7 @@ from tests.projections.log import (
     requested,
     streamed,
 )
-from tests.projections.questions import QUESTIONS, Known, all_questions, answers
+from tests.projections.questions import QUESTIONS, TURNS, Known, all_questions, answers
 from tests.projections.replayed import Redirect, replaying
 from tests.support.facts import EXAMPLES, PREPROCESSED
 
@@ -601,10 +601,10 @@ def test_the_comparison_is_complete(database: Database) -> None:
         one, group = UUID(int=1), UUID(int=9)
         past.log.write(one, requested())
         past.log.write(group, GroupCreated(group_type="run", name="r"))
+        past.log.write(UUID(int=2), requested())
         past.follower.catch_up()
-        past.compare(
-            Known([one, UUID(int=2)], ["00" * 32], {group: ("run", "r")}, [one], [one], [one, "name"], [one]), [2]
-        )
+        known = Known([one, UUID(int=2)], ["00" * 32], {group: ("run", "r")}, [one], [one], [one, "name"], [one])
+        past.compare(known, range(TURNS))
         tables = {table.name for model in READ_MODELS for table in model.tables}
         assert past.redirect.tables_read == tables
     finally:
