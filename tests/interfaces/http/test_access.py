@@ -262,6 +262,7 @@ def test_a_revoked_token_is_refused_by_every_worker_within_a_second(database: Da
     assert {status for at, status in told if at < revoked_at} <= {200, 401}
     assert {status for at, status in told if at > revoked_at + 1} == {401}
     assert token not in "".join(lines)
+    assert [line for line in lines if not line.startswith("{")] == []
     access = [entry for line in lines if (entry := json.loads(line))["event"] == "request"]
     assert {entry["route"] for entry in access} == {"/api/providers", "/api/tokens/{name}"}
     assert {entry["caller"] for entry in access if entry["status"] == 200} == {"ada"}
