@@ -14,6 +14,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.image.dockerfile import ROOT, Instruction, stages, variables, words
@@ -81,6 +83,16 @@ def healthy(final: list[Instruction], root: Path) -> float:
     return time.monotonic() - began
 
 
+@contextmanager
+def processes_of(root: Path) -> Iterator[None]:
+    """/proc, without which no program finds the libraries that lie beside it."""
+    subprocess.run(["mount", "-t", "proc", "proc", str(root / "proc")], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(root / "proc")], check=True)
+
+
 def main(base: Path, folder: Path) -> None:
     build, final = stages((ROOT / "Dockerfile").read_text())
     built, root = folder / "build", folder / "final"
@@ -92,13 +104,14 @@ def main(base: Path, folder: Path) -> None:
         carry_out(final, root, built)
     for name in ("gcc", "cc", "g++", "make"):
         assert not any((root / folder / name).exists() for folder in ("usr/bin", "usr/local/bin")), f"{name} is there"
-    for turn in ("first", "second"):
-        log = folder / f"{turn}.log"
-        server = start(final, root, log)
-        print(f"{turn} start: healthy after {healthy(final, root):.1f} s")
-        server.send_signal(signal.SIGTERM)
-        print(f"{turn} start: ended with {server.wait(timeout=90)} on SIGTERM; it printed:")
-        print(re.sub(r"sq_\S+", "sq_…", log.read_text()))
+    with processes_of(root):
+        for turn in ("first", "second"):
+            log = folder / f"{turn}.log"
+            server = start(final, root, log)
+            print(f"{turn} start: healthy after {healthy(final, root):.1f} s", flush=True)
+            server.send_signal(signal.SIGTERM)
+            print(f"{turn} start: ended with {server.wait(timeout=90)} on SIGTERM; it printed:")
+            print(re.sub(r"sq_\S+", "sq_…", log.read_text()))
 
 
 if __name__ == "__main__":
