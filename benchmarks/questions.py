@@ -10,7 +10,6 @@ import psycopg
 
 from benchmarks.made_calls import LARGE_GROUP_ID, LONG_AGO, RARE_ACTOR, RARE_MODEL, RUNS, WORDS
 from domain.groups import group_id_of
-from projections.analytics_sources import AnalyticsFilter
 from projections.call_queries import CallFilter
 from projections.group_queries import UNPLACED
 from projections.paging import LATEST, Paging, cursor_at
@@ -106,7 +105,7 @@ class Questions:
     def sums(self) -> list[Question]:
         """Comparisons and series."""
         ask = self._queries.analytics
-        lately = AnalyticsFilter(since=self._log.end - LONG, until=self._log.end)
+        lately = CallFilter(since=self._log.end - LONG, until=self._log.end)
         return [
             Question("summary", LISTS_MS, ask.summary),
             Question("providers and models", LISTS_MS, ask.providers),
@@ -158,10 +157,10 @@ class Questions:
         middle = self._log.last_position // 2 + self._chance.randrange(1000)
         return self._queries.calls.calls(as_of=middle)
 
-    def _hours(self, lately: AnalyticsFilter) -> Awaitable[Any]:
+    def _hours(self, lately: CallFilter) -> Awaitable[Any]:
         return self._queries.analytics.timeseries(lately, bucket="hour", by="model")
 
-    def _days(self, lately: AnalyticsFilter) -> Awaitable[Any]:
+    def _days(self, lately: CallFilter) -> Awaitable[Any]:
         return self._queries.analytics.timeseries(lately, bucket="day", timezone="Europe/Berlin")
 
     def _search(self, name: str, *, anywhere: bool = False, **wanted: Any) -> Question:

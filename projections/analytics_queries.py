@@ -18,13 +18,12 @@ from domain.pricing import plain
 from domain.time_buckets import USUAL, Bucket, bucket_named, bucket_starts, zone_named
 from projections.analytics_sources import (
     EARLIEST,
-    EVERYTHING,
-    AnalyticsFilter,
     checked,
     failures_of,
     newest_of,
     source_of,
 )
+from projections.call_queries import EVERY_CALL, CallFilter
 from projections.paging import Page
 from projections.reading import Reader, Row, in_json
 from projections.rollups import SPANS
@@ -105,7 +104,7 @@ class AnalyticsQueries:
         self._reader = reader
 
     @in_json
-    async def summary(self, wanted: AnalyticsFilter = EVERYTHING, *, as_of: int | None = None) -> Row:
+    async def summary(self, wanted: CallFilter = EVERY_CALL, *, as_of: int | None = None) -> Row:
         """All of it in one row: how many calls, what became of them, tokens, times in milliseconds, costs in USD.
 
         success_rate: of the calls that succeeded or failed; None without any
@@ -126,7 +125,7 @@ class AnalyticsQueries:
         return {**told, **names, "tokens": tokens}
 
     @in_json
-    async def providers(self, wanted: AnalyticsFilter = EVERYTHING, *, as_of: int | None = None) -> Page[Row]:
+    async def providers(self, wanted: CallFilter = EVERY_CALL, *, as_of: int | None = None) -> Page[Row]:
         """Each model of each provider, the one with the most calls first; at most 1,000. Raises Rejected.
 
         count: its calls; the rest as in the summary
@@ -150,7 +149,7 @@ class AnalyticsQueries:
     @in_json
     async def timeseries(
         self,
-        wanted: AnalyticsFilter = EVERYTHING,
+        wanted: CallFilter = EVERY_CALL,
         *,
         bucket: str = "hour",
         timezone: str = "UTC",
@@ -217,7 +216,7 @@ class AnalyticsQueries:
         return {**answer, "items": items, "next_cursor": None}
 
     @in_json
-    async def errors(self, wanted: AnalyticsFilter = EVERYTHING, *, as_of: int | None = None) -> Page[Row]:
+    async def errors(self, wanted: CallFilter = EVERY_CALL, *, as_of: int | None = None) -> Page[Row]:
         """What went wrong by its kind and model, the most frequent first; at most 1,000. Raises Rejected.
 
         attempts: that failed so, also of calls that succeeded in the end; calls: that failed so for good
@@ -235,8 +234,8 @@ class AnalyticsQueries:
         return Page(rows)
 
     async def _dated(
-        self, wanted: AnalyticsFilter, bucket: Bucket, zone: ZoneInfo, now: datetime | None, as_of: int | None
-    ) -> AnalyticsFilter:
+        self, wanted: CallFilter, bucket: Bucket, zone: ZoneInfo, now: datetime | None, as_of: int | None
+    ) -> CallFilter:
         """The filter with a beginning and an end, unless there is nothing."""
         if wanted.until is None:
             newest = newest_of(wanted, now=now, as_of=as_of)
@@ -250,7 +249,7 @@ class AnalyticsQueries:
         return wanted
 
 
-def _told(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
+def _told(rows: Sequence[Row], wanted: CallFilter) -> list[Row]:
     """Each row's totals as people read them."""
     times = {
         name: percentiles(
@@ -274,7 +273,7 @@ def _told(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
     ]
 
 
-def _saved(row: Row, wanted: AnalyticsFilter) -> Row:
+def _saved(row: Row, wanted: CallFilter) -> Row:
     if wanted.group_id is not None:
         return NOT_GIVEN
     given = row["joined"] + row["cached"]
@@ -304,7 +303,7 @@ def _measured(row: Row, name: str, found: Sequence[float]) -> Row:
     return {"mean": mean, **{f"p{each}": value for each, value in zip(PERCENTILES, found, strict=True)}}
 
 
-def _flat(rows: Sequence[Row], wanted: AnalyticsFilter) -> list[Row]:
+def _flat(rows: Sequence[Row], wanted: CallFilter) -> list[Row]:
     """Each row's totals on one level, as a chart takes them."""
     flat: list[Row] = []
     for told in _told(rows, wanted):

@@ -7,15 +7,13 @@ alone answer what rollups don't know: as of a position, of a group, of an actor.
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, get_args
-from uuid import UUID
 
 import msgspec
-from msgspec import Struct
 
 from domain.calls import Modality
 from domain.errors import Rejected
 from domain.latency import BEGINNINGS, LONGEST_MS
-from projections.call_queries import IN_GROUP, STATUSES, calls_at
+from projections.call_queries import IN_GROUP, STATUSES, CallFilter, calls_at
 from projections.paging import last_counted
 from projections.raw_calls import STATUS
 from projections.read_model import Table
@@ -28,22 +26,6 @@ FAILURE_COLUMNS = tuple(name for name in FAILURES.columns if name != "span")
 IN_DOUBT_OR_REQUESTED = "CASE WHEN c.in_doubt THEN 'in_doubt' ELSE 'requested' END"
 
 
-class AnalyticsFilter(Struct, frozen=True, kw_only=True):
-    """Which calls are added up; None leaves a filter out. since and until are of the time at which a call was asked."""
-
-    provider: str | None = None
-    model: str | None = None
-    modality: str | None = None
-    status: str | None = None
-    group_id: UUID | None = None
-    actor: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-EVERYTHING = AnalyticsFilter()
-
-
 class Source(NamedTuple):
     """A SELECT, in brackets, and its parameters."""
 
@@ -51,7 +33,7 @@ class Source(NamedTuple):
     parameters: dict[str, Any]
 
 
-def checked(wanted: AnalyticsFilter) -> None:
+def checked(wanted: CallFilter) -> None:
     """Raises Rejected for an unknown status or modality, and for times that are none or the wrong way round."""
     if wanted.status is not None and wanted.status not in STATUSES:
         raise Rejected(f"{wanted.status!r} is no status; use one of {', '.join(STATUSES)}", fields=("status",))
@@ -72,7 +54,7 @@ def checked(wanted: AnalyticsFilter) -> None:
 
 
 def source_of(
-    wanted: AnalyticsFilter, *, as_of: int | None, longest_span: int = SPANS[-1], of_models: bool = True
+    wanted: CallFilter, *, as_of: int | None, longest_span: int = SPANS[-1], of_models: bool = True
 ) -> Source:
     """All calls that are wanted, as rows that are shaped like a rollup's. The filter is checked.
 
@@ -91,7 +73,7 @@ def source_of(
     return _pieces(wanted, tables, COLUMNS, edges, [OPEN_CALLS, STILL_WAITING], longest_span)
 
 
-def failures_of(wanted: AnalyticsFilter, *, as_of: int | None) -> Source:
+def failures_of(wanted: CallFilter, *, as_of: int | None) -> Source:
     """What failed of all that is wanted: rows that are shaped like those of rollup_failures. The filter is checked."""
     alone = _failures(as_of, wanted)
     if wanted.status is not None or _needs_calls(wanted, as_of):
@@ -99,7 +81,7 @@ def failures_of(wanted: AnalyticsFilter, *, as_of: int | None) -> Source:
     return _pieces(wanted, dict.fromkeys(SPANS, FAILURES), FAILURE_COLUMNS, alone, [], SPANS[-1])
 
 
-def newest_of(wanted: AnalyticsFilter, *, now: datetime | None, as_of: int | None) -> Source:
+def newest_of(wanted: CallFilter, *, now: datetime | None, as_of: int | None) -> Source:
     """SELECTs `at`, the minute of the newest call that is wanted, and not later than now; NULL if there is none."""
     alike, since = _alike(wanted), _between("since", "now", wanted.since, now)
     newest = "ORDER BY at DESC LIMIT 1"
@@ -144,19 +126,19 @@ def _cover(
         yield from _cover(end, until, shorter)
 
 
-def _needs_calls(wanted: AnalyticsFilter, as_of: int | None) -> bool:
+def _needs_calls(wanted: CallFilter, as_of: int | None) -> bool:
     """Whether something is asked that no rollup knows."""
     return as_of is not None or wanted.group_id is not None or wanted.actor is not None
 
 
-def _all_of(wanted: AnalyticsFilter, as_of: int | None, sources: list[str], *, but: str = "") -> Source:
+def _all_of(wanted: CallFilter, as_of: int | None, sources: list[str], *, but: str = "") -> Source:
     conditions = [_between("since", "until", wanted.since, wanted.until), _alike(wanted, but)]
     selects = [f"SELECT * FROM ({source}) s WHERE {' AND '.join(conditions)}" for source in sources]  # noqa: S608
     return Source(f"({' UNION ALL '.join(selects)})", _parameters(wanted, as_of))
 
 
 def _pieces(
-    wanted: AnalyticsFilter,
+    wanted: CallFilter,
     tables: Mapping[int, Table],
     columns: tuple[str, ...],
     edges: str,
@@ -178,7 +160,7 @@ def _pieces(
     return Source(f"({' UNION ALL '.join([*selects, *([everywhere.sql] if beside else [])])})", parameters)
 
 
-def _parameters(wanted: AnalyticsFilter, as_of: int | None) -> dict[str, Any]:
+def _parameters(wanted: CallFilter, as_of: int | None) -> dict[str, Any]:
     return {
         **msgspec.structs.asdict(wanted),
         "provider": None if wanted.provider is None else wanted.provider.lower(),
@@ -197,7 +179,7 @@ def _between(since_name: str, until_name: str, since: datetime | None, until: da
     return " AND ".join(conditions)
 
 
-def _alike(wanted: AnalyticsFilter, but: str = "") -> str:
+def _alike(wanted: CallFilter, but: str = "") -> str:
     named = {"provider": "provider", "model": "model", "modality": "modality", "status": "outcome"}
     conditions = [
         f"{column} = %({name})s" for name, column in named.items() if name != but and getattr(wanted, name) is not None
@@ -269,7 +251,7 @@ STILL_WAITING = f"""
 SETTLED = "AND NOT EXISTS (SELECT FROM projections.rollup_waiting w WHERE w.call_id = s.call_id)"
 
 
-def _calls(as_of: int | None, wanted: AnalyticsFilter) -> str:
+def _calls(as_of: int | None, wanted: CallFilter) -> str:
     """Calls, one by one, as they stood at a position."""
     conditions = ["c.requested_position <= %(position)s"]
     if wanted.group_id is not None:
@@ -282,7 +264,7 @@ def _calls(as_of: int | None, wanted: AnalyticsFilter) -> str:
     )
 
 
-def _given(as_of: int | None, wanted: AnalyticsFilter, further: str = "") -> str:
+def _given(as_of: int | None, wanted: CallFilter, further: str = "") -> str:
     """Answers that were given without a call, one by one: the last join of each who waited, and each cached one."""
     actor = "" if wanted.actor is None else "AND s.actor = %(actor)s"
     return f"""
@@ -301,7 +283,7 @@ def _given(as_of: int | None, wanted: AnalyticsFilter, further: str = "") -> str
     """  # noqa: S608 - our own names
 
 
-def _failures(as_of: int | None, wanted: AnalyticsFilter) -> str:
+def _failures(as_of: int | None, wanted: CallFilter) -> str:
     """Attempts and calls that failed, one by one."""
     conditions = ["true"]
     if wanted.group_id is not None:

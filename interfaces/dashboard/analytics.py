@@ -12,7 +12,7 @@ from interfaces.dashboard.page import Drawn, Page, View
 from interfaces.dashboard.states import empty
 from interfaces.dashboard.tables import cards, link, section, table
 from interfaces.study.analytics import analytics_wanted
-from projections.analytics_sources import AnalyticsFilter
+from projections.call_queries import CallFilter
 
 LEAD = "All calls added up. Percentiles are within 1 %; counts, means and sums are exact."
 BUCKETS = ("minute", "hour", "day")
@@ -63,7 +63,7 @@ def _filters(page: Page) -> Markup:
     )
 
 
-def _wanted(page: Page) -> AnalyticsFilter:
+def _wanted(page: Page) -> CallFilter:
     words = {name: page.text(name) for name in ("provider", "model", "actor")}
     return analytics_wanted(group=group_in(page), since=time_in(page, "since"), until=time_in(page, "until"), **words)
 

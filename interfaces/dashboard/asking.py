@@ -29,6 +29,7 @@ from interfaces.dashboard.controls import (
     one_of,
     row,
 )
+from interfaces.dashboard.filled_in import number_in, text_in, whole_in
 from interfaces.dashboard.page import Page
 from interfaces.dashboard.states import failure
 
@@ -171,47 +172,25 @@ class AskForm:
         prompt = self.prompt.value_input or self.prompt.value
         if not prompt.strip():
             raise Rejected("Write a prompt first", fields=("prompt",))
-        place, role = group_place(_text(self.group)), _text(self.role)
-        position = _whole(self.position)
+        place, role = group_place(text_in(self.group)), text_in(self.role)
+        position = whole_in(self.position)
         if place is None and (role is not None or position is not None):
             raise Rejected("A role or a position needs a group, written TYPE/NAME", fields=("group",))
         if place is not None:
             place = structs.replace(place, role=role, position=position)
         return Question(
             prompt=prompt,
-            system=_text(self.system),
+            system=text_in(self.system),
             provider=self.provider.value,
-            model=_text(self.model),
-            temperature=_number(self.temperature),
-            max_tokens=_whole(self.max_tokens),
-            seed=_whole(self.seed),
-            samples=_whole(self.samples) or 1,
-            attempts=_whole(self.attempts),
+            model=text_in(self.model),
+            temperature=number_in(self.temperature),
+            max_tokens=whole_in(self.max_tokens),
+            seed=whole_in(self.seed),
+            samples=whole_in(self.samples) or 1,
+            attempts=whole_in(self.attempts),
             group=place,
-            preprocessing=parse_steps([], template=_text(self.template), fields={}),
+            preprocessing=parse_steps([], template=text_in(self.template), fields={}),
         )
-
-
-def _text(field: Any) -> str | None:
-    """What a field holds now, also while it is typed into; what stood there first is in its value alone."""
-    return (field.value_input or field.value).strip() or None
-
-
-def _number(field: Any) -> float | None:
-    text = _text(field)
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        raise Rejected(f"{field.name}: {text!r} is no number", fields=(field.name,)) from None
-
-
-def _whole(field: Any) -> int | None:
-    found = _number(field)
-    if found is None:
-        return None
-    if not found.is_integer():
-        raise Rejected(f"{field.name}: {_text(field)!r} is no whole number", fields=(field.name,))
-    return int(found)
 
 
 def _default(page: Page, providers: list[str]) -> str | None:

@@ -18,6 +18,17 @@ def text_in(field: Any) -> str | None:
     return (typed or field.value or "").strip() or None
 
 
+def number_in(field: Any) -> float | None:
+    """A field's number; None for an empty field. Raises Rejected naming the field."""
+    text = text_in(field)
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise Rejected(f"{field.name}: {text[:40]!r} is no number", fields=(field.name,)) from None
+
+
 def whole_in(field: Any) -> int | None:
     """A field's whole number; None for an empty field. Raises Rejected naming the field."""
     text = text_in(field)

@@ -1,43 +1,13 @@
 """Many calls at once: sums, comparisons, and what happened over time."""
 
 from typing import Annotated, Literal
-from uuid import UUID
 
 from litestar import Router, get
-from litestar.di import NamedDependency, Provide
-from litestar.params import FromQuery, QueryParameter, SkipValidation
+from litestar.params import QueryParameter
 
-from interfaces.http.parameters import At, Json, OpenStudy, Page, When, time_of
+from interfaces.http.call_filter import WANTED, Filter
+from interfaces.http.parameters import At, Json, OpenStudy, Page
 from interfaces.http.problems import problem_responses
-from projections.analytics_sources import AnalyticsFilter
-
-Status = Literal["requested", "success", "failed", "cancelled", "in_doubt"]
-Actor = Annotated[str | None, QueryParameter(description="Who asked: a token's name, or a user.")]
-Modality = Literal["text", "embedding", "image", "audio"]
-Filter = NamedDependency[SkipValidation[AnalyticsFilter]]
-
-
-def wanted(
-    provider: FromQuery[str | None] = None,
-    model: FromQuery[str | None] = None,
-    modality: FromQuery[Modality | None] = None,
-    status: FromQuery[Status | None] = None,
-    group_id: FromQuery[UUID | None] = None,
-    actor: Actor = None,
-    since: When = None,
-    until: When = None,
-) -> AnalyticsFilter:
-    """The dependency `wanted`: which calls are added up."""
-    return AnalyticsFilter(
-        provider=provider,
-        model=model,
-        modality=modality,
-        status=status,
-        group_id=group_id,
-        actor=actor,
-        since=time_of(since, "since"),
-        until=time_of(until, "until"),
-    )
 
 
 @get("/summary", summary="Add up all calls", responses=problem_responses(400, 503))
@@ -98,6 +68,6 @@ async def see_recent(study: OpenStudy, wanted: Filter, moment: At, page: Page) -
 ROUTES = Router(
     "/analytics",
     route_handlers=[summarise_calls, compare_providers, see_over_time, see_errors, see_recent],
-    dependencies={"wanted": Provide(wanted, sync_to_thread=False)},
+    dependencies=WANTED,
     tags=["analytics"],
 )

@@ -1,20 +1,20 @@
 """Calls: make them, list them, look at one."""
 
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from litestar import Request, Response, Router, get, post
 from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath, FromQuery, QueryParameter
-from msgspec import Meta, Struct, to_builtins
+from litestar.params import Body, FromPath, QueryParameter
+from msgspec import Meta, Struct, structs, to_builtins
 
 from application.ask_model import LONGEST_CALL_SECONDS, MOST_PROMPT_CHARACTERS, MOST_SAMPLES, Question
 from application.group_calls import GroupPlace
 from domain.preprocessing import parse_steps
 from interfaces.answer_document import CallAnswer, answer_document, outcome_document
 from interfaces.duration import seconds_of
+from interfaces.http.call_filter import WANTED, Filter
 from interfaces.http.call_stream import OperationThatStreams, streamed
-from interfaces.http.parameters import At, Json, Name, OpenStudy, Page, RequestContext, When, time_of
+from interfaces.http.parameters import At, Json, Name, OpenStudy, Page, RequestContext
 from interfaces.http.problems import problem_responses
 from interfaces.study.calls import calls_wanted
 from projections.search_query import MOST_CHARACTERS
@@ -157,15 +157,9 @@ async def ask_model(
 @get("/calls", summary="List calls", responses=problem_responses(400, 503))
 async def list_calls(
     study: OpenStudy,
+    wanted: Filter,
     moment: At,
     page: Page,
-    provider: FromQuery[str | None] = None,
-    model: FromQuery[str | None] = None,
-    modality: FromQuery[Literal["text", "embedding", "image", "audio"] | None] = None,
-    status: FromQuery[Literal["requested", "success", "failed", "cancelled", "in_doubt"] | None] = None,
-    group_id: FromQuery[UUID | None] = None,
-    since: When = None,
-    until: When = None,
     q: Annotated[
         str | None,
         QueryParameter(
@@ -185,19 +179,8 @@ async def list_calls(
     ] = None,
 ) -> Json:
     """Calls, newest first, that pass every filter given."""
-    wanted = calls_wanted(
-        provider=provider,
-        model=model,
-        modality=modality,
-        status=status,
-        group_id=group_id,
-        since=time_of(since, "since"),
-        until=time_of(until, "until"),
-        search=q,
-        part=part,
-        order=order,
-    )
-    return await study.calls.list(wanted, moment, page)
+    asked = calls_wanted(**structs.asdict(wanted), search=q, part=part, order=order)
+    return await study.calls.list(asked, moment, page)
 
 
 @get("/calls/{call_id:str}", summary="Look at a call", responses=problem_responses(400, 404, 503))
@@ -218,4 +201,9 @@ async def list_events(study: OpenStudy, call_id: FromPath[str]) -> Json:
     return await study.history.of("call", call_id)
 
 
-ROUTES = Router("/", route_handlers=[ask_model, list_calls, get_call, list_attempts, list_events], tags=["calls"])
+ROUTES = Router(
+    "/",
+    route_handlers=[ask_model, list_calls, get_call, list_attempts, list_events],
+    dependencies=WANTED,
+    tags=["calls"],
+)

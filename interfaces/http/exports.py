@@ -10,13 +10,11 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromQuery, QueryParameter
 
 from application.stored_vectors import VectorFilter
-from domain.calls import Modality
+from interfaces.http.call_filter import WANTED, Filter
 from interfaces.http.downloads import MEDIA_TYPES, download
 from interfaces.http.parameters import At, OpenStudy, When, time_of
 from interfaces.http.problems import problem_responses
 from interfaces.study.audit import events_wanted
-from projections.analytics_sources import AnalyticsFilter
-from projections.call_queries import CallFilter
 
 OfRows = Annotated[
     Literal["parquet", "jsonl", "csv"],
@@ -64,29 +62,12 @@ class ExportOperation(Operation):
 )
 async def export_calls(
     study: OpenStudy,
+    wanted: Filter,
     moment: At,
     format: OfRows = "jsonl",  # noqa: A002 - its name in the address
     spreadsheet: Spreadsheet = False,
-    provider: FromQuery[str | None] = None,
-    model: FromQuery[str | None] = None,
-    modality: FromQuery[Modality | None] = None,
-    status: FromQuery[Literal["requested", "success", "failed", "cancelled", "in_doubt"] | None] = None,
-    group_id: FromQuery[UUID | None] = None,
-    actor: FromQuery[str | None] = None,
-    since: When = None,
-    until: When = None,
 ) -> Response[Any]:
     """Calls with their requests and answers, the oldest first."""
-    wanted = CallFilter(
-        provider=provider,
-        model=model,
-        modality=modality,
-        status=status,
-        group_id=group_id,
-        since=time_of(since, "since"),
-        until=time_of(until, "until"),
-        actor=actor,
-    )
     return await download(await study.exports.calls(format, wanted, moment, spreadsheet=spreadsheet))
 
 
@@ -130,6 +111,7 @@ async def export_embeddings(
 )
 async def export_analytics(
     study: OpenStudy,
+    wanted: Filter,
     moment: At,
     format: OfRows = "jsonl",  # noqa: A002 - its name in the address
     table: Annotated[
@@ -139,26 +121,8 @@ async def export_analytics(
     timezone: Annotated[str | None, QueryParameter(description="Of a time series: Europe/Berlin.")] = None,
     by: Annotated[Literal["provider", "model"] | None, QueryParameter(description="Of a time series.")] = None,
     spreadsheet: Spreadsheet = False,
-    provider: FromQuery[str | None] = None,
-    model: FromQuery[str | None] = None,
-    modality: FromQuery[Modality | None] = None,
-    status: FromQuery[Literal["requested", "success", "failed", "cancelled", "in_doubt"] | None] = None,
-    group_id: FromQuery[UUID | None] = None,
-    actor: FromQuery[str | None] = None,
-    since: When = None,
-    until: When = None,
 ) -> Response[Any]:
     """Calls added up: over time, by model, by error, or all in one row. Costs are exact, percentiles within 1 %."""
-    wanted = AnalyticsFilter(
-        provider=provider,
-        model=model,
-        modality=modality,
-        status=status,
-        group_id=group_id,
-        actor=actor,
-        since=time_of(since, "since"),
-        until=time_of(until, "until"),
-    )
     given = {"bucket": bucket, "timezone": timezone, "by": by}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     export = await study.exports.analytics(format, wanted, moment, table=table, spreadsheet=spreadsheet, **options)
@@ -204,5 +168,8 @@ async def export_events(
 
 
 ROUTES = Router(
-    "/", route_handlers=[export_calls, export_embeddings, export_analytics, export_events], tags=["exports"]
+    "/",
+    route_handlers=[export_calls, export_embeddings, export_analytics, export_events],
+    dependencies=WANTED,
+    tags=["exports"],
 )

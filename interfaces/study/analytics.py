@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from application.ports import Clock
 from domain.errors import Rejected
 from domain.groups import group_id_of
@@ -12,8 +10,7 @@ from interfaces.as_of import NOW, Moment
 from interfaces.study.moments import Moments
 from interfaces.study.words import Json
 from projections.analytics import ANALYTICS
-from projections.analytics_sources import EVERYTHING, AnalyticsFilter
-from projections.call_queries import CallFilter
+from projections.call_queries import EVERY_CALL, CallFilter
 from projections.group_links import GROUP_LINKS
 from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
@@ -32,19 +29,19 @@ class Analytics:
         self._moments = moments
         self._clock = clock
 
-    async def summary(self, wanted: AnalyticsFilter = EVERYTHING, moment: Moment = NOW) -> Json:
+    async def summary(self, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW) -> Json:
         """How many calls, what became of them, tokens, times and costs, in one row."""
         position = await self._shown(wanted, moment)
         return await self._queries.analytics.summary(wanted, as_of=position)
 
-    async def providers(self, wanted: AnalyticsFilter = EVERYTHING, moment: Moment = NOW) -> Json:
+    async def providers(self, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW) -> Json:
         """The same of each model of each provider, the one with the most calls first."""
         position = await self._shown(wanted, moment)
         return await self._queries.analytics.providers(wanted, as_of=position)
 
     async def timeseries(
         self,
-        wanted: AnalyticsFilter = EVERYTHING,
+        wanted: CallFilter = EVERY_CALL,
         moment: Moment = NOW,
         *,
         bucket: str = "hour",
@@ -69,25 +66,22 @@ class Analytics:
             as_of=position,
         )
 
-    async def errors(self, wanted: AnalyticsFilter = EVERYTHING, moment: Moment = NOW) -> Json:
+    async def errors(self, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW) -> Json:
         """What went wrong by its kind and model, the most frequent first."""
         position = await self._shown(wanted, moment)
         return await self._queries.analytics.errors(wanted, as_of=position)
 
-    async def recent(
-        self, wanted: AnalyticsFilter = EVERYTHING, moment: Moment = NOW, page: Paging = FIRST_PAGE
-    ) -> Json:
+    async def recent(self, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW, page: Paging = FIRST_PAGE) -> Json:
         """The calls themselves, newest first."""
         position = await self._shown(wanted, moment, page)
-        calls = CallFilter(**msgspec.structs.asdict(wanted))
-        return await self._queries.calls.calls(calls, as_of=position, page=page)
+        return await self._queries.calls.calls(wanted, as_of=position, page=page)
 
-    async def _shown(self, wanted: AnalyticsFilter, moment: Moment, page: Paging = FIRST_PAGE) -> int | None:
+    async def _shown(self, wanted: CallFilter, moment: Moment, page: Paging = FIRST_PAGE) -> int | None:
         grouped = () if wanted.group_id is None else (GROUP_LINKS.name,)
         return await self._moments.shown(moment, page, reads=(*ADDED_UP, *grouped))
 
 
-def analytics_wanted(*, group: str | None = None, **filters: Any) -> AnalyticsFilter:
+def analytics_wanted(*, group: str | None = None, **filters: Any) -> CallFilter:
     """A filter as people write it; `group` is TYPE/NAME, and times are texts or in UTC unless they say otherwise.
 
     Raises Rejected for what is no time.
@@ -97,7 +91,7 @@ def analytics_wanted(*, group: str | None = None, **filters: Any) -> AnalyticsFi
     if group is not None:
         group_type, _, name = group.partition("/")
         filters["group_id"] = group_id_of(group_type, name)
-    return AnalyticsFilter(**filters)
+    return CallFilter(**filters)
 
 
 def _time(given: datetime | str | None, name: str) -> datetime | None:

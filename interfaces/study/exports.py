@@ -18,7 +18,6 @@ from infrastructure.whole_files import whole_file
 from interfaces.as_of import NOW, Moment
 from interfaces.study.analytics import ADDED_UP, Analytics
 from interfaces.study.moments import Moments
-from projections.analytics_sources import EVERYTHING, AnalyticsFilter
 from projections.call_queries import EVERY_CALL, CallFilter
 from projections.embedding_cache import EMBEDDING_CACHE
 from projections.group_links import GROUP_LINKS
@@ -85,7 +84,7 @@ class Exports:
     async def analytics(
         self,
         file_format: str,
-        wanted: AnalyticsFilter = EVERYTHING,
+        wanted: CallFilter = EVERY_CALL,
         moment: Moment = NOW,
         *,
         table: str = "timeseries",

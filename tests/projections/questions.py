@@ -13,7 +13,6 @@ from msgspec import Struct
 from application.find_vectors import Found
 from application.stored_vectors import VectorFilter
 from domain.errors import NotFound
-from projections.analytics_sources import AnalyticsFilter
 from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Page, Paging
 from projections.provenance import WAYS, Bounds
@@ -21,7 +20,7 @@ from projections.queries import Queries
 from projections.search_queries import CallSearch
 from tests.projections.log import NOON
 
-EVERYTHING = 1000  # a page that holds it all
+EVERY_CALL = 1000  # a page that holds it all
 TURNS = 4
 PAGED = ("calls", "embeddings", "steps", "groups", "artifacts")  # ways that may lead to many
 
@@ -85,7 +84,7 @@ def _searches(known: Known) -> list[Arguments]:
 def _analytics(known: Known) -> list[Arguments]:
     """Rollups answer all but those of groups and actors, and the minute in which something is asked since."""
     filters = [*_filters(known)[:-1], {"since": NOON + timedelta(seconds=10)}, {"actor": "ada"}, {"actor": "bob"}]
-    return [{"wanted": AnalyticsFilter(**each)} for each in filters[known.turn % TURNS :: TURNS]]
+    return [{"wanted": CallFilter(**each)} for each in filters[known.turn % TURNS :: TURNS]]
 
 
 def _series(known: Known) -> list[Arguments]:
@@ -236,7 +235,7 @@ def _methods(queries: Queries) -> Iterator[tuple[str, Callable[..., Any]]]:
                     yield f"{name}.{inner}", method
 
 
-async def answers(queries: Queries, known: Known, *, as_of: int | None, limit: int = EVERYTHING) -> dict[str, Any]:
+async def answers(queries: Queries, known: Known, *, as_of: int | None, limit: int = EVERY_CALL) -> dict[str, Any]:
     """The answer to every question, lists read page by page to their end."""
     return {
         f"{place}({arguments})": await _answer(attrgetter(place)(queries), arguments, as_of, limit)

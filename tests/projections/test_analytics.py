@@ -11,7 +11,8 @@ from domain.calls import CallCancelled, CallFoundInDoubt, Tokens
 from domain.errors import Rejected
 from domain.pricing import Charge
 from projections.analytics import ANALYTICS
-from projections.analytics_sources import AnalyticsFilter, cover
+from projections.analytics_sources import cover
+from projections.call_queries import CallFilter
 from projections.verify import verify
 from tests.projections.log import (
     NOON,
@@ -68,7 +69,7 @@ async def test_without_calls_there_is_nothing_and_no_error(log, follower, querie
 async def test_one_call_is_told_exactly(log, follower, queries):
     chat(log, 1, attempt_failed(), replace(streamed(attempt=2), latency_ms=210.25))
     follower.catch_up()
-    summary = await both(queries, "summary", AnalyticsFilter(), log.written)
+    summary = await both(queries, "summary", CallFilter(), log.written)
     assert [summary[name] for name in COUNTS] == [1, 1, 0, 0, 0, 0]
     assert (summary["success_rate"], summary["attempts_per_call"]) == (1.0, 2.0)
     assert summary["latency_ms"] == {"mean": 210.25, "p50": 210.25, "p95": 210.25, "p99": 210.25}
@@ -76,7 +77,7 @@ async def test_one_call_is_told_exactly(log, follower, queries):
     assert summary["tokens"] == {"prompt": 10, "completion": 5, "total": 15, "cached": 0, "mean": 15.0}
     assert (summary["cost"], summary["cost_unknown"]) == ("0.0000045", 0)
     assert (summary["providers"], summary["models"]) == (["openai"], ["gpt-4o-mini"])
-    (point,) = (await both(queries, "timeseries", AnalyticsFilter(), log.written, bucket="minute"))["items"]
+    (point,) = (await both(queries, "timeseries", CallFilter(), log.written, bucket="minute"))["items"]
     assert (point["at"], point["provider"], point["calls"]) == ("2026-03-01T12:00:00Z", "openai", 1)
     assert (point["tokens_sum"], point["tokens_mean"], point["latency_ms_mean"]) == (15, 15.0, 210.25)
 
@@ -88,11 +89,11 @@ async def test_a_late_answer_moves_a_call_from_doubt_to_success(log, follower, q
         if fact is not None:
             log.write(call, fact, payloads=[RESPONSE] if fact is not IN_DOUBT else ())
         follower.catch_up()
-        summary = await both(queries, "summary", AnalyticsFilter(), log.written)
+        summary = await both(queries, "summary", CallFilter(), log.written)
         seen.append([summary[name] for name in COUNTS])
     assert seen == [[1, 0, 0, 0, 0, 1], [1, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 0]]
     assert (await queries.analytics.summary(as_of=2))["in_doubt"] == 1
-    assert (await queries.analytics.summary(AnalyticsFilter(status="in_doubt")))["calls"] == 0
+    assert (await queries.analytics.summary(CallFilter(status="in_doubt")))["calls"] == 0
 
 
 async def test_models_are_compared_the_busiest_first(log, follower, queries):
@@ -101,7 +102,7 @@ async def test_models_are_compared_the_busiest_first(log, follower, queries):
     ask_at(log, 101, NOON, failed(attempts=3), provider="azure", model="a")
     ask_at(log, 102, NOON, LEFT, provider="azure", model="a")
     follower.catch_up()
-    b, a = (await both(queries, "providers", AnalyticsFilter(), log.written))["items"]
+    b, a = (await both(queries, "providers", CallFilter(), log.written))["items"]
     assert [(each["provider"], each["model"], each["count"]) for each in (b, a)] == [
         ("openai", "b", 100),
         ("azure", "a", 2),
@@ -110,19 +111,19 @@ async def test_models_are_compared_the_busiest_first(log, follower, queries):
     assert [b["latency_ms"][name] for name in ("p50", "p95", "p99")] == pytest.approx([50, 95, 99], rel=0.01)
     assert (a["success_rate"], a["attempts_per_call"], a["latency_ms"]["p50"]) == (0.0, 2.0, None)
     assert (b["cost"], a["cost"]) == ("0.00045", "0")
-    only = await both(queries, "providers", AnalyticsFilter(provider="AZURE", status="failed"), log.written)
+    only = await both(queries, "providers", CallFilter(provider="AZURE", status="failed"), log.written)
     assert [each["count"] for each in only["items"]] == [1]
 
 
 async def test_costs_that_are_not_known_are_counted_and_not_added(log, follower, queries):
     chat(log, 1, replace(answered(), charge=None))
     follower.catch_up()
-    summary = await both(queries, "summary", AnalyticsFilter(), log.written)
+    summary = await both(queries, "summary", CallFilter(), log.written)
     assert (summary["cost"], summary["cost_unknown"]) == (None, 1)
     chat(log, 2, replace(answered(), charge=Charge(price=PRICE, cost=None)))
     chat(log, 3, answered())
     follower.catch_up()
-    summary = await both(queries, "summary", AnalyticsFilter(), log.written)
+    summary = await both(queries, "summary", CallFilter(), log.written)
     assert (summary["cost"], summary["cost_unknown"]) == ("0.0000045", 2)
 
 
@@ -130,7 +131,7 @@ async def test_counts_of_tokens_that_nobody_can_mean_stop_nothing(log, follower,
     chat(log, 1, replace(answered(), tokens=Tokens(prompt=2**62, completion=-1, total=2**62)))
     chat(log, 2, answered())
     assert follower.catch_up().failures == ()
-    summary = await both(queries, "summary", AnalyticsFilter(), log.written)
+    summary = await both(queries, "summary", CallFilter(), log.written)
     assert summary["tokens"] == {"prompt": 10, "completion": 5, "total": 15, "cached": 0, "mean": 15.0}
 
 
@@ -143,14 +144,14 @@ async def test_who_was_answered_by_anothers_call_saved_what_that_had_cost(log, f
     log.write(UUID(int=53), joined(second, took_over=True))
     log.write(UUID(int=60), replace(served(third), saved=Decimal("0.5000000000")), served(third))
     follower.catch_up()
-    before = await both(queries, "summary", AnalyticsFilter(), log.written)
+    before = await both(queries, "summary", CallFilter(), log.written)
     assert (before["joined"], before["cached"], before["saved"], before["saved_unknown"]) == (1, 2, "0.5000045", 1)
     log.write(first, answered(), payloads=[RESPONSE])
     log.write(second, failed())
     follower.catch_up()
-    after = await both(queries, "summary", AnalyticsFilter(), log.written)
+    after = await both(queries, "summary", CallFilter(), log.written)
     assert (after["calls"], after["joined"], after["cached"], after["saved"]) == (3, 2, 2, "0.500009")
-    assert (await queries.analytics.summary(AnalyticsFilter(group_id=UUID(int=9))))["saved"] is None
+    assert (await queries.analytics.summary(CallFilter(group_id=UUID(int=9))))["saved"] is None
 
 
 async def test_what_vectors_joined_would_have_cost_is_not_known(log, follower, queries):
@@ -158,7 +159,7 @@ async def test_what_vectors_joined_would_have_cost_is_not_known(log, follower, q
     log.write(UUID(int=50), replace(joined(UUID(int=1)), modality="embedding"))
     log.write(UUID(int=1), answered(), payloads=[RESPONSE])
     follower.catch_up()
-    summary = await both(queries, "summary", AnalyticsFilter(), log.written)
+    summary = await both(queries, "summary", CallFilter(), log.written)
     assert (summary["joined"], summary["saved"], summary["saved_unknown"]) == (1, None, 1)
 
 
@@ -167,10 +168,10 @@ async def test_errors_are_told_by_kind_also_those_that_a_later_attempt_mended(lo
     chat(log, 2, attempt_failed(), attempt_failed(2), failed(attempts=2))
     chat(log, 3, attempt_failed())
     follower.catch_up()
-    (error,) = (await both(queries, "errors", AnalyticsFilter(), log.written))["items"]
+    (error,) = (await both(queries, "errors", CallFilter(), log.written))["items"]
     assert (error["kind"], error["attempts"], error["calls"]) == ("server_error", 4, 1)
     assert error["last_at"] == (log.at).isoformat().replace("+00:00", "Z")
-    mended = await queries.analytics.errors(AnalyticsFilter(status="success"))
+    mended = await queries.analytics.errors(CallFilter(status="success"))
     assert [(each["attempts"], each["calls"]) for each in mended["items"]] == [(1, 0)]
 
 
@@ -184,7 +185,7 @@ async def test_any_beginning_and_end_are_kept_to_exactly(log, follower, queries)
         for last in minutes:
             since, until = (midnight + timedelta(minutes=each) for each in (first, last))
             if first <= last:
-                found = await queries.analytics.summary(AnalyticsFilter(since=since, until=until))
+                found = await queries.analytics.summary(CallFilter(since=since, until=until))
                 assert found["calls"] == sum(first <= each < last for each in minutes)
     assert [span for span, _, _ in cover(midnight + timedelta(seconds=1), midnight + timedelta(days=2))] == [
         *(0, 1, 15, 60, 1440)
@@ -196,7 +197,7 @@ async def test_the_hours_of_the_day_on_which_clocks_go_back_are_25(log, follower
     for hour in range(25):
         ask_at(log, hour + 1, first + timedelta(hours=hour, minutes=30), answered())
     follower.catch_up()
-    wanted = AnalyticsFilter(since=first, until=first + timedelta(hours=25))
+    wanted = CallFilter(since=first, until=first + timedelta(hours=25))
     hours = await both(queries, "timeseries", wanted, log.written, timezone="Europe/Berlin", fill=True)
     assert [each["calls"] for each in hours["items"]] == [1] * 25
     assert [each["at"] for each in hours["items"][2:4]] == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"]
@@ -212,7 +213,7 @@ async def test_a_series_ends_with_the_newest_call_that_no_wrong_clock_put_into_t
     ask_at(log, 2, NOON + timedelta(days=4000), answered())
     follower.catch_up()
     found = await both(
-        queries, "timeseries", AnalyticsFilter(), log.written, now=NOON + timedelta(hours=1), bucket="day", fill=True
+        queries, "timeseries", CallFilter(), log.written, now=NOON + timedelta(hours=1), bucket="day", fill=True
     )
     assert (len(found["items"]), found["items"][-1]["at"]) == (91, "2026-03-01T00:00:00Z")
     assert [found["items"][-1][name] for name in ("calls", "failed", "cost", "saved")] == [1, 0, "0.0000045", "0"]
@@ -235,7 +236,7 @@ async def test_a_series_ends_with_the_newest_call_that_no_wrong_clock_put_into_t
 )
 async def test_what_makes_no_sense_is_refused(unasked, wanted, options, fields):
     with pytest.raises(Rejected) as refused:
-        await unasked.timeseries(AnalyticsFilter(**wanted), **options)
+        await unasked.timeseries(CallFilter(**wanted), **options)
     assert refused.value.fields == fields
 
 
@@ -243,7 +244,7 @@ async def test_a_series_of_too_many_items_is_refused(log, follower, queries):
     for number in range(3):
         ask_at(log, number, NOON, answered(), model=f"m{number}")
     follower.catch_up()
-    wanted = AnalyticsFilter(since=NOON - timedelta(days=300), until=NOON + timedelta(minutes=1))
+    wanted = CallFilter(since=NOON - timedelta(days=300), until=NOON + timedelta(minutes=1))
     assert len((await queries.analytics.timeseries(wanted, by="model"))["items"]) == 3
     with pytest.raises(Rejected, match="a single model"):
         await queries.analytics.timeseries(wanted, by="model", fill=True)
