@@ -26,6 +26,22 @@
     return null
   }
 
+  const frame = () => new Promise(requestAnimationFrame)
+  const linksIn = (within) => [
+    ...within.querySelectorAll("link[rel=stylesheet]"),
+    ...[...within.querySelectorAll("*")].flatMap((each) => (each.shadowRoot ? linksIn(each.shadowRoot) : [])),
+  ]
+  // Panel hides texts until the style sheets of their own shadow trees are there, which is after it says that it is done.
+  // A style sheet that never comes is not waited for longer than this many frames.
+  const drawn = async () => {
+    for (const each of Bokeh.documents) {
+      if (!each.is_idle) await new Promise((done) => each.idle.connect(done))
+    }
+    for (let looks = 0; looks < 600 && linksIn(document).some((link) => link.sheet === null); looks += 1) await frame()
+    await frame()
+    await frame()
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     const shortcuts = document.getElementById("shortcuts")
     document.getElementById("theme")?.addEventListener("click", toggle)
@@ -60,12 +76,13 @@
     if (live) {
       const { items, address } = JSON.parse(live.textContent)
       const lost = document.getElementById("lost")
-      Bokeh.embed.embed_items({}, items, address).then(() => {
-        root.dataset.live = "yes"
+      Bokeh.embed.embed_items({}, items, address).then(async () => {
         for (const each of Bokeh.documents) {
           each.on_event("connection_lost", () => { lost.hidden = false })
           each.on_event("client_reconnected", () => { lost.hidden = true })
         }
+        await drawn()
+        root.dataset.live = "yes"
       }, () => { lost.hidden = false })
     }
   })

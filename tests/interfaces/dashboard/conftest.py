@@ -38,6 +38,14 @@ class Site:
         document: dict[str, object] = answer.json()
         return document
 
+    def finds_what_was_said(self, position: object) -> None:
+        """Once the index of prompts and answers, which is written apart, has got to a position."""
+        deadline = time.monotonic() + WAIT_MS / 1000
+        wanted = {"q": "anything", "at_least": str(position)}
+        while (found := httpx.get(f"{self.address}/api/calls", params=wanted, timeout=30)).status_code == 503:
+            assert time.monotonic() < deadline, found.text
+        assert found.status_code == 200, found.text
+
     def has_been_asked(self, prompt: str) -> None:
         """Once the provider has got a prompt."""
         deadline = time.monotonic() + WAIT_MS / 1000

@@ -1,10 +1,12 @@
 """What people see and do in a browser."""
 
 import re
+import time
+from typing import Any, cast
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.interfaces.dashboard.conftest import Site, opened
 
@@ -83,7 +85,7 @@ def test_an_answer_can_be_stopped_and_is_recorded_as_cancelled(page: Page, site:
 
 def test_the_past_is_seen_as_it_stood_until_one_goes_back_to_now(page: Page, site: Site) -> None:
     before = site.ask("The first of two", provider="local")["position"]
-    site.ask("The second of two", provider="local")
+    site.finds_what_was_said(site.ask("The second of two", provider="local")["position"])
     opened(page, "calls", q="two")
     expect(page.get_by_role("row")).to_have_count(3)
     page.get_by_label("As of").fill(str(before))
@@ -99,7 +101,8 @@ def test_the_past_is_seen_as_it_stood_until_one_goes_back_to_now(page: Page, sit
 
 
 def test_long_lists_are_read_page_by_page_by_links(page: Page, site: Site) -> None:
-    site.ask("Many of these", provider="local", n=60, seed=1)
+    answers = cast(Any, site.ask("Many of these", provider="local", n=60, seed=1)["items"])
+    site.finds_what_was_said(max(each["position"] for each in answers))
     opened(page, "calls", provider="local", q="many")
     expect(page.locator("tbody tr")).to_have_count(50)
     page.get_by_role("link", name="Next page").click()
@@ -113,6 +116,19 @@ def test_new_events_appear_while_one_looks(page: Page, site: Site) -> None:
     answered = site.ask("Seen at once", provider="local")
     expect(page.get_by_role("row").nth(1)).to_contain_text(f"{answered['position']}")
     expect(page.get_by_role("row").nth(1)).to_contain_text("call.answered")
+
+
+def test_a_page_says_that_it_is_alive_once_all_of_it_is_drawn_and_styled(page: Page, site: Site) -> None:
+    def late(route: Route) -> None:
+        time.sleep(1.0)
+        route.continue_()
+
+    page.route("**/*.css", late)
+    opened(page, "ask")
+    hidden = page.get_by_text("Parameters, template and group").evaluate("each => getComputedStyle(each).visibility")
+    primary = page.get_by_role("button", name="Ask", exact=True)
+    colours = [primary.evaluate(f"each => getComputedStyle(each).{name}") for name in ("color", "backgroundColor")]
+    assert (hidden, colours) == ("visible", ["rgb(255, 255, 255)", "rgb(11, 92, 107)"])
 
 
 def test_all_is_reached_by_the_keyboard(page: Page, site: Site) -> None:
