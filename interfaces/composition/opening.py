@@ -146,7 +146,7 @@ async def _outside(
         journal,
         registry,
         follower,
-        (*FOLLOWED_APART, *optional),
+        (apart, unhurried),
         pgvector,
         queries,
         compute,

@@ -110,7 +110,6 @@ from projections.follow import Follower
 from projections.group_links import GROUP_LINKS
 from projections.kept_files import KeptByArtifacts
 from projections.queries import Queries
-from projections.read_model import ReadModel
 
 if TYPE_CHECKING:
     from infrastructure.metrics import Metrics
@@ -126,7 +125,7 @@ class Outside:
     journal: AnswerJournal
     registry: ProviderRegistry
     follower: Follower
-    followed_apart: tuple[ReadModel, ...]
+    apart: tuple[Follower, ...]
     pgvector: str | None
     queries: Queries
     compute: LocalCompute
@@ -429,7 +428,7 @@ class Wiring:
         return House(
             self.outside.store,
             self.outside.follower,
-            self.outside.followed_apart,
+            self.outside.apart,
             replay,
             recover,
             recover_sweeps,

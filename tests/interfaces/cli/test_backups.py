@@ -81,7 +81,6 @@ def store_id(uri: str) -> str:
 
 
 def checksums(study: Study, **settings: str) -> list[tuple[str, int, str]]:
-    assert study("projections", "rebuild", **settings).code == 0
     report = study("projections", "verify", "--json", **settings).document
     assert report["equal"]
     return [(each["table"], each["rows"], each["checksum_live"]) for each in report["tables"]]
@@ -106,7 +105,9 @@ def test_a_restored_store_has_the_same_bytes_the_same_tables_and_the_same_files(
     assert store_id(another.owner_uri) == store_id(database.owner_uri)
     assert rows_of(another.owner_uri) == rows_of(database.owner_uri)
     as_application = {**there, "DATABASE_URL": another.application_uri}
-    assert checksums(used, **as_application) == checksums(used)
+    compared = checksums(used, **as_application)
+    assert compared == checksums(used)
+    assert all(rows for table, rows, _ in compared if table in ("calls", "searched_texts")), compared
     assert all(check["ok"] for check in used("doctor", "--json", **as_application).document["items"])
     notes = used("artifact", "list", "--json", **as_application).document["items"]
     name = next(each["artifact_id"] for each in notes if each["artifact_type"] == "notes")
