@@ -18,9 +18,27 @@ from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.roles import application_grants, database_grant
 
+# What takes longest is begun first, so that no worker is left alone with it at the end.
+LONGEST_FIRST = (
+    "tests/projections/test_time_travel.py",
+    "tests/end_to_end",
+    "tests/interfaces/dashboard",
+    "tests/study_query_llm",
+    "tests/projections/test_rebuild.py",
+    "tests/interfaces/serving",
+    "tests/interfaces/http",
+    "tests/interfaces/cli",
+    "tests/test_documentation.py",
+)
+
 # How long an example takes says more of the machine's other work than of our code.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files in the order in which they are begun."""
+    items.sort(key=lambda item: next((n for n, at in enumerate(LONGEST_FIRST) if item.nodeid.startswith(at)), 99))
 
 
 @dataclass(frozen=True)
