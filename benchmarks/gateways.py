@@ -50,8 +50,9 @@ def study_gateway(upstream: str, database_url: str, home: Path) -> Iterator[Gate
         "STUDY_HOME": str(home),
         "STUDY_LOG_LEVEL": "warning",
     }
-    command = [sys.executable, "-m", "interfaces.serving"]
-    with _serving("study", command, settings, path="/health/ready") as gateway:
+    port = free_port()
+    command = [sys.executable, "-m", "interfaces.serving", "--port", str(port)]
+    with serving("study", command, settings, port, path="/health/ready") as gateway:
         yield gateway
 
 
@@ -63,18 +64,25 @@ def litellm_gateway(upstream: str, venv: Path) -> Iterator[Gateway]:
         subprocess.run([venv / "bin" / "pip", "install", "--quiet", LITELLM], check=True)
     configuration = venv / "bench.yaml"
     configuration.write_text(LITELLM_CONFIGURATION.format(upstream=upstream))
-    command = [str(venv / "bin" / "litellm"), "--config", str(configuration), "--host", "127.0.0.1"]
-    with _serving("litellm", command, LITELLM_ENVIRONMENT, path="/health/liveliness") as gateway:
+    port = free_port()
+    command = [
+        str(venv / "bin" / "litellm"),
+        "--config",
+        str(configuration),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    with serving("litellm", command, LITELLM_ENVIRONMENT, port, path="/health/liveliness") as gateway:
         yield gateway
 
 
 @contextmanager
-def _serving(name: str, command: list[str], settings: Mapping[str, str], *, path: str) -> Iterator[Gateway]:
-    port = _free_port()
+def serving(name: str, command: list[str], settings: Mapping[str, str], port: int, *, path: str) -> Iterator[Gateway]:
+    """A server that listens at a port, which it has been told, and answers at a path by now."""
     environment = {**os.environ, **settings}
-    with subprocess.Popen(
-        [*command, "--port", str(port)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait_for(f"http://127.0.0.1:{port}{path}", process)
             yield Gateway(name, f"http://127.0.0.1:{port}", process.pid)
@@ -93,7 +101,8 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
     raise RuntimeError(f"{address} did not come up in {START_SECONDS:g} s")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port
