@@ -81,6 +81,7 @@ def one_blas_thread() -> Iterator[None]:
     with _gate:
         _inside += 1
         if _inside == 1:
+            _let_any_thread_set_it()
             _held = _blas().limit(limits=1, user_api="blas")
     try:
         yield
@@ -88,8 +89,17 @@ def one_blas_thread() -> Iterator[None]:
         with _gate:
             _inside -= 1
             if _inside == 0:
+                _let_any_thread_set_it()
                 _held.restore_original_limits()
                 _held = None
+                _let_any_thread_set_it()
+
+
+def _let_any_thread_set_it() -> None:
+    # threadpoolctl obeys only the thread that set the limit first, and says nothing to others, unless it is set free.
+    for library in _blas().lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):  # not every version, nor every BLAS, has an owner of its limit
+            library.clear_controlling_thread(force=True)
 
 
 @cache

@@ -1,8 +1,10 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from domain.clustering.compilation import compiled
 from domain.clustering.threads import at_most, in_parts, one_blas_thread, thread_count
@@ -54,6 +56,27 @@ def test_blas_has_one_thread_until_the_last_one_inside_leaves():
         assert blas_threads() == {1}
         assert in_parts(lambda _: blas_threads(), range(3)) == [{1}] * 3
     assert blas_threads() == before
+
+
+def in_a_thread_of_its_own(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+def test_any_thread_sets_and_lifts_the_limit_of_blas_whoever_did_before():
+    def seen():
+        with one_blas_thread():
+            return blas_threads()
+
+    with threadpool_limits(2):
+        assert in_a_thread_of_its_own(seen) == {1}
+        with one_blas_thread():
+            assert in_a_thread_of_its_own(seen) == {1}
+        assert blas_threads() == {2}
+        leave = ExitStack()
+        leave.enter_context(one_blas_thread())
+        in_a_thread_of_its_own(leave.close)
+        assert blas_threads() == {2}
 
 
 def test_a_kernel_that_can_be_kept_nowhere_is_compiled_all_the_same():
