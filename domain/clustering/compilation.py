@@ -41,8 +41,11 @@ def _jit(function: Kernel, signature: str, cache: bool) -> Kernel:
 
 
 def part_of_kernels(function: Kernel) -> Kernel:
-    """Make a function that kernels call; it is compiled into each of them."""
-    return cast("Kernel", njit(nogil=True, error_model="numpy")(function))
+    """Make a function that kernels call; it is compiled into each of them, in its place.
+
+    A call would count a reference to each array, one thread at a time: threads that share arrays would wait for it.
+    """
+    return cast("Kernel", njit(nogil=True, error_model="numpy", forceinline=True)(function))
 
 
 def rough_part_of_kernels(function: Kernel) -> Kernel:
@@ -50,5 +53,5 @@ def rough_part_of_kernels(function: Kernel) -> Kernel:
 
     Only for estimates whose error a kernel bounds, so that nothing that it returns depends on them.
     """
-    rough = njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(function)
-    return cast("Kernel", rough)
+    fast = {"reassoc", "contract", "nsz"}
+    return cast("Kernel", njit(nogil=True, error_model="numpy", forceinline=True, fastmath=fast)(function))

@@ -196,11 +196,13 @@ def _squared_distance(rows: Vectors, row: Index, centroids: Vectors, cluster: In
 def _collect(known: Knowledge, drift: Drift, all_of: Labels, pairs: Labels) -> tuple[int, int]:
     """List, in their order, the rows to compare with all centroids, and those to compare with their rival alone."""
     n_all, n_pairs = 0, 0
-    for row in range(len(known.labels)):
+    labels, rivals, rival_slack, others_slack = known
+    each, label_and_others, not_rival = drift
+    for row in range(len(labels)):
         # Unsigned, so that no index is looked at for being negative.
-        label, rival = np.uint32(known.labels[row]), np.uint32(known.rivals[row])
-        others = np.float64(known.others_slack[row]) <= drift.label_and_others[label] + drift.not_rival[rival]
-        one = np.float64(known.rival_slack[row]) <= drift.each[label] + drift.each[rival]
+        label, rival = np.uint32(labels[row]), np.uint32(rivals[row])
+        others = np.float64(others_slack[row]) <= label_and_others[label] + not_rival[rival]
+        one = np.float64(rival_slack[row]) <= each[label] + each[rival]
         all_of[np.uint32(n_all)] = row
         n_all += others
         pairs[np.uint32(n_pairs)] = row
@@ -209,12 +211,14 @@ def _collect(known: Knowledge, drift: Drift, all_of: Labels, pairs: Labels) -> t
 
 
 @part_of_kernels
-def _multiply_block(data: Data, block: int, centres: Centres, lanes: Lanes) -> int:
+def _multiply_block(
+    blocks: Vectors, block: int, n_samples: int, faced: Vectors, scores: Vectors, members: Labels
+) -> int:
     """Multiply the rows of a block with all centroids; return how many there are."""
-    np.dot(centres.faced, data.blocks[block], lanes.scores)
+    np.dot(faced, blocks[block], scores)
     for lane in range(LANES):
-        lanes.members[lane] = block * LANES + lane
-    return min(LANES, len(data.rows) - block * LANES)
+        members[lane] = block * LANES + lane
+    return min(LANES, n_samples - block * LANES)
 
 
 @part_of_kernels
@@ -226,19 +230,20 @@ def _multiply_some(
     columns: Vectors,
     buffer: Vectors,
     by_row: Vectors,
-    lanes: Lanes,
+    scores: Vectors,
+    members: Labels,
 ) -> int:
     """Multiply the next LANES of the rows that are listed with all centroids; return how many there are."""
     count = min(LANES, n_rows - start)
     for lane in range(count):
         row = np.uint32(rows[start + lane])
-        lanes.members[lane] = row
+        members[lane] = row
         for feature in range(near.shape[1]):
             buffer[lane, feature] = near[row, feature]
     np.dot(buffer, columns, by_row)
     for cluster in range(columns.shape[1]):
         for lane in range(LANES):
-            lanes.scores[np.uint32(cluster), np.uint32(lane)] = by_row[np.uint32(lane), np.uint32(cluster)]
+            scores[np.uint32(cluster), np.uint32(lane)] = by_row[np.uint32(lane), np.uint32(cluster)]
     return count
 
 
@@ -271,14 +276,14 @@ def _bound_gaps(per_length: np.float32, fixed: np.float32, lanes: Lanes) -> None
     |x − b| − |x − a| is (|x − b|² − |x − a|²) / (|x − b| + |x − a|), and the sum of two numbers is at most the root of
     twice the sum of their squares.
     """
-    one = np.float32(1.0)
+    one, two, four, nothing = np.float32(1.0), np.float32(2.0), np.float32(4.0), np.float32(0.0)
     for lane in range(LANES):
         length, low, second, third = lanes.lengths[lane], lanes.lowest[lane], lanes.second[lane], lanes.third[lane]
         margin = per_length * length + fixed
         high = third if third < NEVER else second
         square = length * length * (one + CAUTION) + (margin + margin)
-        both = np.sqrt(max(4 * (square + low + high), np.float32(0.0)))
-        factor, loss = 2 * (one - CAUTION) / both, both * CAUTION
+        both = np.sqrt(max(four * (square + low + high), nothing))
+        factor, loss = two * (one - CAUTION) / both, both * CAUTION
         lanes.margins[lane] = margin
         lanes.to_rival[lane] = (second - low - margin) * factor - loss if second < NEVER else NEVER
         lanes.to_others[lane] = (third - low - margin) * factor - loss if third < NEVER else NEVER
@@ -311,16 +316,20 @@ def _compare_all(
     per_length, fixed = _per_length(n_features, longest), _fixed(n_features, longest)
     n_changed = 0
     whole = n_active == n_samples and len(data.blocks) > 0
+    # Taken out of their tuples here, or each turn of the loop counts the references to them.
+    rows, near, blocks, row_lengths = data
+    centroids, faced, columns, halves = centres
+    members, lengths, scores = lanes.members, lanes.lengths, lanes.scores
     for start in range(0, n_active, LANES):
         if whole:
-            count = _multiply_block(data, start // LANES, centres, lanes)
+            count = _multiply_block(blocks, start // LANES, n_samples, faced, scores, members)
         else:
-            count = _multiply_some(data.near, active, start, n_active, centres.columns, buffer, by_row, lanes)
-        _find_three_lowest(centres.halves, lanes)
+            count = _multiply_some(near, active, start, n_active, columns, buffer, by_row, scores, members)
+        _find_three_lowest(halves, lanes)
         for lane in range(count):
-            lanes.lengths[lane] = data.lengths[np.uint32(lanes.members[lane])]
+            lengths[lane] = row_lengths[np.uint32(members[lane])]
         _bound_gaps(per_length, fixed, lanes)
-        n_changed = _label(data.rows, centres.centroids, lanes, count, known, drift, changes, n_changed)
+        n_changed = _label(rows, centroids, lanes, count, known, drift, changes, n_changed)
     return n_changed
 
 
