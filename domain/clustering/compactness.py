@@ -5,14 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from domain.clustering.vectors import (
-    Doubles,
-    check_centroids,
-    check_cluster_ids,
-    check_vectors,
-    row_slices,
-    squared_lengths,
-)
+from domain.clustering.vectors import Doubles, check_centroids, check_cluster_ids, check_vectors
 from domain.errors import Rejected
 
 
@@ -53,10 +46,8 @@ def cosine_distances_to_own(vectors: ArrayLike, labels: ArrayLike, centroids: Ar
     rows = check_vectors(vectors)
     centres = check_centroids(centroids, rows.shape[1])
     own = check_cluster_ids(labels, len(rows), len(centres))
-    lengths = np.sqrt(squared_lengths(rows) * squared_lengths(centres)[own])
-    distances = np.ones(len(rows))
-    for part in row_slices(len(rows)):
-        products = np.einsum("ij,ij->i", rows[part].astype(np.float64), centres[own[part]].astype(np.float64))
-        np.divide(products, lengths[part], out=products, where=lengths[part] > 0)
-        distances[part] = np.where(lengths[part] > 0, 1.0 - products, 1.0)
-    return np.clip(distances, 0.0, 2.0)
+    from domain.clustering.distances import measure_angles_from_own
+
+    distances = np.empty(len(rows))
+    measure_angles_from_own(rows, own, centres, distances)
+    return distances

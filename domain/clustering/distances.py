@@ -21,16 +21,22 @@ SAME_DIRECTION = 1e-30
 
 
 # The compiler may add these up in whatever order its vector instructions do: the same one on a machine, always.
-_summed = njit(nogil=True, error_model="numpy", fastmath={"reassoc"})
+_summed = njit(nogil=True, error_model="numpy", forceinline=True, fastmath={"reassoc"})
+
+
+@_summed
+def product(first: Numbers, second: Numbers) -> float:
+    """Sum the products of their numbers in float64."""
+    total = 0.0
+    for i in range(len(first)):
+        total += np.float64(first[i]) * np.float64(second[i])
+    return total
 
 
 @_summed
 def squared_length(row: Numbers) -> float:
     """Sum the squares in float64."""
-    total = 0.0
-    for number in row:
-        total += np.float64(number) * np.float64(number)
-    return total
+    return product(row, row)
 
 
 @_summed
@@ -59,6 +65,15 @@ def measure_rows(rows: Numbers, squares: Numbers) -> None:
         squares[row] = squared_length(rows[row])
 
 
+@compiled(f"void({ROWS}, float64[::1], float32[:, ::1])")
+def divide_rows(rows: Numbers, lengths: Numbers, divided: Numbers) -> None:
+    """Divide each row by its length, in float64, and round: rows and divided (n, d), lengths (n,)."""
+    for row in range(len(rows)):
+        length = lengths[row]
+        for feature in range(rows.shape[1]):
+            divided[row, feature] = np.float32(rows[row, feature] / length)
+
+
 @compiled(f"void({ROWS}, float64[::1], {LABELS}, float64[:, ::1])")
 def add_rows(rows: Numbers, scales: Numbers, ids: Numbers, sums: Numbers) -> None:
     """Add each row, times its scale, to the sum of its cluster: rows (n, d), scales, ids (n,), sums (n_clusters, d)."""
@@ -80,6 +95,47 @@ def add_distances_to_means(
         square = squared_difference(rows[row], means[ids[row]], scales[row])
         squares[ids[row]] += square
         distances[ids[row]] += sqrt(square)
+
+
+@compiled(f"void({ROWS}, {LABELS}, {ROWS}, float64[::1])")
+def measure_from_own(rows: Numbers, ids: Numbers, centres: Numbers, squares: Numbers) -> None:
+    """Write down the squared distance of each row from its own centre, by differences: 0 where they are equal.
+
+    rows: (n, d); ids, squares: (n,); centres: (n_clusters, d)
+    """
+    for row in range(len(rows)):
+        squares[row] = squared_difference(rows[row], centres[ids[row]], 1.0)
+
+
+@compiled(f"void({ROWS}, {LABELS}, {ROWS}, float64[::1])")
+def measure_angles_from_own(rows: Numbers, ids: Numbers, centres: Numbers, distances: Numbers) -> None:
+    """Write down 1 − cosine of each row and its own centre, 1 where either is zero; shapes as measure_from_own's."""
+    lengths = np.empty(len(centres))
+    for cluster in range(len(centres)):
+        lengths[cluster] = squared_length(centres[cluster])
+    for row in range(len(rows)):
+        own = ids[row]
+        both = sqrt(squared_length(rows[row]) * lengths[own])
+        cosine = product(rows[row], centres[own]) / both if both > 0 else 0.0
+        distances[row] = 1.0 - max(min(cosine, 1.0), -1.0)
+
+
+@compiled(f"void(float64[::1], {LABELS}, int32[:, ::1])")
+def find_nearest(distances: Numbers, ids: Numbers, found: Numbers) -> None:
+    """List the rows that are nearest to each cluster, the nearest first, ties by the lowest index.
+
+    distances, ids: (n,), −1 for rows of no cluster; found: (n_clusters, how many), −1 at first and where there is none
+    """
+    many = found.shape[1]
+    for row in range(len(ids)):
+        own = ids[row]
+        if own < 0 or (found[own, many - 1] >= 0 and distances[found[own, many - 1]] <= distances[row]):
+            continue
+        place = many - 1
+        while place > 0 and (found[own, place - 1] < 0 or distances[found[own, place - 1]] > distances[row]):
+            found[own, place] = found[own, place - 1]
+            place -= 1
+        found[own, place] = row
 
 
 @compiled(

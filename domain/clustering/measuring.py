@@ -139,7 +139,7 @@ def _agreement(labels: Labels, true_labels: Sequence[str] | None) -> dict[str, A
         return {}
     # Numbered by a table of names: sorting all of them would take longer than what is measured.
     numbers = {name: number for number, name in enumerate(sorted(set(true_labels)))}
-    truth = np.array([numbers[name] for name in true_labels])
+    truth = np.fromiter(map(numbers.__getitem__, true_labels), dtype=np.int64, count=len(true_labels))
     clustered = labels >= 0
     right = clustering_accuracy(labels[clustered], truth[clustered]) * np.count_nonzero(clustered)
     return {

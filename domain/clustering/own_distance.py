@@ -1,6 +1,5 @@
 """How far each row lies from its own cluster, and which is nearest, by the distance of the method that made it."""
 
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -48,12 +47,10 @@ def nearest_rows(distances: Doubles, labels: Labels, n_clusters: int, per_cluste
     distances, labels: (n_samples,) as own_distances measures them
     Returns (n_clusters, per_cluster) int32 row indices, −1 where a cluster has fewer rows.
     """
+    from domain.clustering.distances import find_nearest
+
     found = np.full((n_clusters, per_cluster), -1, dtype=np.int32)
-    order = np.lexsort((distances, labels))
-    starts = np.searchsorted(labels[order], np.arange(n_clusters + 1))
-    for cluster, (start, stop) in enumerate(pairwise(starts)):
-        rows = order[start : min(start + per_cluster, stop)]
-        found[cluster, : len(rows)] = rows
+    find_nearest(distances, labels, found)
     return found
 
 

@@ -74,7 +74,7 @@ class ReadyRows:
         shift, scale = np.zeros_like(self.mean), 1.0
         if float(self.mean @ self.mean) * len(self.rows) > FARTHEST_MEAN**2 * self.scatter:
             shift = self.mean
-        largest = float(max(np.abs(self.rows[part] - shift).max() for part in row_slices(len(self.rows))))
+        largest = self._largest(shift)
         exponent = frexp(largest)[1] if largest > 0 else 0
         if abs(exponent) > LARGEST_EXPONENT:
             scale = 2.0**-exponent
@@ -84,6 +84,11 @@ class ReadyRows:
         for part in row_slices(len(self.rows)):
             near[part] = (self.rows[part] - shift) * scale
         return near, shift, scale
+
+    def _largest(self, shift: Doubles) -> float:
+        if not shift.any():
+            return max(float(self.rows.max()), -float(self.rows.min()))
+        return float(max(np.abs(self.rows[part] - shift).max() for part in row_slices(len(self.rows))))
 
 
 def draw(n_samples: int, n_seeds: int, seed: int, restart: int) -> tuple[int, Doubles]:

@@ -17,6 +17,11 @@ def starts_from_seeds(by: Method) -> bool:
     return by.distribution is None and by.name in SPHERICAL
 
 
+def is_spherical(by: Method) -> bool:
+    """Whether such a method clusters directions."""
+    return SPHERICAL[by.name]
+
+
 def seeds_of_sweep(vectors: Vectors, config: SweepConfig) -> Seeds | None:
     """Choose as many rows for each restart as the largest K needs; None if the method has no use for them."""
     if config.method not in SPHERICAL or not config.k_values:
@@ -26,12 +31,12 @@ def seeds_of_sweep(vectors: Vectors, config: SweepConfig) -> Seeds | None:
 
 
 def restarts_of_each(
-    vectors: Vectors, k_values: Sequence[int], config: SweepConfig, seeds: Seeds | None
+    ready: ReadyRows, k_values: Sequence[int], config: SweepConfig, seeds: Seeds | None
 ) -> list[list[Clustering]]:
     """Run a sweep's k-means for several K; each gives the same bits alone, and without the seeds."""
     enough = seeds is not None and seeds.shape[1] >= max(k_values)
     return k_means_of_each(
-        ReadyRows(vectors, SPHERICAL[config.method]),
+        ready,
         k_values,
         restarts=config.restarts,
         max_iterations=config.max_iterations,

@@ -1,6 +1,7 @@
 """One step of a sweep: prepare the vectors once, then cluster for one K and measure what came out."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from msgspec import Struct
@@ -9,15 +10,15 @@ from domain.clustering.clusterings import Clustering, best_restart
 from domain.clustering.measuring import StepResult, measure
 from domain.clustering.methods import Method, method
 from domain.clustering.projection import pca
-from domain.clustering.ready_rows import Seeds
-from domain.clustering.starting import restarts_of_each, seeds_of_sweep, starts_from_seeds
+from domain.clustering.ready_rows import ReadyRows, Seeds
+from domain.clustering.starting import is_spherical, restarts_of_each, seeds_of_sweep, starts_from_seeds
 from domain.clustering.vectors import Doubles, Vectors, check_vectors, unit_rows
 from domain.sweeps import SweepConfig
 
 __all__ = ["Prepared", "StepResult", "fitted", "measured", "placed", "prepare", "run_step"]
 
 
-class Prepared(Struct, frozen=True, eq=False):
+class Prepared(Struct, frozen=True, eq=False, dict=True):
     """Vectors ready to be clustered: as their preparation says, else rows of unit length along principal components."""
 
     vectors: Vectors  # (n_samples, n_components), what is clustered
@@ -26,6 +27,16 @@ class Prepared(Struct, frozen=True, eq=False):
     explained_variance_ratio: Doubles  # (n_components,)
     scatter: Vectors  # (n_samples, 2), the first two components, for looking at
     seeds: Seeds | None = None  # (restarts, largest K), rows where k-means begins; the first K are those of K
+
+    @cached_property
+    def ready(self) -> ReadyRows:
+        """The vectors as k-means takes them: made once for all its steps, wherever they run."""
+        return ReadyRows(self.vectors)
+
+    @cached_property
+    def ready_directions(self) -> ReadyRows:
+        """The same as spherical k-means takes them."""
+        return ReadyRows(self.vectors, spherical=True)
 
 
 def prepare(vectors: Vectors, config: SweepConfig) -> Prepared:
@@ -84,7 +95,8 @@ def fitted(prepared: Prepared, k: int, config: SweepConfig, by: Method | None = 
     chosen = by or method(config.method)
     if starts_from_seeds(chosen):
         chosen.check(config.parameters)
-        return restarts_of_each(prepared.vectors, (k,), config, prepared.seeds)[0]
+        ready = prepared.ready_directions if is_spherical(chosen) else prepared.ready
+        return restarts_of_each(ready, (k,), config, prepared.seeds)[0]
     return chosen.fit(prepared.vectors, k, config.restarts, config.max_iterations, config.seed, config.parameters)
 
 

@@ -157,7 +157,11 @@ class UnitRows:
         return len(self._rows)
 
     def __getitem__(self, part: slice) -> Vectors:
-        scaled: Vectors = (self._rows[part] / self._lengths[part, None]).astype(np.float32)
+        from domain.clustering.distances import divide_rows
+
+        rows = self._rows[part]
+        scaled = np.empty(rows.shape, dtype=np.float32)
+        divide_rows(rows, self._lengths[part], scaled)
         return scaled
 
 
