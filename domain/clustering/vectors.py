@@ -44,8 +44,9 @@ def check_vectors(vectors: ArrayLike, name: str = "vectors") -> Vectors:
         raise Rejected(f"{name} must have at least one row and one column, not the shape {given.shape}", fields=(name,))
     with np.errstate(over="ignore", invalid="ignore"):
         rows = np.ascontiguousarray(given, dtype=np.float32)
-        # One pass at the speed of memory: a sum of squares is finite only if each of them is.
-        if np.isfinite(np.vdot(rows, rows)):
+        # One pass: a sum of squares is finite only if each of them is. Without BLAS, whose threads would be woken and
+        # then wait for more, at full speed, on the cores that are needed next.
+        if np.isfinite(np.einsum("ij,ij->", rows, rows)):
             return rows
     for part in row_slices(len(rows)):
         finite = np.isfinite(rows[part]).all(axis=1)
