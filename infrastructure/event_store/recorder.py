@@ -11,16 +11,19 @@ from psycopg.rows import tuple_row
 
 from application.ports import Append, Claim, NewEvent
 from domain.events import RecordedEvent
+from infrastructure.event_store.append_call import (
+    AppendCall,
+    AppendParameters,
+    bigints,
+    byteas,
+    int8,
+    ints,
+    texts,
+    uuids,
+)
 from infrastructure.event_store.datastore import Datastore
 from infrastructure.event_store.mapper import FactMapper
 
-APPEND = (
-    "SELECT append_no, last_position, outcome, holder FROM events.append("
-    "%b::int[], %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], "
-    "%b::int[], %b::text[], %b::bytea[], %b::bytea[], "
-    "%b::int[], %b::text[], %b::uuid[], %b::bigint, "
-    "%b::int[], %b::text[], %b::uuid[])"
-)
 SELECT = (
     "SELECT originator_id, originator_version, topic, state, notification_id, recorded_at FROM events.events "
     "WHERE notification_id > %b AND notification_id <= %b ORDER BY notification_id LIMIT %b"
@@ -50,6 +53,7 @@ class Recorder(PostgresApplicationRecorder):
         super().__init__(datastore, events_table_name="events")
         self.sql_create_statements = []  # the numbered migrations make the tables
         self.mapper = mapper
+        self._append = AppendCall()
 
     def encode(self, append: Append) -> EncodedAppend:
         """Encode an append's events and count its bytes, bodies included."""
@@ -84,25 +88,25 @@ class Recorder(PostgresApplicationRecorder):
             ends.append(len(events) if append.events else 0)
             taken.extend((number, claim) for claim in append.take)
             freed.extend((number, claim) for claim in append.free)
-        parameters = (
-            numbers,
-            [event.stream_id for event in events],
-            [event.version for event in events],
-            [event.fact.stored_name for event in events],
-            states,
-            [row for row, _, _, _ in bodies],
-            [part for _, part, _, _ in bodies],
-            [body for _, _, body, _ in bodies],
-            [vectors for _, _, _, vectors in bodies],
-            [number for number, _ in taken],
-            [claim.key for _, claim in taken],
-            [claim.holder for _, claim in taken],
-            process,
-            [number for number, _ in freed],
-            [claim.key for _, claim in freed],
-            [claim.holder for _, claim in freed],
+        parameters = AppendParameters(
+            append_nos=ints(numbers),
+            ids=uuids(event.stream_id for event in events),
+            versions=bigints(event.version for event in events),
+            topics=texts(event.fact.stored_name for event in events),
+            states=byteas(states),
+            payload_rows=ints(row for row, _, _, _ in bodies),
+            parts=texts(part for _, part, _, _ in bodies),
+            bodies=byteas([body for _, _, body, _ in bodies]),
+            vector_blocks=byteas([vectors for _, _, _, vectors in bodies]),
+            taking=ints(number for number, _ in taken),
+            taken_keys=texts(claim.key for _, claim in taken),
+            taken_holders=uuids(claim.holder for _, claim in taken),
+            taking_process=int8(process),
+            freeing=ints(number for number, _ in freed),
+            freed_keys=texts(claim.key for _, claim in freed),
+            freed_holders=uuids(claim.holder for _, claim in freed),
         )
-        base, others = _call_append(connection, parameters)
+        base, others = self._append(connection, parameters)
         results: list[int | Refused] = [base + end for end in ends]
         for number, position, outcome, holder in others:
             results[number] = position if outcome == "repeated" else Refused(outcome, holder)
@@ -113,16 +117,27 @@ class Recorder(PostgresApplicationRecorder):
         if not stored_events:
             return []
         count = len(stored_events)
-        parameters: tuple[Any, ...] = (
-            [0] * count,
-            [each.originator_id for each in stored_events],
-            [each.originator_version for each in stored_events],
-            [each.topic for each in stored_events],
-            [each.state for each in stored_events],
-            *([], [], [], [], [], [], [], 0, [], [], []),
+        no_ints, no_texts, no_ids = ints(()), texts(()), uuids(())
+        parameters = AppendParameters(
+            append_nos=ints([0] * count),
+            ids=uuids(UUID(str(each.originator_id)) for each in stored_events),
+            versions=bigints(each.originator_version for each in stored_events),
+            topics=texts(each.topic for each in stored_events),
+            states=byteas([each.state for each in stored_events]),
+            payload_rows=no_ints,
+            parts=no_texts,
+            bodies=byteas(()),
+            vector_blocks=byteas(()),
+            taking=no_ints,
+            taken_keys=no_texts,
+            taken_holders=no_ids,
+            taking_process=int8(0),
+            freeing=no_ints,
+            freed_keys=no_texts,
+            freed_holders=no_ids,
         )
         with self.datastore.get_connection() as connection:
-            base, others = _call_append(connection, parameters)
+            base, others = self._append(connection, parameters)
         if not others:
             return range(base + 1, base + count + 1)
         last, what = others[0][1:3]
@@ -144,12 +159,3 @@ class Recorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             row = cursor.execute("SELECT coalesce(max(notification_id), 0) FROM events.events").fetchone()
             return int(row[0]) if row else 0
-
-
-def _call_append(
-    connection: psycopg.Connection[Any], parameters: tuple[Any, ...]
-) -> tuple[int, list[tuple[int, int, str, UUID | None]]]:
-    """Call the function; the position before the batch, and what it says of each append that was not appended now."""
-    with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
-        (_, base, _, _), *others = cursor.execute(APPEND, parameters, prepare=True).fetchall()
-        return base, others
