@@ -3,6 +3,8 @@
 import os
 import re
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +16,8 @@ from domain.errors import Rejected
 from infrastructure.providers.settings import ProviderSettings
 
 USABLE_TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
-SECRETS = "STUDY_SECRETS"
+SECRETS, DEFAULT_SECRETS = "STUDY_SECRETS", "/run/secrets"
+NEW_FILE_NS = 2_000_000_000  # within which a file may be written twice at what the disk calls the same time
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -36,7 +39,7 @@ class Settings(ProviderSettings, BaseSettings):
     _outside: int = PrivateAttr(default=0)  # what they were read from, as a hash, since it holds keys
     _latest: "Settings | None" = PrivateAttr(default=None)
 
-    study_secrets: Path = Path("/run/secrets")  # a folder of files, each named as the setting whose value it holds
+    study_secrets: Path = Path(DEFAULT_SECRETS)  # a folder of files, each named as the setting whose value it holds
     study_home: Path = Field(default_factory=default_home)
     database_url: SecretStr | None = None
     legacy_database_url: SecretStr | None = None  # sqlite:////path or postgresql://…: of an older notebook
@@ -135,26 +138,36 @@ def _check_url(url: str) -> None:
 
 
 def _outside() -> int:
-    """What all settings but the flags are read from, hashed."""
-    files = [Path(str(Settings.model_config["env_file"])), *_secret_files()]
-    return hash((tuple(os.environ.items()), tuple((file, _bytes_of(file)) for file in files)))
+    """What all settings but the flags are read from, hashed. Every call asks, so that it takes some microseconds."""
+    files = (str(Settings.model_config["env_file"]), *_secret_files())
+    return hash((tuple(_environment().items()), *((file, _state_of(file)) for file in files)))
 
 
-def _secrets_folder() -> Path:
+def _environment() -> Mapping[Any, Any]:
+    """The environment as it is now. Python keeps it as bytes, which need not be decoded to be compared."""
+    kept: Mapping[Any, Any] | None = vars(os.environ).get("_data")
+    return os.environ if kept is None else kept
+
+
+def _secrets_folder() -> str:
     """Only the environment can say where it is: it is read before all else."""
-    return Path(os.environ.get(SECRETS) or Settings.model_fields["study_secrets"].default)
+    return os.environ.get(SECRETS) or DEFAULT_SECRETS
 
 
-def _secret_files() -> list[Path]:
+def _secret_files() -> list[str]:
     try:
-        return sorted(path for path in _secrets_folder().iterdir() if path.is_file())
+        with os.scandir(_secrets_folder()) as found:
+            return sorted(each.path for each in found if each.is_file())
     except OSError:
         return []
 
 
-def _bytes_of(file: Path) -> bytes | None:
+def _state_of(file: str) -> tuple[int, int, int, bytes | None] | None:
+    """What changes with a file: time, size and place, and its bytes while it is so new that they alone could."""
     try:
-        return file.read_bytes()
+        found = Path(file).stat()
+        is_new = time.time_ns() - found.st_mtime_ns < NEW_FILE_NS
+        return found.st_mtime_ns, found.st_size, found.st_ino, Path(file).read_bytes() if is_new else None
     except OSError:
         return None
 
@@ -163,7 +176,7 @@ def read_settings(**flags: Any) -> Settings:
     """Settings as they are now; flags that are None count as not given. Raises Rejected naming each wrong setting."""
     given = {name: value for name, value in flags.items() if value is not None}
     outside = _outside()
-    secrets = _secrets_folder()
+    secrets = Path(_secrets_folder())
     try:
         from_files: dict[str, Any] = {"_secrets_dir": secrets} if secrets.is_dir() else {}
         settings = Settings(**from_files, **given)

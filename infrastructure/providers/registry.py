@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import structlog
 from pydantic import SecretStr
@@ -14,9 +15,17 @@ from infrastructure.providers.settings import ProviderSettings
 from infrastructure.providers.shaped_passage import ShapedPassage
 
 PREFERENCE = ("azure", "openai", "hyperbolic", "local")
-Made = Callable[[ProviderSettings], Provider]
+Make = Callable[[ProviderSettings], Provider]
 
 log = structlog.get_logger(__name__)
+
+
+class _Made(NamedTuple):
+    """A provider, and what it was made of: all settings, and those that concern it."""
+
+    settings: ProviderSettings
+    concerned: Mapping[str, object]
+    provider: Provider
 
 
 class ProviderRegistry:
@@ -28,7 +37,7 @@ class ProviderRegistry:
         self._read_settings = read_settings
         self._settings: ProviderSettings | None = None  # as they were when last read
         self._extra = {name.lower(): provider for name, provider in (extra or {}).items()}
-        self._made: dict[str, tuple[Mapping[str, object], Provider]] = {}
+        self._made: dict[str, _Made] = {}
         self._outdated: list[Provider] = []
         self._plug_ins = plug_ins.installed()
         self._places: dict[str, tuple[int, asyncio.Semaphore]] = {}
@@ -60,6 +69,9 @@ class ProviderRegistry:
         wanted = (name or settings.study_default_provider or self._first(settings)).strip().lower()
         if wanted in self._extra:
             return self._extra[wanted]
+        made = self._made.get(wanted)
+        if made is not None and made.settings is settings and wanted in MAKERS:  # a plug-in's are its own
+            return made.provider
         if wanted not in MAKERS and wanted not in self._plug_ins:
             raise Rejected(
                 f"There is no provider {wanted[:40]!r}; there are {', '.join(self.known())}",
@@ -69,13 +81,12 @@ class ProviderRegistry:
         if missing:
             raise Rejected(f"{wanted} is not configured: set {' and '.join(missing)}", fields=missing)
         concerned = self._concerned(wanted, settings)
-        made = self._made.get(wanted)
-        if made is None or made[0] != concerned:
+        if made is None or made.concerned != concerned:
             if made is not None:
-                self._outdated.append(made[1])  # calls may still be under way on its connections
-            made = concerned, self._make(wanted, settings)
-            self._made[wanted] = made
-        return made[1]
+                self._outdated.append(made.provider)  # calls may still be under way on its connections
+            made = _Made(settings, concerned, self._make(wanted, settings))
+        self._made[wanted] = made._replace(settings=settings)
+        return made.provider
 
     def _concerned(self, name: str, settings: ProviderSettings) -> Mapping[str, object]:
         """The settings that concern a provider: their names begin with its own."""
@@ -107,7 +118,7 @@ class ProviderRegistry:
 
     async def aclose(self) -> None:
         """Close every connection of the providers made here."""
-        closing = [*self._outdated, *(provider for _, provider in self._made.values())]
+        closing = [*self._outdated, *(made.provider for made in self._made.values())]
         self._outdated.clear()
         self._made.clear()
         # One that fails to close keeps none of the others open.
@@ -184,4 +195,4 @@ def _plain(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
 
 
-MAKERS: dict[str, Made] = {"azure": _azure, "openai": _openai, "hyperbolic": _hyperbolic, "local": _local}
+MAKERS: dict[str, Make] = {"azure": _azure, "openai": _openai, "hyperbolic": _hyperbolic, "local": _local}
