@@ -85,11 +85,13 @@ class ExplainingReader(Reader):
         super().__init__(pool)
         self.plans: list[dict[str, Any]] = []
 
-    async def rows(self, sql: str, parameters: dict[str, Any], *, binary: bool = False) -> list[Row]:
+    async def rows(
+        self, sql: str, parameters: dict[str, Any], *, binary: bool = False, planned_anew: bool = False
+    ) -> list[Row]:
         """The rows, after the plan of getting them."""
         explained = await super().rows(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) {sql}", parameters)
         self.plans.append(explained[0]["QUERY PLAN"][0])
-        return await super().rows(sql, parameters, binary=binary)
+        return await super().rows(sql, parameters, binary=binary, planned_anew=planned_anew)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from application.recover_calls import OpenCall
 from domain.calls import Modality, Tokens, text_at
 from domain.errors import NotFound, Rejected
 from domain.events import Metadata
+from projections.grouped_calls import newest_in_group
 from projections.paging import FIRST_PAGE, LATEST, Page, Paging, at_position, key_of, last_counted, page_of
 from projections.raw_calls import CALLS, END_COLUMNS, STATUS, TOKENS
 from projections.read_model import json_value
@@ -87,18 +88,20 @@ class CallQueries:
     ) -> Page[Row]:
         """Calls, newest first, as they stood at a position. Raises Rejected for an unknown status or modality."""
         conditions, parameters = conditions_of(wanted)
+        after = None
         if page.cursor is not None:
             parameters["after_at"], parameters["after_position"] = key_of(page.cursor, tuple[datetime, int], as_of)
-            conditions.append("(c.created_at, c.requested_position) < (%(after_at)s, %(after_position)s)")
+            after = "(%(after_at)s, %(after_position)s)"
         rows = await self._reader.rows(
-            f"SELECT {ITEM} FROM {calls_at(as_of)} c "  # noqa: S608 - our own names
-            f"WHERE {' AND '.join(conditions)} ORDER BY c.created_at DESC, c.requested_position DESC LIMIT %(limit)s",
+            f"SELECT {ITEM} FROM ({newest_calls(wanted, as_of, conditions, after)}) AS c "  # noqa: S608 - our own names
+            "ORDER BY c.created_at DESC, c.requested_position DESC",
             {
                 **parameters,
                 "limit": page.rows,
                 "as_of": as_of,
                 "position": last_counted(as_of),
             },
+            planned_anew=wanted.group_id is not None,  # groups are small or large
         )
         return page_of(rows, page.limit, as_of, lambda row: (row["created_at"], row["position"]))
 
@@ -259,6 +262,21 @@ def calls_at(as_of: int | None) -> str:
     if as_of is None:
         return "projections.calls"
     return f"(SELECT {MASKED} FROM projections.calls WHERE requested_position <= %(as_of)s)"  # noqa: S608
+
+
+def newest_calls(wanted: CallFilter, as_of: int | None, conditions: Sequence[str], after: str | None = None) -> str:
+    """SELECTs the newest %(limit)s calls of which these conditions hold, newest first, with all their columns.
+
+    after: the time and position of the call that they come after
+    """
+    if wanted.group_id is not None:
+        return newest_in_group(calls_at(as_of), conditions, after)
+    if after is not None:
+        conditions = [*conditions, f"(c.created_at, c.requested_position) < {after}"]
+    return (
+        f"SELECT c.* FROM {calls_at(as_of)} c WHERE {' AND '.join(conditions)} "  # noqa: S608 - our own names
+        "ORDER BY c.created_at DESC, c.requested_position DESC LIMIT %(limit)s"
+    )
 
 
 def conditions_of(wanted: CallFilter) -> tuple[list[str], dict[str, Any]]:

@@ -10,7 +10,9 @@ from uuid import UUID
 
 from domain.calls import CallAnswered, CallAttemptFailed, CallCancelled, CallFailed, CallFoundInDoubt, CallRequested
 from domain.events import PayloadRef, RecordedEvent
-from projections.read_model import Change, Insert, ReadModel, Table, Update, View
+from domain.groups import GroupMembersAdded
+from projections.grouped_calls import GROUPED, GroupTheCalls
+from projections.read_model import Insert, ReadModel, Step, Table, Update, View
 
 CALLS = Table(
     name="calls",
@@ -135,12 +137,13 @@ _end_calls = Update(CALLS, *END_COLUMNS)
 _doubt_calls = Update(CALLS, "in_doubt_position")
 
 
-def changes(events: Sequence[RecordedEvent]) -> list[Change]:
+def changes(events: Sequence[RecordedEvent]) -> list[Step]:
     """Fold a call's events of one batch into one row; a call requested in an earlier batch is updated."""
     requested: dict[UUID, tuple[Any, ...]] = {}
     doubted: dict[UUID, int] = {}
     ended: dict[UUID, tuple[Any, ...]] = {}
     attempts: list[tuple[Any, ...]] = []
+    grouped: list[tuple[UUID, UUID, int]] = []
     for event in events:
         match event.fact:
             case CallRequested():
@@ -159,6 +162,8 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
                     attempts.append(_left_attempt(event, event.fact, error))
             case CallFoundInDoubt():
                 doubted[event.stream_id] = event.position
+            case GroupMembersAdded(group_id=group_id, members=members):
+                grouped += [(group_id, member.call_id, event.position) for member in members]
     return [
         *_insert_calls(
             [(*row, doubted.get(call_id), *ended.get(call_id, _NOT_ENDED)) for call_id, row in requested.items()]
@@ -166,6 +171,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Change]:
         *_doubt_calls([(call_id, position) for call_id, position in doubted.items() if call_id not in requested]),
         *_end_calls([(call_id, *row) for call_id, row in ended.items() if call_id not in requested]),
         *_insert_attempts(attempts),
+        *([GroupTheCalls(grouped)] if grouped else []),
     ]
 
 
@@ -290,9 +296,17 @@ def _shown(response: PayloadRef | None, completion: PayloadRef | None) -> tuple[
 
 RAW_CALLS = ReadModel(
     name="raw_calls",
-    version=3,
-    reads=(CallRequested, CallAttemptFailed, CallAnswered, CallFailed, CallCancelled, CallFoundInDoubt),
-    tables=(CALLS, ATTEMPTS),
+    version=4,
+    reads=(
+        CallRequested,
+        CallAttemptFailed,
+        CallAnswered,
+        CallFailed,
+        CallCancelled,
+        CallFoundInDoubt,
+        GroupMembersAdded,
+    ),
+    tables=(CALLS, ATTEMPTS, GROUPED),
     views=(RAW_CALLS_VIEW, CALL_ATTEMPTS_VIEW),
     changes=changes,
 )

@@ -66,13 +66,16 @@ class Reader:
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
 
-    async def rows(self, sql: str, parameters: dict[str, Any], *, binary: bool = False) -> list[Row]:
+    async def rows(
+        self, sql: str, parameters: dict[str, Any], *, binary: bool = False, planned_anew: bool = False
+    ) -> list[Row]:
         """All rows, as name → value. Raises Unavailable for trouble with the store, Rejected for a NUL.
 
         binary: have them sent so, which is faster where there are many numbers or bytes
+        planned_anew: for these very parameters, where one way doesn't suit them all
         """
         async with connected(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(sql.encode(), parameters, binary=binary)
+            await cursor.execute(sql.encode(), parameters, binary=binary, prepare=False if planned_anew else None)
             rows: list[Row] = await cursor.fetchall()
             return rows
 

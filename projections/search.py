@@ -1,9 +1,12 @@
 """Every prompt and every answer by its words: the one read model that reads what was asked and answered.
 
 A row is a text, written once and never changed: a prompt shows from the position of its request, an answer from its
-own, which is all that a search as of a position needs. Bodies never change, so a rebuild gives the same rows. Rows are
-found by words, and beside them by tags that no word can be: the era of the call in the log, so that a search begins
-with the newest, and its provider, model and modality, so that a frequent word of a rare model is found at once.
+own, which is all that a search as of a position needs. Bodies never change, so a rebuild gives the same rows.
+
+The log is cut into eras, and a word is indexed as the letters of its call's era and itself: what the index is asked
+for in an era is read out of that era's entries alone, however frequent the word is in others, so that a search goes
+from the newest back. Beside words stand tags that no word can be: provider, model and modality, so that a frequent word
+of a rare model is found at once, and the era alone, for searches that only say what a text is without.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,10 +24,12 @@ from projections.vector_blocks import chunks
 from projections.words import words_of
 
 ERA_BITS = 15  # an era is 32,768 positions, about as many texts: the most that a frequent word is looked up at once
+STRETCH_BITS = 10  # of so many positions it is known when their calls were asked
 MOST_CHARACTERS = 64_000  # of a text that are indexed; a tsvector holds 1 MB
 MOST_BYTES = 600_000  # of a tsvector as text, which it exceeds by less than the rest of that megabyte
 BETWEEN_PIECES = 2  # positions left free between messages, so that no phrase goes from one to the next
 LONGEST_TAG = 200
+ANY = "/"  # the tag of every text
 
 TEXTS = Table(
     name="searched_texts",
@@ -41,10 +46,10 @@ TEXTS = Table(
     indexes=("(call_position)", "USING gin (words) WITH (fastupdate = off)"),
 )
 
-ERAS = Table(
-    name="search_eras",
-    columns={"era": "bigint NOT NULL", "first_at": "timestamptz NOT NULL", "last_at": "timestamptz NOT NULL"},
-    key=("era",),
+STRETCHES = Table(
+    name="search_stretches",
+    columns={"stretch": "bigint NOT NULL", "first_at": "timestamptz NOT NULL", "last_at": "timestamptz NOT NULL"},
+    key=("stretch",),
 )
 
 VIEW = View(
@@ -68,11 +73,12 @@ INSERT = """
     FROM unnest(%b::uuid[], %b::text[], %b::bigint[], %b::bigint[], %b::boolean[], %b::text[], %b::text[])
         AS f (call_id, part, call_position, position, cut, tags, words)
 """
-ERA = """
-    INSERT INTO {schema}.search_eras AS e (era, first_at, last_at)
-    SELECT f.era, min(f.at), max(f.at) FROM unnest(%b::bigint[], %b::timestamptz[]) AS f (era, at) GROUP BY f.era
-    ON CONFLICT (era) DO UPDATE
-    SET first_at = least(e.first_at, excluded.first_at), last_at = greatest(e.last_at, excluded.last_at)
+STRETCH = """
+    INSERT INTO {schema}.search_stretches AS s (stretch, first_at, last_at)
+    SELECT f.stretch, min(f.at), max(f.at) FROM unnest(%b::bigint[], %b::timestamptz[]) AS f (stretch, at)
+    GROUP BY f.stretch
+    ON CONFLICT (stretch) DO UPDATE
+    SET first_at = least(s.first_at, excluded.first_at), last_at = greatest(s.last_at, excluded.last_at)
 """
 
 
@@ -114,9 +120,9 @@ class IndexTexts(NamedTuple):
                 if each.call_id in asked  # an answer that nobody asked for stands in no list of calls
             ]
             cursor.execute(_in(INSERT, schema), _columns(rows))
-        eras = [(each.position >> ERA_BITS, each.at) for each in self.texts if each.at is not None]
-        if eras:
-            cursor.execute(_in(ERA, schema), _columns(eras))
+        times = [(each.position >> STRETCH_BITS, each.at) for each in self.texts if each.at is not None]
+        if times:
+            cursor.execute(_in(STRETCH, schema), _columns(times))
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[Step]:
@@ -125,7 +131,8 @@ def changes(events: Sequence[RecordedEvent]) -> list[Step]:
     for event in events:
         fact, place = event.fact, (event.stream_id, event.version, event.position)
         if isinstance(fact, CallRequested):
-            tags = " ".join(quoted(tag) for tag in tags_of(fact.provider, fact.model, fact.modality))
+            letters = letters_of(event.position >> ERA_BITS)
+            tags = " ".join(quoted(letters + tag) for tag in (ANY, *tags_of(fact.provider, fact.model, fact.modality)))
             texts.append(Text(*place, fact.request, tags=tags, at=event.envelope.occurred_at))
         elif isinstance(fact, CallAnswered) and fact.vectors is None:
             texts.append(Text(*place, fact.completion or fact.response, fact.text_path))
@@ -138,9 +145,13 @@ def tags_of(provider: str | None, model: str | None, modality: str | None) -> li
     return [f"/{name}/{text_value(value)[:LONGEST_TAG]}" for name, value in named if value is not None]
 
 
-def era_tag(era: int) -> str:
-    """What stands beside the words of an era's texts."""
-    return f"/era/{era}"
+def letters_of(era: int) -> str:
+    """What stands before the words of an era's texts: capital letters, as no word has."""
+    letters = ""
+    while era or not letters:
+        era, letter = divmod(era, 26)
+        letters = chr(ord("A") + letter) + letters
+    return letters
 
 
 def quoted(lexeme: str) -> str:
@@ -210,15 +221,14 @@ def _message(message: Any) -> Iterator[str]:
 def _row(text: Text, body: bytes | None, call_position: int, tags: str) -> tuple[Any, ...]:
     pieces, cut = bounded(pieces_of(text.part, body if text.body.is_json else None, text.text_path))
     words: list[str] = []
-    place = 1
+    letters, place = letters_of(call_position >> ERA_BITS), 1
     for piece in pieces:
         found = words_of(piece)
-        words += [f"{word}:{at}" for at, word in enumerate(found, place)]
+        words += [f"{letters}{word}:{at}" for at, word in enumerate(found, place)]
         place += len(found) + BETWEEN_PIECES
     while len(written := " ".join(words)) > MOST_BYTES // 4 and len(written.encode()) > MOST_BYTES:
         words, cut = words[: len(words) // 2], True
-    vector = f"{written} {tags} {quoted(era_tag(call_position >> ERA_BITS))}"
-    return (text.call_id, text.part, call_position, text.position, cut, tags, vector)
+    return (text.call_id, text.part, call_position, text.position, cut, tags, f"{written} {tags}")
 
 
 def _columns(rows: Any) -> list[list[Any]]:
@@ -231,9 +241,9 @@ def _in(sql: str, schema: str) -> bytes:
 
 SEARCH = ReadModel(
     name="search",
-    version=1,
+    version=2,
     reads=(CallRequested, CallAnswered),
-    tables=(TEXTS, ERAS),
+    tables=(TEXTS, STRETCHES),
     views=(VIEW,),
     changes=changes,
 )

@@ -1,8 +1,8 @@
 """Calls by the words of their prompts and answers, newest first, or by rank among the newest.
 
-A frequent word is in the newest texts, which are walked through; a rare one is looked up in the index, era by era from
-the newest back, so that neither reads more than what a page needs. Of a frequent word in rare calls, such as failed
-ones, it is the calls that are looked through. Measured in docs/decisions/032-search.md.
+A frequent word is in the newest texts, which are walked through; another one is looked up in the index, era by era from
+the newest back until there is a page, which costs next to nothing where it doesn't occur. Of a frequent word in rare
+calls, such as failed ones, it is the calls that are looked through. Measured in docs/decisions/032-search.md.
 """
 
 from typing import Literal, NamedTuple
@@ -11,11 +11,11 @@ from uuid import UUID
 from msgspec.structs import asdict, replace
 
 from domain.errors import Rejected
-from projections.call_queries import BODIES, IN_GROUP, ITEM, CallFilter, calls_at, conditions_of
+from projections.call_queries import BODIES, IN_GROUP, ITEM, CallFilter, calls_at, conditions_of, newest_calls
 from projections.excerpts import excerpt_of
 from projections.paging import FIRST_PAGE, LATEST, Page, Paging, cursor_at, key_of, last_counted, page_of
 from projections.reading import Json, Reader, Row, in_json
-from projections.search import ERA_BITS, pieces_of, quoted, tags_of
+from projections.search import ANY, ERA_BITS, STRETCH_BITS, letters_of, pieces_of, quoted, tags_of
 from projections.search_query import SearchQuery, parsed
 
 Order = Literal["newest", "rank"]
@@ -23,29 +23,45 @@ Order = Literal["newest", "rank"]
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
 PASSING = 1_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
 RANKED = 1_000  # matching texts, the newest, that are put in order by rank
-FIRST_ERAS = 2  # that the index is asked for before it is asked for all
-SCATTERED = 5_000  # matching texts, of any age, that are put in order
 PARTS = ("prompt", "answer")
 
 MEMBER_ONE_BY_ONE = f"{IN_GROUP.rstrip().removesuffix(')')} OFFSET 0)"
-FOUND = "SELECT t.call_id, t.part, t.call_position, ts_rank(t.words, %(terms)s::tsquery, 1) AS rank"
+FOUND = "SELECT t.call_id, t.part, t.call_position, ts_rank(t.words, {terms}, 1) AS rank"
+# Where the times lie in the log, as near as it is known: in their order, calls may be asked one before the other.
+BOUNDS = """
+    SELECT (SELECT max(s.stretch) FROM projections.search_stretches s
+            WHERE %(until)s::timestamptz IS NULL OR s.first_at < %(until)s) AS last,
+        (SELECT min(s.stretch) FROM projections.search_stretches s
+            WHERE %(since)s::timestamptz IS NULL OR s.last_at >= %(since)s) AS first
+"""
 NEWEST = """
     {found} FROM (
-        SELECT * FROM projections.searched_texts w WHERE w.call_position < %(before)s
+        SELECT * FROM projections.searched_texts w
+        WHERE w.call_position < %(before)s AND w.call_position >= %(walked_to)s
         ORDER BY w.call_position DESC LIMIT %(walked)s
-    ) t {calls} WHERE t.words @@ %(query)s::tsquery AND t.position <= %(position)s AND {conditions}
+    ) t {calls} WHERE t.words @@ {query} AND t.position <= %(position)s AND {conditions}
     ORDER BY t.call_position DESC LIMIT %(texts)s
+"""
+IN_THIS_ERA = "CASE WHEN t.call_position >= %(era_begin)s THEN %({0})s::tsquery ELSE %({0}_before)s::tsquery END"
+ASKED = """
+    SELECT a.era, a.query::tsquery AS query, a.terms::tsquery AS terms
+    FROM unnest(%(eras)s::bigint[], %(queries)s::text[], %(all_terms)s::text[]) AS a (era, query, terms)
+    ORDER BY a.era DESC
 """
 # The calls that pass are in the order of their list; their texts are found by their key.
 PASSING_CALLS = """
     WITH passing AS MATERIALIZED (
-        SELECT c.call_id, c.created_at FROM projections.calls c
-        WHERE c.requested_position < %(before)s AND {filters}
-        ORDER BY c.created_at DESC, c.requested_position DESC LIMIT %(passing)s
-    ), told AS (SELECT count(*) AS calls, min(created_at) AS oldest FROM passing)
+        SELECT c.call_id, c.created_at FROM ({newest_calls}) AS c
+    ), told AS MATERIALIZED (
+        SELECT (SELECT count(*) FROM passing) AS calls, (
+            SELECT max(s.stretch) FROM projections.search_stretches s
+            WHERE s.first_at <= (SELECT min(created_at) FROM passing)
+        ) AS stretch
+    )
     SELECT told.*, f.* FROM told LEFT JOIN (
         {found} FROM passing JOIN projections.searched_texts t USING (call_id)
-        WHERE t.words @@ %(query)s::tsquery AND {texts_alone}
+        JOIN ({asked}) AS a ON a.era = t.call_position >> %(era_bits)s
+        WHERE t.words @@ a.query AND {texts_alone}
         ORDER BY t.call_position DESC LIMIT %(texts)s
     ) f ON true ORDER BY f.call_position DESC
 """
@@ -54,42 +70,14 @@ MEMBERS = """
         SELECT FROM projections.group_members m WHERE m.group_id = %(group_id)s LIMIT %(passing)s
     ) m
 """
-NEWEST_ERA = "SELECT max(e.era) AS era FROM projections.search_eras e WHERE e.first_at < %(until)s"
-ERAS = """
-    SELECT e.era, e.first_at FROM projections.search_eras e WHERE e.era <= %(newest)s
-        AND (%(since)s::timestamptz IS NULL OR e.last_at >= %(since)s)
-        AND (%(until)s::timestamptz IS NULL OR e.first_at < %(until)s)
-    ORDER BY e.era DESC
-"""
 # The sums keep the planner from walking by position, which only pays for frequent words. Eras are asked one by one, in
 # order, until there are texts enough.
 IN_ERAS = """
-    SELECT f.* FROM (SELECT e.era FROM unnest(%(eras)s::bigint[]) AS e (era) ORDER BY e.era DESC) e
-    CROSS JOIN LATERAL (
+    SELECT f.* FROM ({asked}) AS a CROSS JOIN LATERAL (
         {found} FROM projections.searched_texts t {calls}
-        WHERE t.words @@ (('''/era/' || e.era || '''')::tsquery && %(query)s::tsquery)
-            AND t.call_position + 0 < %(before)s AND t.position <= %(position)s AND {conditions}
+        WHERE t.words @@ a.query AND t.call_position + 0 < %(before)s AND t.position <= %(position)s AND {conditions}
         ORDER BY t.call_position + 0 DESC LIMIT %(texts)s
-    ) f ORDER BY e.era DESC, f.call_position DESC LIMIT %(texts)s
-"""
-MATCHING = """
-    SELECT count(*) AS texts FROM unnest(%(eras)s::bigint[]) AS e (era) CROSS JOIN LATERAL (
-        SELECT FROM projections.searched_texts t
-        WHERE t.words @@ (('''/era/' || e.era || '''')::tsquery && %(query)s::tsquery) LIMIT %(enough)s
-    ) f
-"""
-# The planner doesn't see what is asked: of a frequent word it would read the whole table.
-SCATTERED_TEXTS = """
-    WITH scattered AS MATERIALIZED (
-        SELECT t.call_id, t.part, t.call_position, t.position, t.words
-        FROM (SELECT %(query)s::tsquery AS query OFFSET 0) asked
-        JOIN projections.searched_texts t ON t.words @@ asked.query
-        WHERE t.call_position + 0 < %(before)s LIMIT %(scattered)s + 1
-    ), told AS (SELECT count(*) AS matching FROM scattered)
-    SELECT told.*, f.* FROM told LEFT JOIN (
-        {found} FROM scattered t {calls} WHERE t.position <= %(position)s AND {conditions}
-        ORDER BY t.call_position DESC LIMIT %(texts)s
-    ) f ON told.matching <= %(scattered)s ORDER BY f.call_position DESC
+    ) f ORDER BY a.era DESC, f.call_position DESC LIMIT %(texts)s
 """
 
 
@@ -183,75 +171,70 @@ class _Look:
         self.query = query
         self._reader = reader
         conditions, parameters = conditions_of(wanted)
-        filters = " AND ".join(conditions)
-        tags = tags_of(parameters["provider"], wanted.model, wanted.modality)
+        # As of a position, no index knows which calls pass; of times, stretches know enough.
+        self._passes_rarely = as_of is None and any((wanted.status, wanted.group_id, wanted.actor))
+        self._group_id = wanted.group_id
+        self._tags = tags_of(parameters["provider"], wanted.model, wanted.modality)
+        if query.only_without:
+            self._tags.append(ANY)
+        passing = newest_calls(wanted, as_of, ["c.requested_position < %(before)s", *conditions])
         # Tags say the same as the table of calls; it is asked only for what they don't say.
         narrowed = replace(wanted, provider=None, model=None, modality=None)
         joined = any(getattr(narrowed, name) is not None for name in CallFilter.__struct_fields__)
-        if not joined:
-            conditions = ["true"]
         texts_alone = "true" if wanted.part is None else "t.part = %(part)s"
-        # As of a position, no index knows which calls pass; of times, eras know enough.
-        self._passes_rarely = as_of is None and any((wanted.status, wanted.group_id, wanted.actor))
-        self._group_id, self._until = wanted.group_id, wanted.until
         self._sql = {
-            "found": FOUND,
             "calls": f"JOIN {calls_at(as_of)} c ON c.call_id = t.call_id" if joined else "",
             # One by one: the planner would read all members of a group first, however large it is.
-            "conditions": " AND ".join([*conditions, texts_alone]).replace(IN_GROUP, MEMBER_ONE_BY_ONE),
-            "filters": filters,
+            "conditions": " AND ".join([*(conditions if joined else []), texts_alone]).replace(
+                IN_GROUP, MEMBER_ONE_BY_ONE
+            ),
+            "newest_calls": passing,
             "texts_alone": texts_alone,
+            "asked": ASKED,
         }
-        terms = query.tsquery()
         self._parameters = {
             **parameters,
-            "terms": terms,
-            "query": " & ".join([f"({terms})", *map(quoted, tags)]),
             "as_of": as_of,
             "position": last_counted(as_of),
             "walked": WALKED,
+            "limit": PASSING,
             "passing": PASSING,
-            "scattered": SCATTERED,
+            "era_bits": ERA_BITS,
         }
 
     async def newest(self, before: int, calls: int, texts: int) -> list[Ranked]:
         """The newest calls requested before a position, at most so many, of at most so many texts; newest first."""
         parameters: Json = {**self._parameters, "texts": texts}
-        if self._until is not None:
-            row = await self._reader.row(NEWEST_ERA, parameters)
-            if row is None or row["era"] is None:
-                return []
-            before = min(before, (row["era"] + 1) << ERA_BITS)
-        parameters["before"] = before
-        rows = await self._reader.rows(NEWEST.format(**self._sql), parameters)
+        bounds = await self._reader.row(BOUNDS, parameters)
+        if bounds is None or bounds["first"] is None or bounds["last"] is None:
+            return []
+        begin, end = bounds["first"] << STRETCH_BITS, (bounds["last"] + 1) << STRETCH_BITS
+        parameters["before"] = before = min(before, end)
+        rows = await self._walked(parameters)
         if not _are(calls, texts, rows):
-            rows = await self._behind(parameters, calls)
+            rows = await self._looked_up(parameters, begin, calls)
         return _calls_of(rows)[:calls]
 
-    async def _behind(self, parameters: Json, calls: int) -> list[Row]:
-        """What the newest texts are too few for."""
-        texts = parameters["texts"]
-        eras = await self._reader.rows(ERAS, {**parameters, "newest": parameters["before"] >> ERA_BITS})
+    async def _walked(self, parameters: Json) -> list[Row]:
+        """What is among the newest texts: those of two eras at most, which are asked for in two ways."""
+        era = max(0, parameters["before"] - 1) >> ERA_BITS
+        query, terms = self._asked(era)
+        query_before, terms_before = self._asked(max(0, era - 1))
+        asked = {"query": query, "terms": terms, "query_before": query_before, "terms_before": terms_before}
+        begin = era << ERA_BITS
+        places = {"era_begin": begin, "walked_to": begin - (1 << ERA_BITS)}
+        sql = self._filled(NEWEST, query=IN_THIS_ERA.format("query"), terms=IN_THIS_ERA.format("terms"))
+        return await self._reader.rows(sql, {**parameters, **asked, **places})
+
+    async def _looked_up(self, parameters: Json, begin: int, calls: int) -> list[Row]:
+        """What the newest texts are too few for, from a position on."""
         rows: list[Row] = []
         if await self._may_pass_rarely(parameters):
-            rows, eras = await self._of_passing(parameters, eras)
-        numbers = [row["era"] for row in eras]
-        first, others = numbers[:FIRST_ERAS], numbers[FIRST_ERAS:]
-        for some in (first, others):
-            if not some or _are(calls, texts, rows):
-                return rows
-            if some is others and not await self._are_many(parameters, first, len(eras)):
-                found = await self._reader.rows(SCATTERED_TEXTS.format(**self._sql), parameters)
-                if found[0]["matching"] <= SCATTERED:
-                    return [row for row in found if row["call_id"] is not None]
-            rows += await self._reader.rows(IN_ERAS.format(**self._sql), {**parameters, "eras": some})
-        return rows
-
-    async def _are_many(self, parameters: Json, first: list[int], eras: int) -> bool:
-        """Whether it looks as if more texts match than are put in order: as many in each era as in the first."""
-        enough = SCATTERED * len(first) // eras + 1
-        row = await self._reader.row(MATCHING, {**parameters, "eras": first, "enough": enough})
-        return row is not None and row["texts"] >= enough
+            rows, parameters["before"] = await self._of_passing(self._of_eras(parameters, 0), parameters["before"])
+        if parameters["before"] <= begin or _are(calls, parameters["texts"], rows):
+            return rows
+        sql = self._filled(IN_ERAS, terms="a.terms")
+        return rows + await self._reader.rows(sql, self._of_eras(parameters, begin))
 
     async def _may_pass_rarely(self, parameters: Json) -> bool:
         """Whether the calls that pass the filters can be found without looking at many that don't."""
@@ -260,21 +243,39 @@ class _Look:
         row = await self._reader.row(MEMBERS, parameters)
         return row is not None and row["members"] < PASSING
 
-    async def _of_passing(self, parameters: Json, eras: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Texts of the newest calls that pass, and the eras in which there may be others.
+    async def _of_passing(self, parameters: Json, before: int) -> tuple[list[Row], int]:
+        """Texts of the newest calls that pass, and the position before which there may be others.
 
-        Those calls are the newest by their times, texts by their positions: of an era that began after the oldest of
-        them, there are no others.
+        Those calls are the newest by their times, texts by their positions: in a stretch that began after the oldest
+        of them, there are no others.
         """
-        found = await self._reader.rows(PASSING_CALLS.format(**self._sql), parameters)
+        sql = self._filled(PASSING_CALLS, terms="a.terms")
+        found = await self._reader.rows(sql, parameters, planned_anew=self._group_id is not None)
         rows = [row for row in found if row["call_id"] is not None]
-        if found[0]["calls"] < PASSING:
-            return rows, []
-        seen = 0
-        while seen < len(eras) and eras[seen]["first_at"] > found[0]["oldest"]:
-            seen += 1
-        left = eras[seen:]
-        return [row for row in rows if not left or row["call_position"] >> ERA_BITS > left[0]["era"]], left
+        if found[0]["calls"] < PASSING or found[0]["stretch"] is None:
+            return rows, 0
+        left = min(before, (found[0]["stretch"] + 1) << STRETCH_BITS)
+        return [row for row in rows if row["call_position"] >= left], left
+
+    def _asked(self, era: int) -> tuple[str, str]:
+        """What the index is asked for in an era, and by which of it texts are ranked, as tsqueries."""
+        letters = letters_of(era)
+        terms = self.query.tsquery(letters)
+        return " & ".join([f"({terms})", *(quoted(letters + tag) for tag in self._tags)]), terms
+
+    def _of_eras(self, parameters: Json, begin: int) -> Json:
+        """With what is asked in each era of the log between a position and `before`."""
+        eras = list(range(begin >> ERA_BITS, (parameters["before"] - 1 >> ERA_BITS) + 1))
+        asked = [self._asked(era) for era in eras]
+        return {
+            **parameters,
+            "eras": eras,
+            "queries": [query for query, _ in asked],
+            "all_terms": [terms for _, terms in asked],
+        }
+
+    def _filled(self, sql: str, *, terms: str, query: str = "") -> str:
+        return sql.format(found=FOUND.format(terms=terms), query=query, **self._sql)
 
 
 def _are(calls: int, texts: int, rows: list[Row]) -> bool:

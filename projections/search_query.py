@@ -32,9 +32,14 @@ class SearchQuery(NamedTuple):
 
     alternatives: tuple[tuple[Term, ...], ...]
 
-    def tsquery(self) -> str:
-        """As Postgres is asked. Words are letters and digits, so that nothing in them means anything else."""
-        return " | ".join(f"({' & '.join(map(_written, terms))})" for terms in self.alternatives)
+    def tsquery(self, era: str = "") -> str:
+        """As Postgres is asked, of an era. Words are letters and digits: nothing in them means anything else."""
+        return " | ".join(f"({' & '.join(_written(term, era) for term in terms)})" for terms in self.alternatives)
+
+    @property
+    def only_without(self) -> bool:
+        """Whether an alternative only says which words a text must not have."""
+        return any(not any(term.wanted for term in terms) for terms in self.alternatives)
 
     def marked(self) -> list[Term]:
         """The terms that a text is found by, to be shown in it."""
@@ -68,8 +73,8 @@ def parsed(text: str) -> SearchQuery:
     return SearchQuery(kept)
 
 
-def _written(term: Term) -> str:
-    words = [f"'{word}'" for word in term.words]
+def _written(term: Term, era: str) -> str:
+    words = [f"'{era}{word}'" for word in term.words]
     if term.beginning:
         words[-1] += ":*"
     phrase = words[0] if len(words) == 1 else f"({' <-> '.join(words)})"

@@ -121,6 +121,7 @@ def test_rows_that_were_changed_by_hand_are_named(full_log, follower, sql):
     assert found == {
         "calls": [(str(changed), "different"), (str(removed), "missing")],
         "call_attempts": [(f"{UUID(int=3)}/9", "extra")],
+        "grouped_calls": [],
     }
     assert verify(follower, "group_links").equal
     rebuild(follower, "raw_calls")

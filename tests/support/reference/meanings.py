@@ -211,6 +211,7 @@ OF_TABLE = {
     ("study.tokens", "status"): "issued or revoked",
     ("study.call_artifacts", "metadata_json"): "artifact_type, shape, and what else was given with it",
     ("study.searched_texts", "part"): "prompt or answer",
+    ("study.searched_texts", "words"): "The words as they are indexed, each behind the letters of its call's era",
     ("study.group_members", "position"): "Its place in the group",
     ("study.group_links", "position"): "Its place among the links",
 }
