@@ -70,15 +70,17 @@ def _starts(bucket: Bucket, zone: ZoneInfo, since: datetime) -> Iterator[datetim
             yield day.replace(tzinfo=zone).astimezone(UTC)
             day += timedelta(days=1)
     step = timedelta(minutes=1) if bucket == "minute" else timedelta(hours=1)
-    start = since
+    start = since.astimezone(UTC)
     while True:
-        yield _floor(bucket, start.astimezone(zone))
-        start = _floor(bucket, start.astimezone(zone)) + step
+        start = _floor(bucket, start, zone)
+        yield start
+        start += step
 
 
-def _floor(bucket: Bucket, local: datetime) -> datetime:
-    """The beginning of a local minute or hour, in UTC: what has passed of it is taken off, and no offset touched."""
-    passed = timedelta(
-        minutes=local.minute if bucket == "hour" else 0, seconds=local.second, microseconds=local.microsecond
-    )
-    return local.astimezone(UTC) - passed
+def _floor(bucket: Bucket, at: datetime, zone: ZoneInfo) -> datetime:
+    """When the local minute or hour began: what has passed of it is taken off, and no offset touched."""
+    local = at.astimezone(zone)
+    minutes = local.minute if bucket == "hour" else 0
+    if not (minutes or local.second or local.microsecond):
+        return at
+    return at - timedelta(minutes=minutes, seconds=local.second, microseconds=local.microsecond)

@@ -19,8 +19,9 @@ from domain.calls import (
 )
 from domain.events import RecordedEvent
 from domain.latency import BEGINNINGS
+from projections.points import POINTS
 from projections.read_model import ReadModel, View
-from projections.rollups import FAILURES, OPEN, PROVIDERS, ROLLUPS, WAITING, RollUp
+from projections.rollups import FAILURES, OPEN, ROLLUPS, WAITING, RollUp
 
 
 def changes(events: Sequence[RecordedEvent]) -> list[RollUp]:
@@ -82,7 +83,7 @@ OPEN_VIEW = View(
 
 ANALYTICS = ReadModel(
     name="analytics",
-    version=1,
+    version=2,
     reads=(
         CallRequested,
         CallAttemptFailed,
@@ -93,7 +94,7 @@ ANALYTICS = ReadModel(
         CallJoined,
         CallServedFromCache,
     ),
-    tables=(ROLLUPS, PROVIDERS, FAILURES, OPEN, WAITING),
+    tables=(ROLLUPS, POINTS, FAILURES, OPEN, WAITING),
     views=(*(_rollup_view(*each) for each in _SPANS.items()), LATENCIES_VIEW, ERRORS_VIEW, OPEN_VIEW),
     changes=changes,
 )

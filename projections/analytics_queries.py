@@ -21,12 +21,14 @@ from projections.analytics_sources import (
     checked,
     failures_of,
     newest_of,
+    points_source,
     source_of,
 )
 from projections.call_queries import EVERY_CALL, CallFilter
 from projections.paging import Page
 from projections.reading import Reader, Row, in_json
 from projections.rollups import SPANS
+from projections.series import points_of
 
 MOST_ITEMS = 1000
 MOST_POINTS = 20_000
@@ -146,7 +148,6 @@ class AnalyticsQueries:
             ]
         )
 
-    @in_json
     async def timeseries(
         self,
         wanted: CallFilter = EVERY_CALL,
@@ -173,27 +174,15 @@ class AnalyticsQueries:
         if by not in KEYS:
             raise Rejected(f"{by[:60]!r} is nothing to tell apart by; use provider or model", fields=("by",))
         wanted = await self._dated(wanted, length, zone, now, as_of)
-        answer: Row = {"bucket": length, "timezone": timezone, "since": wanted.since, "until": wanted.until}
+        asked = {"bucket": length, "timezone": timezone, "since": wanted.since, "until": wanted.until}
+        answer: Row = {**to_builtins(asked), "items": [], "next_cursor": None}
         if wanted.since is None or wanted.until is None or wanted.since >= wanted.until:
-            return {**answer, "items": [], "next_cursor": None}
+            return answer
         starts = bucket_starts(length, zone, wanted.since, wanted.until)
         keys = KEYS[by]
-        source = source_of(wanted, as_of=as_of, longest_span=_span_within(starts), of_models=by == "model")
-        totals = (
-            f"SELECT width_bucket(at, %(starts)s::timestamptz[]) AS bucket, {', '.join(keys)}, "  # noqa: S608
-            f"{TOTALS if detail else POINT_TOTALS} FROM {source.sql} AS s GROUP BY bucket, {', '.join(keys)}"
-        )
-        if not detail:
-            totals = f"SELECT bucket, {', '.join(keys)}, {POINTS}, {GIVEN_POINTS} FROM ({totals}) AS t"  # noqa: S608
-        rows = await self._reader.rows(
-            f"{totals} ORDER BY bucket, {', '.join(keys)} LIMIT {MOST_POINTS + 1}",
-            {**source.parameters, "starts": starts[:-1]},
-            binary=True,
-        )
-        named = [(row["bucket"] - 1, *(row[key] for key in keys)) for row in rows]
-        points = dict(zip(named, _flat(rows, wanted) if detail else rows, strict=True))
-        known = {tuple(key) for _, *key in points}
-        if (len(known) * (len(starts) - 1) if fill else len(points)) > MOST_POINTS:
+        points = await self._points(wanted, starts, keys, detail=detail, as_of=as_of)
+        known = sorted({tuple(point[key] for key in keys) for point in points}) if fill else []
+        if max(len(points), len(known) * (len(starts) - 1)) > MOST_POINTS:
             raise Rejected(
                 f"That is more than {MOST_POINTS:,} items, one for each bucket and {by}; take longer buckets, "
                 f"a later since, or a single {by}",
@@ -201,19 +190,40 @@ class AnalyticsQueries:
             )
         if fill:
             nothing = _flat([NOTHING], wanted)[0] if detail else NO_POINT
-            places = range(len(starts) - 1)
-            points = {(at, *key): points.get((at, *key), nothing) for at in places for key in sorted(known)}
-        # Keys are numbers of buckets: in its zone, an hour that comes twice would be equal to itself.
+            points = _filled(points, len(starts) - 1, keys, known, nothing)
+        # Points have the numbers of buckets: in its zone, an hour that comes twice would be equal to itself.
         shown = to_builtins([start.astimezone(zone) for start in starts[:-1]])
-        # An answer that was given without a call is in no group: the call that it came from is.
-        given = {} if wanted.group_id is None else NOT_GIVEN
-        items = [
-            {"at": shown[at], **dict(zip(keys, key, strict=True)), **point, **given}
-            for (at, *key), point in points.items()
-        ]
-        for item in items:
-            item.pop("bucket", None)
-        return {**answer, "items": items, "next_cursor": None}
+        for point in points:
+            point["at"] = shown[point["at"]]
+            if wanted.group_id is not None:
+                # An answer that was given without a call is in no group: the call that it came from is.
+                point.update(NOT_GIVEN)
+        return {**answer, "items": points}
+
+    async def _points(
+        self, wanted: CallFilter, starts: list[datetime], keys: tuple[str, ...], *, detail: bool, as_of: int | None
+    ) -> list[Row]:
+        """A point for each bucket and key in which there was something, in their order; `at` is the bucket's number."""
+        longest = _span_within(starts)
+        if not detail and as_of is None:
+            source = points_source(wanted, POINT_TOTALS, longest_span=longest, of_models="model" in keys)
+            if source is not None:
+                return points_of(await self._reader.rows(source.sql, source.parameters, binary=True), starts, keys)
+        source, named = source_of(wanted, as_of=as_of, longest_span=longest), ", ".join(keys)
+        sql = (
+            f"SELECT width_bucket(at, %(starts)s::timestamptz[]) - 1 AS bucket, {named}, "  # noqa: S608
+            f"{TOTALS if detail else POINT_TOTALS} FROM {source.sql} AS s GROUP BY bucket, {named}"
+        )
+        sql = f"SELECT bucket AS at, {named}, {'*' if detail else f'{POINTS}, {GIVEN_POINTS}'} FROM ({sql}) AS t"  # noqa: S608
+        rows = await self._reader.rows(
+            f"{sql} ORDER BY bucket, {named} LIMIT {MOST_POINTS + 1}",
+            {**source.parameters, "starts": starts[:-1]},
+            binary=True,
+        )
+        if not detail:
+            return rows
+        told = _flat(rows, wanted)
+        return [{**{name: row[name] for name in ("at", *keys)}, **each} for row, each in zip(rows, told, strict=True)]
 
     @in_json
     async def errors(self, wanted: CallFilter = EVERY_CALL, *, as_of: int | None = None) -> Page[Row]:
@@ -247,6 +257,18 @@ class AnalyticsQueries:
             earliest = max(wanted.until - USUAL[bucket], EARLIEST)
             wanted = structs.replace(wanted, since=bucket_starts(bucket, zone, earliest, wanted.until)[0])
         return wanted
+
+
+def _filled(
+    points: list[Row], buckets: int, keys: tuple[str, ...], known: list[tuple[str, ...]], nothing: Row
+) -> list[Row]:
+    """A point for every bucket and known key."""
+    there = {(point["at"], *(point[key] for key in keys)): point for point in points}
+    return [
+        there.get((at, *key)) or {"at": at, **dict(zip(keys, key, strict=True)), **nothing}
+        for at in range(buckets)
+        for key in known
+    ]
 
 
 def _told(rows: Sequence[Row], wanted: CallFilter) -> list[Row]:

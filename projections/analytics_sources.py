@@ -4,7 +4,7 @@ Every source has the same columns, a rollup's, so that what is added up doesn't 
 alone answer what rollups don't know: as of a position, of a group, of an actor.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, get_args
 
@@ -15,14 +15,17 @@ from domain.errors import Rejected
 from domain.latency import BEGINNINGS, LONGEST_MS
 from projections.call_queries import IN_GROUP, STATUSES, CallFilter, calls_at
 from projections.paging import last_counted
+from projections.points import AS_SUMS, POINTS
+from projections.points import SPANS as SPANS_OF_POINTS
 from projections.raw_calls import STATUS
 from projections.read_model import Table
-from projections.rollups import FAILURES, PROVIDERS, ROLLUPS, SPANS
+from projections.rollups import FAILURES, ROLLUPS, SPANS
 from projections.tallies import MOST_TOKENS
 
 EARLIEST, LATEST_TIME = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 COLUMNS = tuple(name for name in ROLLUPS.columns if name != "span")
 FAILURE_COLUMNS = tuple(name for name in FAILURES.columns if name != "span")
+_BEGINNINGS = f"{{{','.join(map(str, BEGINNINGS))}}}"  # as text: a list would be converted for each question
 IN_DOUBT_OR_REQUESTED = "CASE WHEN c.in_doubt THEN 'in_doubt' ELSE 'requested' END"
 
 
@@ -53,24 +56,56 @@ def checked(wanted: CallFilter) -> None:
         )
 
 
-def source_of(
-    wanted: CallFilter, *, as_of: int | None, longest_span: int = SPANS[-1], of_models: bool = True
-) -> Source:
+def source_of(wanted: CallFilter, *, as_of: int | None, longest_span: int = SPANS[-1]) -> Source:
     """All calls that are wanted, as rows that are shaped like a rollup's. The filter is checked.
 
     longest_span: minutes; no row spans more, so that rows may be told apart by their time
-    of_models: whether rows must tell models apart
     """
-    alone = " UNION ALL ".join(
-        [_calls(as_of, wanted), *([] if wanted.group_id is not None else [_given(as_of, wanted)])]
-    )
     if _needs_calls(wanted, as_of):
-        return _all_of(wanted, as_of, [alone])
+        given = [] if wanted.group_id is not None else [_given(as_of, wanted)]
+        return _all_of(wanted, as_of, [" UNION ALL ".join([_calls(as_of, wanted), *given])])
+    pieces, parameters = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), longest_span)
+    return Source(_united([*pieces.values(), *_beside(wanted)]), parameters)
+
+
+def points_source(wanted: CallFilter, totals: str, *, longest_span: int, of_models: bool) -> Source | None:
+    """SELECTs for each provider, or model, the `records` that a series is made of; None for what points don't know.
+
+    totals: what is selected of rollups that are added up, for what lies in no span that has points
+    """
+    if any((wanted.group_id, wanted.actor, wanted.modality, wanted.status)) or longest_span < SPANS_OF_POINTS[0]:
+        return None
+    pieces, parameters = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), longest_span)
+    model = "model" if of_models else "''::text"
+    rest = [select for (_, span), select in pieces.items() if span not in SPANS_OF_POINTS]
+    added_up = (
+        f"SELECT at, provider, model, {AS_SUMS} AS sums FROM (SELECT at, provider, {model} AS model, {totals} "  # noqa: S608
+        f"FROM {_united([*rest, *_beside(wanted)])} AS s GROUP BY 1, 2, 3) AS t"
+    )
+    selects, apart = [added_up], of_models or wanted.model is not None
+    for number, span in pieces:
+        if span in SPANS_OF_POINTS:
+            between = _between(*_bounds(number), *(parameters[name] for name in _bounds(number)))
+            selects.append(
+                f"SELECT at, provider, {model}, sums FROM projections.{POINTS.name} "  # noqa: S608
+                f"WHERE of_models = {apart} AND span = {span} AND {between} AND {_alike(wanted)}"
+            )
+    return Source(
+        "SELECT provider, model, string_agg(timestamptz_send(at) || sums, ''::bytea) AS records "  # noqa: S608
+        f"FROM {_united(selects)} AS s GROUP BY provider, model",
+        parameters,
+    )
+
+
+def _edges(wanted: CallFilter) -> str:
+    """Calls that have ended, and answers that were given, one by one."""
     ended = f"SELECT * FROM ({_calls(None, wanted)}) c WHERE outcome NOT IN ('requested', 'in_doubt')"  # noqa: S608
-    edges = f"{ended} UNION ALL {_given(None, wanted, SETTLED)}"
-    apart = of_models or wanted.model is not None or wanted.modality is not None
-    tables = {span: PROVIDERS if span > SPANS[0] and not apart else ROLLUPS for span in SPANS}
-    return _pieces(wanted, tables, COLUMNS, edges, [OPEN_CALLS, STILL_WAITING], longest_span)
+    return f"{ended} UNION ALL {_given(None, wanted, SETTLED)}"
+
+
+def _beside(wanted: CallFilter) -> list[str]:
+    """What is not over, and lies in no rollup."""
+    return _within(wanted, [OPEN_CALLS, STILL_WAITING])
 
 
 def failures_of(wanted: CallFilter, *, as_of: int | None) -> Source:
@@ -78,7 +113,8 @@ def failures_of(wanted: CallFilter, *, as_of: int | None) -> Source:
     alone = _failures(as_of, wanted)
     if wanted.status is not None or _needs_calls(wanted, as_of):
         return _all_of(wanted, as_of, [alone], but="status")
-    return _pieces(wanted, dict.fromkeys(SPANS, FAILURES), FAILURE_COLUMNS, alone, [], SPANS[-1])
+    pieces, parameters = _pieces(wanted, FAILURES, FAILURE_COLUMNS, alone, SPANS[-1])
+    return Source(_united(list(pieces.values())), parameters)
 
 
 def newest_of(wanted: CallFilter, *, now: datetime | None, as_of: int | None) -> Source:
@@ -132,32 +168,35 @@ def _needs_calls(wanted: CallFilter, as_of: int | None) -> bool:
 
 
 def _all_of(wanted: CallFilter, as_of: int | None, sources: list[str], *, but: str = "") -> Source:
-    conditions = [_between("since", "until", wanted.since, wanted.until), _alike(wanted, but)]
-    selects = [f"SELECT * FROM ({source}) s WHERE {' AND '.join(conditions)}" for source in sources]  # noqa: S608
-    return Source(f"({' UNION ALL '.join(selects)})", _parameters(wanted, as_of))
+    return Source(_united(_within(wanted, sources, but=but)), _parameters(wanted, as_of))
+
+
+def _within(wanted: CallFilter, sources: list[str], *, but: str = "") -> list[str]:
+    conditions = f"{_between('since', 'until', wanted.since, wanted.until)} AND {_alike(wanted, but)}"
+    return [f"SELECT * FROM ({source}) s WHERE {conditions}" for source in sources]  # noqa: S608
 
 
 def _pieces(
-    wanted: CallFilter,
-    tables: Mapping[int, Table],
-    columns: tuple[str, ...],
-    edges: str,
-    beside: list[str],
-    longest_span: int,
-) -> Source:
-    """Whole spans from their tables; what is no whole minute from `edges`; and what lies beside the tables."""
-    parameters, alike, selects = _parameters(wanted, None), _alike(wanted), []
+    wanted: CallFilter, table: Table, columns: tuple[str, ...], edges: str, longest_span: int
+) -> tuple[dict[tuple[int, int], str], dict[str, Any]]:
+    """Whole spans from their table, and what is no whole minute from `edges`, by a number and the span."""
+    parameters, alike, selects = _parameters(wanted, None), _alike(wanted), {}
     for number, (span, since, until) in enumerate(cover(wanted.since, wanted.until, longest_span)):
-        names = f"from_{number}", f"to_{number}"
-        parameters |= dict(zip(names, (since, until), strict=True))
+        parameters |= dict(zip(_bounds(number), (since, until), strict=True))
         piece = edges
         if span:
-            piece = f"SELECT {', '.join(columns)} FROM projections.{tables[span].name} WHERE span = {span}"  # noqa: S608
-        selects.append(
-            f"SELECT * FROM ({piece}) s WHERE {_between(*names, since, until)} AND {alike}"  # noqa: S608
-        )
-    everywhere = _all_of(wanted, None, beside)
-    return Source(f"({' UNION ALL '.join([*selects, *([everywhere.sql] if beside else [])])})", parameters)
+            piece = f"SELECT {', '.join(columns)} FROM projections.{table.name} WHERE span = {span}"  # noqa: S608
+        bounded = _between(*_bounds(number), since, until)
+        selects[number, span] = f"SELECT * FROM ({piece}) s WHERE {bounded} AND {alike}"  # noqa: S608
+    return selects, parameters
+
+
+def _bounds(number: int) -> tuple[str, str]:
+    return f"from_{number}", f"to_{number}"
+
+
+def _united(selects: Sequence[str]) -> str:
+    return f"({' UNION ALL '.join(selects)})"
 
 
 def _parameters(wanted: CallFilter, as_of: int | None) -> dict[str, Any]:
@@ -166,7 +205,7 @@ def _parameters(wanted: CallFilter, as_of: int | None) -> dict[str, Any]:
         "provider": None if wanted.provider is None else wanted.provider.lower(),
         "as_of": as_of,
         "position": last_counted(as_of),
-        "beginnings": list(BEGINNINGS),
+        "beginnings": _BEGINNINGS,
     }
 
 

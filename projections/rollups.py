@@ -22,6 +22,7 @@ from domain.calls import (
     CallServedFromCache,
 )
 from domain.events import RecordedEvent
+from projections.points import POINTS, Point, begin, points_of
 from projections.read_model import Insert, Table, Update, text_value
 from projections.tallies import Failures, Kind, Tally
 
@@ -63,10 +64,6 @@ ROLLUPS = Table(
     },
     key=(*_KEY, "outcome"),
 )
-
-# The same without models and modalities, of spans that are long enough for there to be several in one.
-PROVIDERS = Table(name="rollups_of_providers", columns=ROLLUPS.columns, key=ROLLUPS.key)
-ALL = ""  # stands there for all models, or modalities, together
 
 FAILURES = Table(
     name="rollup_failures",
@@ -257,9 +254,9 @@ class _Batch:
         _delete(cursor, f"{schema}.rollup_open", self._open_before - self.open.keys())
         _delete(cursor, f"{schema}.rollup_waiting", self._waiting_before - self.waiting.keys())
         # Before anything is added to them, as they hold no more than this batch only until then.
-        rollups, of_providers = _spread(self.tallies, Tally), _of_providers(self.tallies)
+        rollups, points = _spread(self.tallies, Tally), points_of(self.tallies)
         _add(cursor, schema, ROLLUPS, rollups, Tally.of)
-        _add(cursor, schema, PROVIDERS, of_providers, Tally.of)
+        _add(cursor, schema, POINTS, points, Point.of)
         _add(cursor, schema, FAILURES, _spread(self.failures, Failures), Failures.of)
 
     def _close(self, call_id: UUID) -> Asked:
@@ -300,7 +297,7 @@ def _upsert(table: Table) -> Insert:
     return Insert(table, on_conflict=f"ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {values}")
 
 
-_UPSERTS = {table.name: _upsert(table) for table in (ROLLUPS, PROVIDERS, FAILURES)}
+_UPSERTS = {table.name: _upsert(table) for table in (ROLLUPS, POINTS, FAILURES)}
 
 
 def _delete(cursor: psycopg.Cursor[Any], table: str, call_ids: Iterable[UUID]) -> None:
@@ -333,17 +330,6 @@ def _add(
         change.apply(cursor, schema)
 
 
-def _of_providers(fresh: Mapping[Kind, Tally]) -> dict[Key, Tally]:
-    """The rows of all spans but minutes, of whole providers."""
-    together: dict[Kind, Tally] = {}
-    for kind, tally in fresh.items():
-        whole = kind._replace(model=ALL, modality=ALL)
-        if whole not in together:
-            together[whole] = Tally()
-        together[whole].merge(tally)
-    return {key: tally for key, tally in _spread(together, Tally).items() if key[0] != SPANS[0]}
-
-
 def _spread(fresh: Mapping[Kind, T], empty: Callable[[], T]) -> dict[Key, T]:
     """The rows of all spans, each added up from those of the span before it."""
     shorter = {(kind.minute, *kind[1:]): row for kind, row in fresh.items()}
@@ -351,17 +337,10 @@ def _spread(fresh: Mapping[Kind, T], empty: Callable[[], T]) -> dict[Key, T]:
     for span in SPANS[1:]:
         longer: dict[Key, T] = {}
         for (at, *rest), row in shorter.items():
-            key = (_begin(at, span), *rest)
+            key = (begin(at, span), *rest)
             if key not in longer:
                 longer[key] = empty()
             longer[key].merge(row)
         rows |= {(span, *key): row for key, row in longer.items()}
         shorter = longer
     return rows
-
-
-def _begin(at: datetime, span: int) -> datetime:
-    """When the span begins in which a time lies, in UTC."""
-    if span == SPANS[-1]:
-        return at.replace(hour=0, minute=0)
-    return at.replace(minute=at.minute - at.minute % span)
