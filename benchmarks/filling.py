@@ -48,7 +48,7 @@ HASTE = {
     "fsync": "off",
     "full_page_writes": "off",
     "wal_compression": "off",
-    "max_wal_size": "8GB",
+    "max_wal_size": "4GB",
     "autovacuum": "off",
 }
 INDEXING = "SET maintenance_work_mem = '2GB'; SET max_parallel_maintenance_workers = 2; SET lock_timeout = 0"
@@ -195,6 +195,7 @@ def _finish(
         "UPDATE projections.generations SET position = %s WHERE name = %s AND generation = %s",
         (position, model.name, generation.generation),
     )
+    _say(f"indexing {model.name}")
     with closing(opened(lambda: psycopg.connect(uri))) as indexing, closing(SharedPages(recorder)) as pages:
         indexing.execute(INDEXING)
         create_indexes(indexing, model, generation)

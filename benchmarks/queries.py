@@ -4,9 +4,9 @@
         [--plans] [--json]
 
 The store is filled with made-up calls of 60 days (see benchmarks/made_calls.py), each with its events, bodies and rows
-in every read model: half a millisecond of processor time a call, and 5 KB. Given a home, the store is kept there and
-asked again the next time; `--minutes` bounds the filling: there are then as many calls as there was time for, and it
-says how many. A replay checks the rows of stores with up to 50,000 calls.
+in every read model: a quarter of a millisecond of processor time a call on a machine at rest, and 5.5 KB. Given a home,
+the store is kept there and asked again the next time; `--minutes` bounds the filling: there are then as many calls as
+there was time for, and it says how many. A replay checks the rows of stores with up to 50,000 calls.
 
 Then another process writes so many calls a second and lets the read models follow, and each question is asked again
 and again, one after the other: p50 and p95 in milliseconds, as Python asks it, with nothing between it and the

@@ -11,6 +11,7 @@ of a rare model is found at once, and the era alone, for searches that only say 
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -145,6 +146,7 @@ def tags_of(provider: str | None, model: str | None, modality: str | None) -> li
     return [f"/{name}/{text_value(value)[:LONGEST_TAG]}" for name, value in named if value is not None]
 
 
+@lru_cache(maxsize=1024)
 def letters_of(era: int) -> str:
     """What stands before the words of an era's texts: capital letters, as no word has."""
     letters = ""

@@ -5,6 +5,7 @@ the newest back until there is a page, which costs next to nothing where it does
 calls, such as failed ones, it is the calls that are looked through. Measured in docs/decisions/032-search.md.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -23,6 +24,7 @@ Order = Literal["newest", "rank"]
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
 PASSING = 1_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
 RANKED = 1_000  # matching texts, the newest, that are put in order by rank
+FIRST_ERAS = 16  # that are asked for before all the others: mostly there is a page in them
 PARTS = ("prompt", "answer")
 
 MEMBER_ONE_BY_ONE = f"{IN_GROUP.rstrip().removesuffix(')')} OFFSET 0)"
@@ -230,11 +232,15 @@ class _Look:
         """What the newest texts are too few for, from a position on."""
         rows: list[Row] = []
         if await self._may_pass_rarely(parameters):
-            rows, parameters["before"] = await self._of_passing(self._of_eras(parameters, 0), parameters["before"])
-        if parameters["before"] <= begin or _are(calls, parameters["texts"], rows):
-            return rows
-        sql = self._filled(IN_ERAS, terms="a.terms")
-        return rows + await self._reader.rows(sql, self._of_eras(parameters, begin))
+            eras = range((parameters["before"] - 1 >> ERA_BITS) + 1)
+            rows, parameters["before"] = await self._of_passing(self._of_eras(parameters, eras), parameters["before"])
+        newest, sql = parameters["before"] - 1 >> ERA_BITS, self._filled(IN_ERAS, terms="a.terms")
+        eras = range(begin >> ERA_BITS, newest + 1)
+        for some in (eras[-FIRST_ERAS:], eras[:-FIRST_ERAS]):
+            if not some or _are(calls, parameters["texts"], rows):
+                break
+            rows += await self._reader.rows(sql, self._of_eras(parameters, some))
+        return rows
 
     async def _may_pass_rarely(self, parameters: Json) -> bool:
         """Whether the calls that pass the filters can be found without looking at many that don't."""
@@ -263,13 +269,12 @@ class _Look:
         terms = self.query.tsquery(letters)
         return " & ".join([f"({terms})", *(quoted(letters + tag) for tag in self._tags)]), terms
 
-    def _of_eras(self, parameters: Json, begin: int) -> Json:
-        """With what is asked in each era of the log between a position and `before`."""
-        eras = list(range(begin >> ERA_BITS, (parameters["before"] - 1 >> ERA_BITS) + 1))
+    def _of_eras(self, parameters: Json, eras: Sequence[int]) -> Json:
+        """With what is asked in each of some eras."""
         asked = [self._asked(era) for era in eras]
         return {
             **parameters,
-            "eras": eras,
+            "eras": list(eras),
             "queries": [query for query, _ in asked],
             "all_terms": [terms for _, terms in asked],
         }

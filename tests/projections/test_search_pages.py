@@ -36,6 +36,7 @@ def many(server, template):
         patch.setattr(search_queries, "ERA_BITS", 4)
         patch.setattr(search_queries, "WALKED", 10)
         patch.setattr(search_queries, "PASSING", 12)
+        patch.setattr(search_queries, "FIRST_ERAS", 3)
         patch.setattr("projections.search.STRETCH_BITS", 3)
         patch.setattr(search_queries, "STRETCH_BITS", 3)
         log = Log(database.application_uri)
