@@ -50,7 +50,8 @@ ASKED = """
     FROM unnest(%(eras)s::bigint[], %(queries)s::text[], %(all_terms)s::text[]) AS a (era, query, terms)
     ORDER BY a.era DESC
 """
-# The calls that pass are in the order of their list; their texts are found by their key.
+# The calls that pass are in the order of their list; their texts are found by their key, one by one: the planner can't
+# see how few calls pass, and has read all texts for them.
 PASSING_CALLS = """
     WITH passing AS MATERIALIZED (
         SELECT c.call_id, c.created_at FROM ({newest_calls}) AS c
@@ -61,8 +62,9 @@ PASSING_CALLS = """
         ) AS stretch
     )
     SELECT told.*, f.* FROM told LEFT JOIN (
-        {found} FROM passing JOIN projections.searched_texts t USING (call_id)
-        JOIN ({asked}) AS a ON a.era = t.call_position >> %(era_bits)s
+        {found} FROM passing CROSS JOIN LATERAL (
+            SELECT * FROM projections.searched_texts w WHERE w.call_id = passing.call_id OFFSET 0
+        ) t JOIN ({asked}) AS a ON a.era = t.call_position >> %(era_bits)s
         WHERE t.words @@ a.query AND {texts_alone}
         ORDER BY t.call_position DESC LIMIT %(texts)s
     ) f ON true ORDER BY f.call_position DESC
@@ -256,7 +258,7 @@ class _Look:
         of them, there are no others.
         """
         sql = self._filled(PASSING_CALLS, terms="a.terms")
-        found = await self._reader.rows(sql, parameters, planned_anew=self._group_id is not None)
+        found = await self._reader.rows(sql, parameters, planned_anew=True)
         rows = [row for row in found if row["call_id"] is not None]
         if found[0]["calls"] < PASSING or found[0]["stretch"] is None:
             return rows, 0
