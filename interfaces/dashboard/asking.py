@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import structlog
 from markupsafe import Markup
 from msgspec import structs
 
@@ -29,16 +28,13 @@ from interfaces.dashboard.controls import (
     one_of,
     row,
 )
-from interfaces.dashboard.filled_in import number_in, text_in, whole_in
+from interfaces.dashboard.filled_in import number_in, text_in, told, whole_in
 from interfaces.dashboard.page import Page
-from interfaces.dashboard.states import failure
 
 SHOWN_EVERY_SECONDS = 0.06
 MODELS_WITHIN_SECONDS = 10.0
 WAITING = Markup('<p class="waiting" role="status">Waiting for the answer …</p>')
 STOPPED = Markup('<p class="waiting" role="status">Stopped. A call that was under way is recorded as cancelled.</p>')
-
-log = structlog.get_logger("interfaces.dashboard")
 
 
 class AskForm:
@@ -48,7 +44,7 @@ class AskForm:
         self._page = page
         self._running: asyncio.Task[None] | None = None
         providers = page.study.providers.configured()
-        first = given["provider"] if given["provider"] in providers else _default(page, providers)
+        first = given["provider"] if given["provider"] in providers else page.usual_provider
         self.prompt = long_text(
             "Prompt", rows=5, hint="What do you want to know?", value=given["prompt"], css=["first"]
         )
@@ -115,18 +111,17 @@ class AskForm:
         self.ask.disabled, self.stop.visible = True, True
         self.result.show(WAITING)
         try:
-            self.result.show(await self._answered(self._question(), await self._page.context()))
-        except ProviderFailed as error:
-            self.result.show(await self._failed(error))
-        except StudyError as error:
-            self.result.show(failure(error))
+            self.result.show(await told(self._outcome))
         except asyncio.CancelledError:
             self.result.show(STOPPED)
-        except Exception as error:
-            log.error("asking from the dashboard failed", exc_info=error)
-            self.result.show(failure(RuntimeError("Something went wrong here. The server’s log tells what.")))
         finally:
             self.ask.disabled, self.stop.visible = False, False
+
+    async def _outcome(self) -> Markup:
+        try:
+            return await self._answered(self._question(), await self._page.context())
+        except ProviderFailed as error:
+            return failed(self._page, error, await self._call(error.call_id, error.position))
 
     async def _answered(self, question: Question, context: Context) -> Markup:
         if question.samples > 1:
@@ -154,9 +149,6 @@ class AskForm:
                     self.result.show(Markup('<div class="prose coming" aria-busy="true">{}</div>').format(text))
                     shown_at = time.monotonic()
             return stream.answer
-
-    async def _failed(self, error: ProviderFailed) -> Markup:
-        return failed(self._page, error, await self._call(error.call_id, error.position))
 
     async def _sample(self, number: int, outcome: Outcome) -> Markup:
         position = outcome.position if isinstance(outcome, Answer) else None
@@ -191,9 +183,3 @@ class AskForm:
             group=place,
             preprocessing=parse_steps([], template=text_in(self.template), fields={}),
         )
-
-
-def _default(page: Page, providers: list[str]) -> str | None:
-    with suppress(StudyError):  # what is set is not configured
-        return page.study.registry.create(None).name
-    return providers[0] if providers else None

@@ -33,16 +33,21 @@ def step_cards(page: Page, data: ReportData) -> Markup:
 
 def cluster_table(page: Page, data: ReportData) -> Markup:
     """A row for each cluster, then where the rows of each label went."""
-    sweep = data.sweep
-    rows = [_row(page, sweep, told, own) for told, own in zip(cluster_rows(data), sweep["clusters"], strict=True)]
+    sweep, found = data.sweep, cluster_rows(data)
+    rows = [_row(page, sweep, told, own) for told, own in zip(found, sweep["clusters"], strict=True)]
     columns = ["Cluster", "Name", "Size", "Share", "Texts that stand for it", "From"]
     if data.true_labels is not None:
         columns.insert(4, "Commonest label")
-        for row, told in zip(rows, cluster_rows(data), strict=True):
+        for row, told in zip(rows, found, strict=True):
             common = told["common"]
             row.insert(4, UNKNOWN if common is None else f"{common[0]} ({common[1]:.0%})")
+    if any(told["keywords"] for told in found):
+        columns.insert(2, "Words")
+        for row, told in zip(rows, found, strict=True):
+            row.insert(2, ", ".join(told["keywords"]))
     caption = f"Clusters for K = {sweep['chosen_k']}"
-    shown = section(caption, table(columns, rows, caption=caption, numbers=(2, 3)))
+    numbers = [columns.index(name) for name in ("Size", "Share")]
+    shown = section(caption, table(columns, rows, caption=caption, numbers=numbers))
     labels = labels_found_in(data)
     return shown + section("Agreement with labels", _labels(labels)) if labels else shown
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from interfaces.dashboard.assets import ASSETS_AT, read
+from interfaces.dashboard.documents import DOCUMENTS
 from interfaces.dashboard.page import HOME
 
 COOKIE = "study_token"
@@ -65,4 +66,4 @@ def signed_out() -> Response:
 
 def _inside(address: str) -> str:
     """An address of the dashboard's own: nobody is sent elsewhere from here."""
-    return address if address.startswith(f"{HOME}?") else HOME
+    return address if address.startswith(tuple(f"{path}?" for path in (HOME, *DOCUMENTS))) else HOME

@@ -1,4 +1,4 @@
-"""What fields of a form hold now, also while they are typed into."""
+"""What fields of a form hold now, also while they are typed into, and what pressing its button does."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,6 +7,7 @@ import structlog
 from markupsafe import Markup
 
 from domain.errors import Rejected, StudyError
+from interfaces.dashboard.controls import Changing
 from interfaces.dashboard.states import failure
 
 log = structlog.get_logger("interfaces.dashboard")
@@ -48,3 +49,16 @@ async def told(doing: Callable[[], Awaitable[Markup]]) -> Markup:
     except Exception as error:
         log.error("a form of the dashboard failed", exc_info=error)
         return failure(RuntimeError("Something went wrong here. The server’s log tells what."))
+
+
+def does(pressed: Any, result: Changing, do: Callable[[], Awaitable[Markup]]) -> None:
+    """Have a button do something, one press at a time, and show what came of it."""
+
+    async def on_click(_event: Any) -> None:
+        pressed.disabled = True
+        try:
+            result.show(await told(do))
+        finally:
+            pressed.disabled = False
+
+    pressed.on_click(on_click)

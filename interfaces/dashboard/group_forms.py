@@ -1,6 +1,5 @@
 """What is done with groups: made, described, filled, emptied, linked. Imports Panel."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, cast, get_args
 from uuid import UUID
 
@@ -9,7 +8,7 @@ from markupsafe import Markup
 from domain.errors import Rejected
 from domain.groups import LinkType, Member
 from interfaces.dashboard.controls import Changing, button, folded, line, long_text, one_of, row
-from interfaces.dashboard.filled_in import text_in, told, whole_in
+from interfaces.dashboard.filled_in import does, text_in, whole_in
 from interfaces.dashboard.page import Page
 from interfaces.dashboard.tables import link
 from interfaces.study.words import id_of
@@ -25,7 +24,7 @@ class CreateForm:
         self.description = line("Description")
         self.create = button("Create the group", primary=True)
         self.result = Changing()
-        _does(self.create, self.result, self._create)
+        does(self.create, self.result, self._create)
         self.parts = (
             folded("New group", row(self.type, self.name, self.description), row(self.create)),
             self.result.part,
@@ -58,9 +57,9 @@ class GroupForms:
         self.result = Changing()
         describe, add, remove = button("Save"), button("Add the calls", primary=True), button("Take them out")
         join, part = button("Link", primary=True), button("Take the link back")
-        does = ((describe, self._describe), (add, self._add), (remove, self._remove))
-        for pressed, do in (*does, (join, self._link), (part, self._unlink)):
-            _does(pressed, self.result, do)
+        does_what = ((describe, self._describe), (add, self._add), (remove, self._remove))
+        for pressed, do in (*does_what, (join, self._link), (part, self._unlink)):
+            does(pressed, self.result, do)
         self.parts = (
             folded("Describe", self.description, row(describe)),
             folded("Add calls", self.calls, row(self.role, self.position), row(add)),
@@ -108,17 +107,6 @@ class GroupForms:
     def _done(self, what: str) -> Markup:
         again = link(self._page.href("groups", group=self._group_id), "Show the group as it is now")
         return Markup('<p role="status">{} {}</p>').format(what, again)
-
-
-def _does(pressed: Any, result: Changing, do: Callable[[], Awaitable[Markup]]) -> None:
-    async def on_click(_event: Any) -> None:
-        pressed.disabled = True
-        try:
-            result.show(await told(do))
-        finally:
-            pressed.disabled = False
-
-    pressed.on_click(on_click)
 
 
 def _needed(field: Any) -> str:

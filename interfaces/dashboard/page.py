@@ -1,6 +1,7 @@
 """What a view is, and what it is given: the study's rooms, the moment that is looked at, and who looks."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -9,7 +10,7 @@ from markupsafe import Markup
 
 from application.check_tokens import Caller
 from application.notebook import Context
-from domain.errors import NotAllowed, NotAuthenticated, Rejected
+from domain.errors import NotAllowed, NotAuthenticated, Rejected, StudyError
 from domain.tokens import allows
 from interfaces.as_of import NOW, Moment
 from interfaces.study import Study
@@ -40,9 +41,13 @@ class Page:
     ends: list[Callable[[], None]] = field(default_factory=list)
 
     def href(self, view: str | None = None, **parameters: object) -> str:
-        """The address of a view at the moment that is looked at; a parameter that is None or empty is left out."""
-        asked: dict[str, Any] = {"view": view or self.view, **parameters, "as_of": self.moment.as_of}
-        return f"{HOME}?{urlencode({name: each for name, each in asked.items() if each not in (None, '')})}"
+        """The address of a view at the moment that is looked at."""
+        return self.way_to(HOME, view=view or self.view, **parameters)
+
+    def way_to(self, path: str, **parameters: object) -> str:
+        """The address of something at the moment that is looked at; a parameter that is None or empty is left out."""
+        asked: dict[str, Any] = {**parameters, "as_of": self.moment.as_of}
+        return f"{path}?{urlencode({name: each for name, each in asked.items() if each not in (None, '')})}"
 
     def text(self, name: str) -> str | None:
         """A parameter of the address without its outer spaces; None where it is missing or empty. Raises Rejected."""
@@ -60,6 +65,13 @@ class Page:
     def may_write(self) -> bool:
         """Whether who looks may ask models and change things."""
         return allows(self.caller.scope, "write")
+
+    @property
+    def usual_provider(self) -> str | None:
+        """Whoever is asked where nobody is named; the first of those that are configured where that one is not."""
+        with suppress(StudyError):  # what is set is not configured
+            return self.study.registry.create(None).name
+        return next(iter(self.study.providers.configured()), None)
 
     async def context(self) -> Context:
         """A command's context, on behalf of who looks now. Raises NotAuthenticated, NotAllowed."""

@@ -1,12 +1,11 @@
 """Provenance: from any thing to what it came from, and to what was made of it."""
 
-from typing import Any, Literal, cast, get_args
-from urllib.parse import quote, urlencode
+from typing import Any, get_args
 
 from markupsafe import Markup
 
-from domain.errors import Rejected
 from domain.provenance import KINDS, WRITTEN
+from interfaces.dashboard.documents import FEW, PROVENANCE_AT, USUAL_DEPTH, Direction, depth_in, direction_in
 from interfaces.dashboard.figures import count, moment, shortened
 from interfaces.dashboard.forms import choice, filters, text_field
 from interfaces.dashboard.graphs import GraphEdge, GraphNode, columns_from, graph
@@ -15,11 +14,7 @@ from interfaces.dashboard.states import empty
 from interfaces.dashboard.tables import document, facts, link, section, table
 from projections.provenance import LARGEST_DEPTH
 
-Direction = Literal["up", "down", "both"]
-
 LEAD = "What a thing came from, and what was made of it, down to the bytes. Nothing here is inferred: it is recorded."
-USUAL_DEPTH = "3"
-FEW = 5
 PAGES = {"call": ("calls", "call"), "sweep": ("sweeps", "sweep"), "group": ("groups", "group")}
 
 
@@ -28,18 +23,15 @@ async def draw(page: Page) -> Drawn:
     kind, thing_id = page.text("kind") or "call", page.text("id")
     if thing_id is None:
         return Drawn("Provenance", (_filters(page), _invitation()), lead=LEAD)
-    direction, depth = _direction(page), _depth(page)
+    direction, depth = direction_in(page), depth_in(page)
     found = await page.study.provenance.of(kind, thing_id, page.moment, direction=direction, depth=depth, few=FEW)
     root = found["nodes"][0]
     heading = Markup('<p class="id">{}: {} <code>{}</code></p>').format(root["kind"], root["label"], root["id"])
     partial = Markup('<p class="note">There is more beyond what is shown: go deeper, or on from a thing below.</p>')
     parts = [_filters(page), heading, _graph(page, found), *([] if found["complete"] else [partial])]
     parts += [section("What was found", _table(page, found)), section("This thing", *_facts(page, root))]
-    parts.append(
-        Markup('<p><a href="{}" download="provenance.json">Download as PROV-JSON</a></p>').format(
-            _prov(page, kind, thing_id)
-        )
-    )
+    prov = page.way_to(PROVENANCE_AT, kind=kind, id=thing_id, direction=direction, depth=depth)
+    parts.append(Markup('<p><a href="{}" download="provenance.json">Download as PROV-JSON</a></p>').format(prov))
     return Drawn("Provenance", tuple(parts), lead=LEAD)
 
 
@@ -57,20 +49,6 @@ def _invitation() -> Markup:
     written = facts((kind, WRITTEN.get(kind, "its id")) for kind in KINDS)
     hint = "Paste the id of a call, a sweep, a group …; every view leads here from what it shows, too."
     return empty("Choose a kind and paste an id.", hint) + section("How ids are written", written)
-
-
-def _direction(page: Page) -> Direction:
-    given = page.text("direction") or "both"
-    if given not in get_args(Direction):
-        raise Rejected(f"direction: {given[:40]!r} is none of up, down and both", fields=("direction",))
-    return cast(Direction, given)
-
-
-def _depth(page: Page) -> int:
-    given = page.text("depth") or USUAL_DEPTH
-    if not (given.isascii() and given.isdecimal() and len(given) < 4):
-        raise Rejected(f"depth: {given[:40]!r} is no number of steps", fields=("depth",))
-    return int(given)
 
 
 def _key(thing: dict[str, Any]) -> str:
@@ -143,13 +121,6 @@ def _facts(page: Page, root: dict[str, Any]) -> list[Markup]:
     known = [("At", moment(root["at"])), ("By", root["actor"] or "–"), ("Position", str(root["position"] or "–"))]
     own = _own_page(page, root)
     return [facts([*known, ("Look", own)] if own else known), document("All that is recorded of it", root["facts"])]
-
-
-def _prov(page: Page, kind: str, thing_id: str) -> str:
-    asked = {"format": "prov-json", "direction": _direction(page), "depth": str(_depth(page)), "few": str(FEW)}
-    if page.position is not None:
-        asked["as_of"] = str(page.position)
-    return f"/api/provenance/{quote(kind)}/{quote(thing_id, safe='/')}?{urlencode(asked)}"
 
 
 def _words(relation: str, role: str | None) -> str:

@@ -17,6 +17,7 @@ from application.check_tokens import Caller
 from domain.errors import NotFound, StudyError
 from interfaces.as_of import NOW, Moment
 from interfaces.dashboard.assets import ASSETS, ASSETS_AT, read
+from interfaces.dashboard.documents import DOCUMENTS
 from interfaces.dashboard.entrance import login_page, read_form, signed_in, signed_out, token_in
 from interfaces.dashboard.page import HOME, Drawn, Page, View
 from interfaces.dashboard.states import failure, status_of
@@ -39,6 +40,7 @@ HEADERS = {
 }
 POLICY_VIOLATION = 1008
 
+Made = Response | tuple[Drawn, int]  # a document, or a view with its status
 Authenticate = Callable[[str | None], Awaitable[Caller | None]]
 
 log = structlog.get_logger("interfaces.dashboard")
@@ -75,7 +77,9 @@ class Dashboard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *HEADERS.items()]
+                said = list(message.get("headers", []))
+                own = {name.lower() for name, _ in said}
+                message["headers"] = [*said, *(each for each in HEADERS.items() if each[0] not in own)]
             await send(message)
 
         await self._answer(scope, receive, send_with_headers)
@@ -94,7 +98,7 @@ class Dashboard:
             response = await self._sign_in(request)
         elif path == f"{HOME}logout" and method == "POST":
             response = signed_out()
-        elif path in (HOME, HOME.rstrip("/")) and method in ("GET", "HEAD"):
+        elif path in (HOME, HOME.rstrip("/"), *DOCUMENTS) and method in ("GET", "HEAD"):
             response = await self._page(request, token)
         else:
             response = HTMLResponse("Not found", status_code=404)
@@ -108,38 +112,35 @@ class Dashboard:
         return login_page(leads_to, wrong=True)
 
     async def _page(self, request: Request, token: str | None) -> Response:
-        if request.url.path != HOME:
+        path, query = request.url.path, request.query_params
+        if path == HOME.rstrip("/"):
             return RedirectResponse(f"{HOME}?{request.url.query}".rstrip("?"), status_code=308)
         caller = await self._authenticate(token)
         if caller is None:
-            address = f"{HOME}?{request.url.query}"
-            return login_page(address, wrong=token is not None)
+            return login_page(f"{path}?{request.url.query}", wrong=token is not None)
+        document = DOCUMENTS.get(path)
         page = Page(
             self._study,
-            request.query_params.get("view", VIEWS[0].name),
-            {name: value for name, value in request.query_params.items() if name not in OF_THE_SHELL},
-            Moment(request.query_params.get("as_of", "").strip() or None),
+            query.get("view", VIEWS[0].name) if document is None else document.view,
+            {name: value for name, value in query.items() if name not in OF_THE_SHELL},
+            Moment(query.get("as_of", "").strip() or None),
             None,
             caller,
             lambda: self._authenticate(token),
         )
-        drawn, status = await self._drawn(page)
+        made = await _tried(page, self._drawn(page) if document is None else document.make(page))
+        if isinstance(made, Response):
+            return made
+        drawn, status = made
         return HTMLResponse(await self._html(request, page, drawn), status, {"cache-control": "no-store"})
 
     async def _drawn(self, page: Page) -> tuple[Drawn, int]:
-        try:
-            view = _view(page.view)
-            if view.is_alive:
-                await self._live_parts()
-            if page.moment.as_of is not None:
-                page.position = await self._study.moments.position_of(page.moment.as_of)
-            return await view.draw(page), 200
-        except StudyError as error:
-            return Drawn("This can’t be shown", (failure(error),)), status_of(error)
-        except Exception as error:
-            log.error("a view could not be drawn", view=page.view, exc_info=error)
-            told = RuntimeError("Something went wrong here. The server’s log tells what, under this page’s request id.")
-            return Drawn("This can’t be shown", (failure(told),)), 500
+        view = _view(page.view)
+        if view.is_alive:
+            await self._live_parts()
+        if page.moment.as_of is not None:
+            page.position = await self._study.moments.position_of(page.moment.as_of)
+        return await view.draw(page), 200
 
     async def _html(self, request: Request, page: Page, drawn: Drawn) -> str:
         alive = [part for part in drawn.parts if not isinstance(part, Markup)]
@@ -202,6 +203,18 @@ class Dashboard:
                 self._live = made()
                 await self._stack.enter_async_context(self._live.running())
             return self._live
+
+
+async def _tried(page: Page, making: Awaitable[Made]) -> Made:
+    """What was wanted, or what says why it can't be shown."""
+    try:
+        return await making
+    except StudyError as error:
+        return Drawn("This can’t be shown", (failure(error),)), status_of(error)
+    except Exception as error:
+        log.error("a view could not be drawn", view=page.view, exc_info=error)
+        told = RuntimeError("Something went wrong here. The server’s log tells what, under this page’s request id.")
+        return Drawn("This can’t be shown", (failure(told),)), 500
 
 
 def _import_live() -> "type[LiveParts]":

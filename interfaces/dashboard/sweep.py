@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from domain.errors import NotFound, Rejected
 from domain.sweeps import LEFT_TO_SERVERS
+from interfaces.dashboard.documents import REPORT_AT
 from interfaces.dashboard.figures import UNKNOWN, badge, count, duration, moment
 from interfaces.dashboard.page import Drawn, Page
 from interfaces.dashboard.tables import cards, document, facts, link, section, table
@@ -103,9 +104,9 @@ def _record(page: Page, sweep: dict[str, Any]) -> list[tuple[str, str | Markup]]
     sweep_id, source = sweep["sweep_id"], sweep["source"] or {}
     told: list[tuple[str, str | Markup]] = []
     if sweep["status"] == "finished":
-        as_of = f"?as_of={page.position}" if page.position is not None else ""
-        report = Markup('<a href="/api/sweeps/{}/report{}">The report to keep or to send</a>').format(sweep_id, as_of)
-        told.append(("Report", report))
+        html, markdown = (page.way_to(REPORT_AT, sweep=sweep_id, format=kind) for kind in ("", "md"))
+        ways = link(html, "The report to keep or to send"), link(markdown, "as Markdown")
+        told.append(("Report", Markup(", ").join(ways)))
     if source.get("embedding_group_id"):
         embedded = f"{source['embedding_provider']} / {source['embedding_model']}"
         told.append(("Embedded by", link(page.href("groups", group=source["embedding_group_id"]), embedded)))

@@ -1,35 +1,41 @@
 """The form that starts a sweep: what, by which method, for which K, and how one is chosen. Imports Panel."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from markupsafe import Markup
 
-from domain.errors import Rejected, StudyError
+from domain.errors import Rejected
 from interfaces.dashboard.controls import Changing, button, column, folded, line, one_of, row
-from interfaces.dashboard.filled_in import text_in, told, whole_in
+from interfaces.dashboard.filled_in import does, text_in, whole_in
 from interfaces.dashboard.page import Page
 from interfaces.dashboard.sweep_progress import SweepProgress
+from interfaces.dashboard.sweep_source import Offered, wanted_vectors
 from interfaces.dashboard.tables import link
 from interfaces.sweep_options import SweepOptions, named_values
+
+NO_TEXTS = "none"
+CHOSEN_K, EVERY_K = "the chosen K", "every K"
 
 
 class SweepForm:
     """The fields, the button and what came of pressing it."""
 
-    def __init__(self, page: Page, datasets: Sequence[str]) -> None:
-        self._page = page
+    def __init__(self, page: Page, offered: Offered) -> None:
+        self._page, self._offered = page, offered
         self._methods = {
             each["method"]: each
             for each in page.study.sweeps.method_documents()
             if each["installed"] and not each["error"]
         }
         self._rules = {each["rule"]: each for each in page.study.sweeps.rule_documents()}
+        self._vectors = {each.name: each for each in offered.vectors}
+        names = [*(each["name"] for each in offered.datasets), *self._vectors]
         asked = page.text("dataset")
-        self.dataset = one_of("Dataset", datasets, asked if asked in datasets else datasets[0])
-        self.provider = one_of("Who embeds", page.study.providers.configured(), _default(page))
+        self.source = one_of("Dataset, or vectors made elsewhere", names, asked if asked in names else names[0])
+        self.texts = one_of("Texts of the vectors", [NO_TEXTS], NO_TEXTS)
+        self.provider = one_of("Who embeds", page.study.providers.configured(), page.usual_provider)
         self.model = line("Embedding model", hint="the provider’s default")
         self.method = one_of("Method", list(self._methods), "k-means")
         self.rule = one_of("K is chosen by", list(self._rules), "silhouette")
@@ -39,26 +45,38 @@ class SweepForm:
         self.seed = line("Seed", value="0")
         self.pca_dim = line("Principal components", value="64")
         self.summarise = line("Who names the clusters", hint="PROVIDER/MODEL, or nobody")
+        self.named = one_of("Names for", [CHOSEN_K, EVERY_K], CHOSEN_K)
         self._about_method, self._about_rule = Changing(), Changing()
         self._parameters: dict[str, Any] = {}
         self._of_method = column()
         self.start = button("Start the sweep", primary=True)
         self.result, self.progress = Changing(), SweepProgress(page)
+        self.source.param.watch(self._source_chosen, "value")
         self.method.param.watch(self._method_chosen, "value")
         self.rule.param.watch(self._rule_chosen, "value")
-        self.start.on_click(self._pressed)
+        does(self.start, self.result, self._ask)
+        self._source_chosen()
         self._method_chosen()
         self._rule_chosen()
         self.fields = column(
-            row(self.dataset, self.provider, self.model),
+            row(self.source, self.texts, self.provider, self.model),
             row(self.method, self.k_min, self.k_max),
             self._about_method.part,
             self._of_method,
-            row(self.rule, self.summarise),
+            row(self.rule, self.summarise, self.named),
             self._about_rule.part,
             folded("Restarts, seed and principal components", row(self.restarts, self.seed, self.pca_dim)),
             row(self.start),
         )
+
+    def _source_chosen(self, _event: Any = None) -> None:
+        vectors = self._vectors.get(self.source.value)
+        self.texts.visible = vectors is not None
+        self.provider.visible = self.model.visible = vectors is None
+        if vectors is not None:
+            fit = self._offered.texts_for(vectors)
+            self.texts.options = [NO_TEXTS, *fit]
+            self.texts.value = vectors.texts or NO_TEXTS
 
     def _method_chosen(self, _event: Any = None) -> None:
         method = self._methods[self.method.value]
@@ -72,25 +90,20 @@ class SweepForm:
     def _rule_chosen(self, _event: Any = None) -> None:
         self._about_rule.show(_note(self._rules[self.rule.value]["description"]))
 
-    async def _pressed(self, _event: Any) -> None:
-        self.start.disabled = True
-        try:
-            self.result.show(await told(self._ask))
-        finally:
-            self.start.disabled = False
-
     async def _ask(self) -> Markup:
         sweeps = self._page.study.sweeps
-        asked = await sweeps.ask(
-            await self._page.context(),
-            config=self._options().config(sweeps.methods),
-            dataset=self.dataset.value,
-            provider=self.provider.value,
-            model=text_in(self.model),
-        )
+        context, config = await self._page.context(), self._options().config(sweeps.methods)
+        asked = await sweeps.ask(context, config=config, **await self._wanted())
         self.progress.begin(asked.sweep_id)
         way = link(self._page.href("sweeps", sweep=asked.sweep_id), f"Sweep {asked.sweep_id}")
         return Markup('<p role="status">{}: the same data and options are always this sweep.</p>').format(way)
+
+    async def _wanted(self) -> dict[str, Any]:
+        vectors = self._vectors.get(self.source.value)
+        if vectors is None:
+            return {"dataset": self.source.value, "provider": self.provider.value, "model": text_in(self.model)}
+        texts = None if self.texts.value == NO_TEXTS else self.texts.value
+        return await wanted_vectors(self._page.study, vectors, texts)
 
     def _options(self) -> SweepOptions:
         """What the form says. Raises Rejected naming the field."""
@@ -105,6 +118,7 @@ class SweepForm:
             "parameters": self._values(),
             "choose_by": self.rule.value,
             "summarise": text_in(self.summarise),
+            "name_every_k": self.named.value == EVERY_K,
         }
         try:
             return msgspec.convert({name: each for name, each in wanted.items() if each is not None}, SweepOptions)
@@ -125,10 +139,3 @@ def _field(name: str, schema: Mapping[str, Any]) -> Any:
 
 def _note(text: str) -> Markup:
     return Markup('<p class="note">{}</p>').format(text)
-
-
-def _default(page: Page) -> str | None:
-    providers = page.study.providers.configured()
-    with suppress(StudyError):  # what is set is not configured
-        return page.study.registry.create(None).name
-    return providers[0] if providers else None

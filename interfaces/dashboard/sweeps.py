@@ -10,6 +10,7 @@ from interfaces.dashboard.page import HOME, Drawn, Page, View
 from interfaces.dashboard.states import empty
 from interfaces.dashboard.sweep import draw_sweep
 from interfaces.dashboard.sweep_comparison import draw_comparison
+from interfaces.dashboard.sweep_source import offered
 from interfaces.dashboard.tables import link, paging, table
 from projections.paging import Paging
 
@@ -60,13 +61,13 @@ async def _start(page: Page) -> Drawn:
     if page.is_past:
         now = link("/dashboard/?view=sweeps&start=yes", "Go back to now")
         return Drawn(title, (empty("You are looking at the past, where nothing can be started.", now),))
-    datasets = await page.study.datasets.list(page=Paging(1000))
-    if not datasets["items"]:
+    found = await offered(page)
+    if not (found.datasets or found.vectors):
         how = Markup("Bring one in with <code>study dataset import FILE.csv --name mine --text-column text</code>.")
         return Drawn(title, (empty("There is no dataset to cluster yet.", how),))
     from interfaces.dashboard.sweep_form import SweepForm
 
-    form = SweepForm(page, [each["name"] for each in datasets["items"]])
+    form = SweepForm(page, found)
     page.when_left(form.progress.end)
     lead = "It runs on the server, also when you leave. Texts that were embedded before are not paid for again."
     return Drawn(title, (form.fields, form.result.part, *form.progress.parts), lead=lead)

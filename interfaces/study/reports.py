@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import msgspec
 from numpy.typing import NDArray
 
 from application.gather_sweep import GatherSweep
 from application.keep_artifact import KeepArtifact
+from application.keep_sweep import STEP_CLUSTERS
 from application.summarise_texts import GROUP_TYPE
 from application.sweep_turns import SweepTurns
+from domain.clustering.keywords import keywords
 from domain.errors import NotFound, Rejected
 from domain.groups import group_id_of
 from domain.sweeps import SweepStarted
@@ -77,7 +80,7 @@ class Reports:
         )
 
     async def of_k(self, data: "ReportData", k: int) -> "ReportData":
-        """The same for another K: its labels and its clusters, which have names for the chosen K alone.
+        """The same for another K: its labels and its clusters, with names where every K's were named.
 
         Raises NotFound for a K that was not swept.
         """
@@ -89,18 +92,33 @@ class Reports:
         if k == data.sweep["chosen_k"]:
             return data
         labels = await self._array(UUID(step["artifact_ids"]["sweep_labels"]))
+        clusters = await self._named(step) or await self._nameless(data, step, labels)
+        return replace(data, labels=labels, sweep={**data.sweep, "chosen_k": k, "clusters": clusters})
+
+    async def _named(self, step: Json) -> list[Json]:
+        """The clusters of a step with their names; none where only those of the chosen K were named."""
+        if STEP_CLUSTERS not in step["artifact_ids"]:
+            return []
+        content = await self._keep_artifact.content(UUID(step["artifact_ids"][STEP_CLUSTERS]))
+        found: list[Json] = msgspec.json.decode(content)
+        return found
+
+    async def _nameless(self, data: "ReportData", step: Json, labels: NDArray[Any]) -> list[Json]:
+        """The clusters of a step by the texts that are nearest to them and by the words that tell them apart."""
         nearest = await self._array(UUID(step["artifact_ids"]["sweep_representatives"]))
-        clusters = [
+        rows_of = [[row for row in rows if row >= 0] for rows in nearest.tolist()]
+        words = None if data.texts is None else await asyncio.to_thread(keywords, data.texts, labels, len(rows_of))
+        return [
             {
                 "cluster": number,
                 "name": "",
                 "size": int((labels == number).sum()),
                 "representatives": [text_of(data.texts, row) for row in rows],
                 "representative_rows": rows,
+                "keywords": () if words is None else words[number],
             }
-            for number, rows in enumerate([row for row in each if row >= 0] for each in nearest.tolist())
+            for number, rows in enumerate(rows_of)
         ]
-        return replace(data, labels=labels, sweep={**data.sweep, "chosen_k": k, "clusters": clusters})
 
     async def render(self, sweep_id: UUID | str, kind: "ReportFormat" = "html", moment: Moment = NOW) -> str:
         """The report as HTML or Markdown. Raises NotFound, Rejected."""

@@ -2,12 +2,12 @@
 
 import re
 import time
-from typing import Any, cast
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
+from domain.groups import group_id_of
 from tests.interfaces.dashboard.conftest import Site, opened
 
 EVERY_VIEW = ("ask", "calls", "analytics", "events", "health")
@@ -38,13 +38,13 @@ def test_an_answer_is_shown_with_what_it_cost_and_leads_to_its_call(page: Page, 
 
 
 def test_a_failure_is_shown_with_each_of_its_attempts(page: Page, site: Site) -> None:
-    opened(page, "ask", provider="openai")
+    opened(page, "ask", provider="openai", group="batch/failing")
     ask(page, "Fail me: rate_limited bad_request")
     failure = page.get_by_role("region", name="Failure")
     expect(failure.get_by_role("alert")).to_contain_text("That makes no sense")
     expect(failure.get_by_role("row")).to_have_count(3)
     expect(failure).to_contain_text("Slow down")
-    opened(page, "calls", status="failed")
+    opened(page, "calls", status="failed", group="batch/failing")
     expect(page.get_by_role("row")).to_have_count(2)
     page.locator("td a").first.click()
     expect(page.get_by_role("heading", name="What went wrong")).to_be_visible()
@@ -73,13 +73,14 @@ def test_samples_are_shown_side_by_side_in_the_group_that_they_join(page: Page, 
 
 
 def test_an_answer_can_be_stopped_and_is_recorded_as_cancelled(page: Page, site: Site) -> None:
-    opened(page, "ask", provider="openai")
+    opened(page, "ask", provider="openai", group="batch/stopped")
     ask(page, "Never mind: hang")
     site.has_been_asked("Never mind")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("status").filter(has_text="recorded as cancelled")).to_be_visible()
     expect(page.get_by_role("button", name="Ask", exact=True)).to_be_enabled()
-    opened(page, "calls", status="cancelled")
+    site.lists(status="cancelled", group_id=str(group_id_of("batch", "stopped")))
+    opened(page, "calls", status="cancelled", group="batch/stopped")
     expect(page.get_by_role("row")).to_have_count(2)
 
 
@@ -101,7 +102,7 @@ def test_the_past_is_seen_as_it_stood_until_one_goes_back_to_now(page: Page, sit
 
 
 def test_long_lists_are_read_page_by_page_by_links(page: Page, site: Site) -> None:
-    answers = cast(Any, site.ask("Many of these", provider="local", n=60, seed=1)["items"])
+    answers = site.ask("Many of these", provider="local", n=60, seed=1)["items"]
     site.finds_what_was_said(max(each["position"] for each in answers))
     opened(page, "calls", provider="local", q="many")
     expect(page.locator("tbody tr")).to_have_count(50)
@@ -183,14 +184,3 @@ def test_every_view_fits_a_narrow_screen(page: Page, site: Site) -> None:
     for view in EVERY_VIEW:
         opened(page, view)
         assert page.locator("html").evaluate("each => each.scrollWidth") <= 390, view
-
-
-def test_two_people_look_at_once_and_each_sees_their_own(page: Page, site: Site, browser: Browser) -> None:
-    other = site.watched(browser.new_context(base_url=site.address).new_page())
-    for each in (page, other):
-        opened(each, "ask", provider="openai")
-    for each, prompt in ((page, "This is mine"), (other, "This is theirs")):
-        ask(each, prompt)
-    expect(page.get_by_role("region", name="Answer")).to_contain_text("echo: This is mine")
-    expect(other.get_by_role("region", name="Answer")).to_contain_text("echo: This is theirs")
-    other.context.close()

@@ -1,54 +1,23 @@
 """Sweeps, groups and provenance, as people see them and work with them in a browser."""
 
-import csv
+import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.interfaces.dashboard.conftest import WAIT_MS, Site, opened
 
-TEXTS = Path(__file__).parents[3] / "interfaces" / "cli" / "quickstart_texts.csv"
 GRAVE = ("serious", "critical")
 
 
-@pytest.fixture(scope="module")
-def dataset(site: Site) -> str:
-    """The quickstart's texts with their topics, every fourth of them."""
-    with TEXTS.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[::4]
-    asked = {"name": "quickstart", "rows": rows, "text_column": "text", "label_column": "topic"}
-    answer = httpx.post(f"{site.address}/api/datasets", json=asked, timeout=60)
-    assert answer.status_code in (200, 201), answer.text
-    return "quickstart"
-
-
-@pytest.fixture(scope="module")
-def sweep(site: Site, dataset: str) -> dict[str, Any]:
-    """A finished sweep of them."""
-    asked = {"dataset": dataset, "provider": "local", "k_min": 2, "k_max": 4, "restarts": 2}
-    sweep_id = httpx.post(f"{site.address}/api/sweeps", json=asked, timeout=60).json()["sweep_id"]
-    deadline = (
-        time.monotonic() + 5 * WAIT_MS / 1000
-    )  # its kernels are compiled first, on a machine that does other work
-    while True:
-        found: dict[str, Any] = httpx.get(f"{site.address}/api/sweeps/{sweep_id}", timeout=60).json()
-        if found.get("status") == "finished":
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.3)
-
-
-def made(site: Site, group_type: str) -> dict[str, Any]:
-    asked = {"group_type": group_type, "name": uuid4().hex[:8]}
-    group: dict[str, Any] = httpx.post(f"{site.address}/api/groups", json=asked, timeout=60).json()
-    return group
+def made(site: Site) -> dict[str, Any]:
+    """A group of its own."""
+    return site.posted("/api/groups", group_type="run", name=uuid4().hex[:8])
 
 
 def test_a_sweep_is_started_from_the_page_and_watched_to_its_end(page: Page, site: Site, dataset: str) -> None:
@@ -63,6 +32,26 @@ def test_a_sweep_is_started_from_the_page_and_watched_to_its_end(page: Page, sit
     progress.get_by_role("link", name="See what came of it").click()
     expect(page.get_by_role("heading", name="Sweep of quickstart")).to_be_visible()
     expect(page.get_by_role("heading", name=re.compile("^Why K = "))).to_be_visible()
+
+
+def test_vectors_made_elsewhere_are_swept_with_the_texts_that_came_with_them(page: Page, site: Site) -> None:
+    rows = [[1.0, 0.1 * number, 0.0] for number in range(6)] + [[0.0, 0.1 * number, 1.0] for number in range(6)]
+    texts, labels = [f"text {number}" for number in range(12)], ["left"] * 6 + ["right"] * 6
+    options: dict[str, Any] = {"k_min": 2, "k_max": 2, "restarts": 1, "pca_dim": 0}
+    asked = site.posted("/api/sweeps", vectors=rows, texts=texts, labels=labels, **options)
+    with site.api() as api:
+        kept = api.get("/api/artifacts", params={"artifact_type": "vectors"}).json()["items"][0]
+    opened(page, "sweeps", start="yes")
+    source = page.get_by_label("Dataset, or vectors made elsewhere")
+    source.select_option(f"vectors, 12 × 3 ({kept['name'][:8]})")
+    expect(page.get_by_label("Who embeds")).to_be_hidden()
+    expect(page.get_by_label("Texts of the vectors")).to_have_value(re.compile("^texts of vectors "))
+    page.get_by_label("Largest K").fill("2")
+    page.get_by_text("Restarts, seed and principal components").click()
+    page.get_by_label("Restarts").fill("1")
+    page.get_by_label("Principal components").fill("0")
+    page.get_by_role("button", name="Start the sweep").click()
+    expect(page.get_by_role("link", name=f"Sweep {asked['sweep_id']}")).to_be_visible()  # the same: it is found again
 
 
 def test_what_a_form_can_not_mean_is_said_before_anything_begins(page: Page, site: Site, dataset: str) -> None:
@@ -111,7 +100,7 @@ def test_before_it_was_asked_for_a_sweep_is_not_there_and_none_can_be_started(
 
 
 def test_a_group_is_made_filled_and_linked(page: Page, site: Site) -> None:
-    call, other = site.ask("In a group", provider="local"), made(site, "run")
+    call, other = site.ask("In a group", provider="local"), made(site)
     opened(page, "groups")
     page.get_by_text("New group").click()
     page.get_by_label("Type", exact=True).last.fill("experiment")
@@ -144,10 +133,9 @@ def test_provenance_is_walked_from_a_pasted_id(page: Page, site: Site, sweep: di
     picture = page.get_by_role("region", name="The graph")
     picture.get_by_role("link", name=re.compile("^dataset: ")).click()
     expect(page).to_have_url(re.compile("kind=dataset"))
-    document = httpx.get(
-        site.address + str(page.get_by_role("link", name="Download").get_attribute("href")), timeout=60
-    )
-    assert "entity" in document.json()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as PROV-JSON").click()
+    assert "entity" in json.loads(Path(download.value.path()).read_text())
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
