@@ -1,6 +1,6 @@
 """A sweep's report: one page of HTML that needs nothing but a browser, or the same as Markdown."""
 
-from interfaces.report.command import command_of
+from interfaces.report.command import command_of, unsaid
 from interfaces.report.data import ReportData
 from interfaces.report.markdown import to_markdown
 from interfaces.report.page import render
@@ -14,5 +14,6 @@ __all__ = [
     "render",
     "report_as",
     "to_markdown",
+    "unsaid",
     "write_report",
 ]

@@ -40,6 +40,29 @@ def command_of(started: SweepStarted) -> str:
     return shlex.join(words)
 
 
+def unsaid(started: SweepStarted) -> tuple[str, ...]:
+    """What the command can't say, so that another sweep comes of it."""
+    config, source = started.config, started.source
+    k_values = config.k_values
+    told = []
+    if k_values and k_values != tuple(range(k_values[0], k_values[-1] + 1)):
+        swept = ", ".join(map(str, k_values))
+        told.append(
+            f"Only K = {swept} were swept, which Python can ask for, with k=[{swept}]. "
+            f"The command sweeps every K from {k_values[0]} to {k_values[-1]}, which is another sweep."
+        )
+    if started.salt is not None:
+        told.append(
+            "This sweep was forced, beside another of the same data and options. The command finds that one, "
+            "and with --force makes one more; the numbers are the same."
+        )
+    if source.vectors_id:
+        told.append("The vectors were made elsewhere: the command names files that hold them and what belongs to them.")
+    if config.summarise and config.summarise.startswith("python:"):
+        told.append(f"The clusters were named by a function of Python, {config.summarise.removeprefix('python:')}.")
+    return tuple(told)
+
+
 def _preparation(config: SweepConfig) -> list[str]:
     asked = config.prepared
     words = [] if asked.unit_norm else ["--no-unit-norm"]

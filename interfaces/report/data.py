@@ -18,7 +18,7 @@ class ReportData:
     labels: (n_texts,) int32, the cluster of each row for the chosen K, −1 for none; scatter: (n_texts, 2) float32
     view: (n_texts, 2) float32, a second map, if one was asked for
     texts, true_labels: one a row, where there are some
-    command: what reproduces the sweep; facts: further lines under "Data", by name
+    command: what reproduces the sweep; unsaid: what it can't say; facts: further lines under "Data", by name
     troubles: what went wrong on the way, as (when or where, what)
     explained_variance: fractions of the variance along the scatter's two axes
     """
@@ -33,6 +33,7 @@ class ReportData:
     explained_variance: tuple[float, float] | None = None
     view: NDArray[np.float32] | None = None
     troubles: Sequence[tuple[str, str]] = ()
+    unsaid: Sequence[str] = ()
 
 
 def chosen_step(sweep: Mapping[str, Any]) -> Mapping[str, Any]:

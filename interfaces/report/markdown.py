@@ -13,6 +13,7 @@ from interfaces.report.troubles import doubts, fallbacks
 from interfaces.report.wording import number
 
 BARS = "▁▂▃▄▅▆▇█"
+NO_MAP = "The map of the rows is in the page, which `study report {} --out report.html` writes."
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 NUMBERED = re.compile(r"[−-]?[\d,]+(\.\d+)?%?")
 
@@ -26,6 +27,7 @@ def to_markdown(data: ReportData) -> str:
         f"{_plain(lead(data))} {_plain(sweep['explanation'])}",
         _table(("", "", ""), key_figures(data)),
         "## The clusters",
+        _plain(NO_MAP.format(data.sweep["sweep_id"])),
         *_clusters(data),
         f"## Why K = {sweep['chosen_k']}",
         _plain(" ".join(filter(None, (sweep["explanation"], rule_told(data))))),
@@ -38,6 +40,7 @@ def to_markdown(data: ReportData) -> str:
         "## Get it again",
         "On the same notebook this finds the finished sweep; on a new one it computes it afresh.",
         _code(data.command),
+        *map(_plain, data.unsaid),
         _table(("", ""), provenance(sweep)),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"

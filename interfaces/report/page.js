@@ -28,4 +28,16 @@
   const shown = documents.map((item, number) => Bokeh.embed.embed_item(item, `chart-${number}`));
   Promise.all(shown).then(repaint);
   dark.addEventListener("change", repaint);
+
+  // On paper nothing can be unfolded.
+  const unfolded = [];
+  window.addEventListener("beforeprint", () => {
+    for (const each of document.querySelectorAll("details:not([open])")) {
+      each.open = true;
+      unfolded.push(each);
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    while (unfolded.length) unfolded.pop().open = false;
+  });
 })();

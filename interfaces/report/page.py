@@ -51,6 +51,7 @@ def render(data: ReportData) -> str:
         "columns": measured_columns(data.sweep),
         "provenance": provenance(data.sweep),
         "command": data.command,
+        "unsaid": data.unsaid,
         "documents": _as_script_json(documents(plots)),
         "style": Markup(_asset("page.css")),  # noqa: S704 - our own file
         "script": Markup(_asset("page.js")),  # noqa: S704 - our own file

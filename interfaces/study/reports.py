@@ -54,7 +54,7 @@ class Reports:
 
     async def data(self, sweep_id: UUID | str, moment: Moment = NOW) -> "ReportData":
         """A finished sweep with what its report shows. Raises NotFound, Rejected for one that is not finished."""
-        from interfaces.report import ReportData, command_of
+        from interfaces.report import ReportData, command_of, unsaid
         from interfaces.report.troubles import stops_of
 
         position = await self._moments.shown(moment, reads=(SWEEP_RUNS.name, *GROUPED_CALLS))
@@ -73,6 +73,7 @@ class Reports:
             labels=await self._array(chosen.artifact_ids["sweep_labels"]),
             scatter=await self._array(artifacts["scatter"]),
             command=command_of(state.started),
+            unsaid=unsaid(state.started),
             view=await self._array(artifacts["view"]) if "view" in artifacts else None,
             texts=None if dataset is None else dataset.texts,
             true_labels=None if dataset is None else dataset.labels,
