@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import psycopg
 import pytest
 import yaml
@@ -23,6 +24,7 @@ import yaml
 import study_query_llm as sq
 from infrastructure.event_store.migrations import migrate
 from infrastructure.settings import Settings, read_settings
+from interfaces.http.calls import CallBody
 from tests.conftest import fresh_database
 from tests.interfaces.cli.conftest import Study, in_this_process, own_log
 from tests.interfaces.http.conftest import serving
@@ -184,6 +186,12 @@ def test_settings_in_the_documents_exist() -> None:
 @pytest.mark.parametrize("name", GENERATED)
 def test_a_page_of_reference_is_up_to_date(name: str) -> None:
     assert (REFERENCE / name).read_text() == GENERATED[name](), "run python -m tests.test_documentation"
+
+
+def test_the_page_of_routes_tells_every_field_that_a_body_takes() -> None:
+    asked = routes_page().partition("## POST /api/calls\n")[2].partition("\n## ")[0]
+    told = set(re.findall(r"^\| `(\w+)`.* \| body \|", asked, re.MULTILINE))
+    assert told == {field.encode_name for field in msgspec.structs.fields(CallBody)}
 
 
 def test_the_page_of_tables_is_up_to_date(reader: Reader) -> None:

@@ -62,9 +62,11 @@ def _optional(needed: bool | None) -> str:
 
 
 def _resolved(document: Json, schema: Json) -> Json:
-    reference = schema.get("$ref")
+    """What a reference leads to, also one that stands beside examples of its own."""
+    alone = schema["allOf"][0] if len(schema.get("allOf", ())) == 1 else schema
+    reference = alone.get("$ref")
     if reference is None:
-        return schema
+        return alone
     found: Json = document["components"]["schemas"][reference.rpartition("/")[2]]
     return found
 
