@@ -200,7 +200,7 @@ def _failed(sent: Sent, vectors: CollectVectors, sample: PreparedRequest) -> Pro
         rest = f"none of the others was tried after that; {rest}"
     return ProviderFailed(
         f"{sample.provider} gave no vector for {len(places)} of {len(vectors.request_hashes)} texts, "
-        f"with index {named}: {first}. Calls: {', '.join(list(calls)[:MOST_NAMED])}; {rest}",
+        f"with index {named}: {str(first).rstrip('.')}. Calls: {', '.join(list(calls)[:MOST_NAMED])}; {rest}",
         call_id=first.call_id,
         kind=first.kind,
         http_status=first.http_status,

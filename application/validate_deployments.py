@@ -151,7 +151,7 @@ class ValidateDeployments:
         found = remembered or await self._probe(prepared, provider, context, stream_id, len(events))
         if found.outcome != "available" and stream_id not in self._told:
             self._told.add(stream_id)
-            log.warning(
+            log.info(
                 "deployment not available",
                 provider=found.provider,
                 model=found.model,

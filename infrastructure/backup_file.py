@@ -18,7 +18,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 import msgspec
 from msgspec import Struct
 
-from domain.errors import Rejected, Unavailable
+from domain.errors import NotFound, Rejected, Unavailable
 
 FORMAT = "study-query-llm backup 1"
 CONTENTS = "backup.json"
@@ -149,10 +149,12 @@ class BackupReader:
 @contextmanager
 def new_backup(path: Path) -> Iterator[BackupWriter]:
     """A backup that is at its path once it is whole and durable, and nowhere before. Raises Rejected, Unavailable."""
-    if path.exists():
-        raise Rejected(f"{path} is there already, and a backup replaces nothing; give another name", fields=("file",))
     making = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
+        if path.exists():
+            raise Rejected(
+                f"{path} is there already, and a backup replaces nothing; give another name", fields=("file",)
+            )
         # It holds all that was asked and answered: it is its owner's alone.
         with os.fdopen(os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as opened:
             with ZipFile(opened, "w", compresslevel=FAST) as file:
@@ -169,11 +171,13 @@ def new_backup(path: Path) -> Iterator[BackupWriter]:
 
 @contextmanager
 def existing_backup(path: Path) -> Iterator[BackupReader]:
-    """A backup to read. Raises Rejected for what is none, or not whole."""
+    """A backup to read. Raises NotFound, Rejected for what is none, or not whole."""
     try:
         with ZipFile(path) as file:
             yield BackupReader(path, file)
     except BadZipFile:
         raise Rejected(f"{path} is no backup, or only a part of one", fields=("file",)) from None
+    except FileNotFoundError:
+        raise NotFound(f"There is no file {path}") from None
     except OSError as error:
         raise Rejected(f"{path} can't be read: {error.strerror}", fields=("file",)) from None

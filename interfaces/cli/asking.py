@@ -164,8 +164,13 @@ def _read_prompts(file: Path, options: dict[str, Any]) -> "dict[int, Question]":
             common = dict(options)
             named["preprocessing"] = preprocessing_of(common, preprocessing)
             questions[number] = msgspec.convert({**common, **named}, Question)
-        except (msgspec.DecodeError, Rejected) as error:
+        except (msgspec.ValidationError, Rejected) as error:
             raise Rejected(f"{file}, line {number}: {_by_its_key(str(error))}", fields=("file",)) from None
+        except msgspec.DecodeError as error:
+            raise Rejected(
+                f'{file}, line {number}: {error}; each line is a question, such as {{"prompt": "Name a prime."}}',
+                fields=("file",),
+            ) from None
     if not questions:
         raise Rejected(f"{file} holds no prompt", fields=("file",))
     return questions

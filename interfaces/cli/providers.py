@@ -66,4 +66,5 @@ async def _shown(study: "Study", name: str, *, models: bool, validate: bool, aga
 def _line(validated: dict[str, Any]) -> str:
     when = validated["probed_at"][:16].replace("T", " ")
     remembered = ", remembered" if validated["remembered"] else ""
-    return f"{validated['operation']} {validated['model']}: {validated['outcome']} ({when} UTC{remembered})"
+    why = f"; {validated['reason']}" if validated["reason"] else ""
+    return f"{validated['operation']} {validated['model']}: {validated['outcome']}{why} ({when} UTC{remembered})"

@@ -174,9 +174,10 @@ def test_files_that_are_gone_are_named_and_the_rest_is_backed_up(used: Study, tm
     assert used("db", "backup", "without.zip", "--without-artifacts", "--json").document["artifacts"] == 0
 
 
-def test_a_folder_that_is_not_there_is_said(study_here: Study) -> None:
-    refused = study_here("db", "backup", "nowhere/b.zip")
-    assert (refused.code, "nowhere/b.zip can't be written" in refused.err) == (4, True)
+@pytest.mark.parametrize("file", ["nowhere/b.zip", f"{'b' * 300}.zip"])
+def test_where_no_file_can_be_is_said(study_here: Study, file: str) -> None:
+    refused = study_here("db", "backup", file)
+    assert (refused.code, f"{file} can't be written" in refused.err) == (4, True), refused
 
 
 def of_contents(**changes: object) -> Alter:
@@ -247,9 +248,11 @@ def test_of_a_backup_that_was_altered_nothing_is_restored(
     assert rows_of(database.owner_uri) == [[], []]
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"text", "no backup"), (None, "can't be read")])
-def test_what_is_no_backup_is_said(study_here: Study, database: Database, content: bytes | None, said: str) -> None:
-    if content is not None:
-        Path("b.zip").write_bytes(content)
-    refused = study_here("db", "restore", "b.zip", DATABASE_URL=database.owner_uri)
-    assert (refused.code, said in refused.err) == (2, True), refused
+@pytest.mark.parametrize(
+    ("file", "code", "said"),
+    [("text", 2, "no backup"), ("none", 3, "There is no file none"), (".", 2, "can't be read")],
+)
+def test_what_is_no_backup_is_said(study_here: Study, database: Database, file: str, code: int, said: str) -> None:
+    Path("text").write_bytes(b"text")
+    refused = study_here("db", "restore", file, DATABASE_URL=database.owner_uri)
+    assert (refused.code, said in refused.err) == (code, True), refused

@@ -158,6 +158,19 @@ def test_a_line_of_a_file_overrides_the_options(study_here: Study, tmp_path: Pat
     assert {call["call_id"] for call in found} == {items[0]["call_id"], items[1]["call_id"]}
 
 
+def test_a_file_of_plain_lines_is_answered_with_what_a_line_looks_like(
+    study_here_without_store: Study, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("Name a prime.\nName another.\n")
+    done = study_here_without_store("ask", "--file", str(prompts))
+    assert (done.code, "line 1: JSON is malformed" in done.err, '{"prompt": "Name a prime."}' in done.err) == (
+        2,
+        True,
+        True,
+    )
+
+
 def test_an_unknown_key_of_a_line_is_named(study_here_without_store: Study, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"prompt": "Rome"}\n{"prompt": "Rome", "temprature": 1}\n')
@@ -339,3 +352,12 @@ def test_what_providers_use_by_default_is_validated_once(study_here: Study) -> N
     ]
     assert "remembered" in again.out
     assert study_here("providers", "--again").code == 2
+
+
+def test_why_nothing_is_known_of_a_provider_is_said_in_its_row(study_here: Study) -> None:
+    with MisbehavingServer() as server:
+        server.behave_always("unauthorized")
+        done = study_here("providers", "--validate", OPENAI_BASE_URL=server.url, OPENAI_API_KEY="sk-not-a-real-one")
+    assert done.code == 0, done.err
+    assert "unknown; openai failed after 1 attempt: HTTP 401" in " ".join(done.out.split())
+    assert "deployment not available" not in done.err
