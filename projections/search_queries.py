@@ -55,6 +55,10 @@ ASKED = """
 PASSING_CALLS = """
     WITH passing AS MATERIALIZED (
         SELECT c.call_id, c.created_at FROM ({newest_calls}) AS c
+    ), texts AS MATERIALIZED (
+        SELECT t.* FROM passing CROSS JOIN LATERAL (
+            SELECT * FROM projections.searched_texts w WHERE w.call_id = passing.call_id OFFSET 0
+        ) t
     ), told AS MATERIALIZED (
         SELECT (SELECT count(*) FROM passing) AS calls, (
             SELECT max(s.stretch) FROM projections.search_stretches s
@@ -62,9 +66,7 @@ PASSING_CALLS = """
         ) AS stretch
     )
     SELECT told.*, f.* FROM told LEFT JOIN (
-        {found} FROM passing CROSS JOIN LATERAL (
-            SELECT * FROM projections.searched_texts w WHERE w.call_id = passing.call_id OFFSET 0
-        ) t JOIN ({asked}) AS a ON a.era = t.call_position >> %(era_bits)s
+        {found} FROM texts t JOIN ({asked}) AS a ON a.era = t.call_position >> %(era_bits)s
         WHERE t.words @@ a.query AND {texts_alone}
         ORDER BY t.call_position DESC LIMIT %(texts)s
     ) f ON true ORDER BY f.call_position DESC

@@ -30,9 +30,9 @@ def points_of(rows: Sequence[Row], starts: Sequence[datetime], keys: tuple[str, 
     for row in sorted(rows, key=itemgetter(*keys)):
         records = np.frombuffer(row["records"], dtype=_RECORDS)
         bucket = np.searchsorted(begins, records["at_us"], side="right") - 1
-        there, place = np.unique(bucket, return_inverse=True)
-        sums = np.zeros((len(there), len(SUMS)), np.int64)
-        np.add.at(sums, place, records["sums"].astype(np.int64))
+        order = np.argsort(bucket, kind="stable")
+        there, first = np.unique(bucket[order], return_index=True)
+        sums = np.add.reduceat(records["sums"][order].astype(np.int64), first, axis=0)
         points += _ready(there.tolist(), {key: row[key] for key in keys}, sums)
     points.sort(key=itemgetter("at"))
     return points
@@ -100,8 +100,7 @@ def _amounts(named: dict[str, Counts], name: str, calls: Counts) -> tuple[list[A
     carried, rests = np.divmod(named[f"{name}_rest"], _WHOLE)
     wholes, known = named[f"{name}_whole"] + carried, (unknown == 0) | (unknown < calls)
     amounts = zip(wholes.tolist(), rests.tolist(), known.tolist(), strict=True)
-    return [_amount(whole, rest) if is_known else None for whole, rest, is_known in amounts], unknown.tolist()
-
-
-def _amount(whole: int, rest: int) -> str:
-    return f"{whole}.{rest:0{DIGITS}d}".rstrip("0") if rest else str(whole)
+    return [
+        (f"{whole}.{rest:0{DIGITS}d}".rstrip("0") if rest else f"{whole}") if is_known else None
+        for whole, rest, is_known in amounts
+    ], unknown.tolist()
