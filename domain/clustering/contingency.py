@@ -40,31 +40,34 @@ def contingency_table(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:
     return table[table.any(axis=1)][:, table.any(axis=0)]
 
 
-class _Numbered(NamedTuple):
+class Numbered(NamedTuple):
+    """Labels as whole numbers in a range that is small beside the number of samples."""
+
     ids: NDArray[np.int64]  # (n_samples,) from the lowest to before lowest + span
     lowest: int
     span: int
 
 
-def _numbered_both(first: ArrayLike, second: ArrayLike) -> tuple[_Numbered, _Numbered]:
+def _numbered_both(first: ArrayLike, second: ArrayLike) -> tuple[Numbered, Numbered]:
     left = check_labels(first)
     right = check_labels(second, len(left))
-    return _numbered(left), _numbered(right)
+    return numbered(left), numbered(right)
 
 
-def _numbered(labels: NDArray[Any]) -> _Numbered:
+def numbered(labels: NDArray[Any]) -> Numbered:
+    """Take labels as they are where they are such numbers, else number them in the order of the labels."""
     from domain.clustering.counting import lowest_and_highest
 
     if labels.dtype.kind in "iu" and labels.dtype != np.uint64:
         whole = np.ascontiguousarray(labels, dtype=np.int64)
         lowest, highest = lowest_and_highest(whole)
         if highest - lowest < LABELS_PER_SAMPLE * len(labels):
-            return _Numbered(whole, lowest, highest - lowest + 1)
+            return Numbered(whole, lowest, highest - lowest + 1)
     ids, sizes = number_labels(labels, len(labels))
-    return _Numbered(ids.astype(np.int64), 0, len(sizes))
+    return Numbered(ids.astype(np.int64), 0, len(sizes))
 
 
-def _table(left: _Numbered, right: _Numbered) -> NDArray[np.int64]:
+def _table(left: Numbered, right: Numbered) -> NDArray[np.int64]:
     from domain.clustering.counting import count_meetings
 
     table = np.zeros((left.span, right.span), dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from domain.clustering.compilation import compiled
@@ -36,7 +37,7 @@ def count_pairs_together(labelings: Counts, n_labels: Counts, table: Counts, tog
     """Count, for each two labelings, the pairs of samples that share a label in both.
 
     labelings: (n_labelings, n_samples) from 0; n_labels: (n_labelings,), above the largest label of each
-    table: scratch for the product of the two largest numbers of labels
+    table: scratch for the square of the largest number of labels, which is below 2³²
     together: (n_labelings, n_labelings), of which what lies below the diagonal is filled, and the diagonal
     """
     n_labelings, n_samples = labelings.shape
@@ -46,7 +47,8 @@ def count_pairs_together(labelings: Counts, n_labels: Counts, table: Counts, tog
             used = n_labels[i] * width
             table[:used] = 0
             for sample in range(n_samples):
-                table[labelings[i, sample] * width + labelings[j, sample]] += 1
+                # Unsigned, so that no index is looked at for being negative.
+                table[np.uint32(labelings[i, sample]) * np.uint32(width) + np.uint32(labelings[j, sample])] += 1
             pairs = 0
             for cell in range(used):
                 pairs += table[cell] * (table[cell] - 1) // 2

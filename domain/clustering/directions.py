@@ -11,6 +11,7 @@ from domain.clustering.vectors import Doubles, Rows, row_slices
 from domain.errors import Rejected
 
 COLUMNS_PER_BLOCK = 256
+ROWS_PER_BLOCK = 256  # that one thread centres at a time
 
 
 class Directions(NamedTuple):
@@ -83,12 +84,17 @@ def _scatter(rows: Rows, mean: Doubles) -> Doubles:
     columns = list(row_slices(n_features, COLUMNS_PER_BLOCK))
     pairs = list(combinations_with_replacement(columns, 2))
 
+    def centre(part: slice, centred: Doubles, block: slice) -> None:
+        np.subtract(rows[part.start + block.start : part.start + block.stop], mean, out=centred[block])
+
     def add(centred: Doubles, pair: tuple[slice, slice]) -> None:
         first, second = pair
         total[first, second] += centred[:, first].T @ centred[:, second]
 
     for part in row_slices(len(rows)):
-        in_parts(partial(add, rows[part] - mean), pairs)
+        centred = np.empty((part.stop - part.start, n_features))
+        in_parts(partial(centre, part, centred), row_slices(len(centred), ROWS_PER_BLOCK))
+        in_parts(partial(add, centred), pairs)
     for first, second in pairs:
         total[second, first] = total[first, second].T
     return total

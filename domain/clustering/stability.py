@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from domain.clustering.clusterings import Clustering
-from domain.clustering.contingency import CELLS_PER_SAMPLE, SMALL_TABLE, contingency_table, meetings
-from domain.clustering.vectors import check_labels, number_labels
+from domain.clustering.contingency import CELLS_PER_SAMPLE, SMALL_TABLE, contingency_table, meetings, numbered
+from domain.clustering.vectors import check_labels
 from domain.errors import Rejected
 
 
@@ -41,14 +41,15 @@ def _all_pairs(labelings: Sequence[ArrayLike]) -> list[float]:
     from domain.clustering.counting import count_pairs_together
 
     n_samples = len(check_labels(labelings[0]))
-    numbered = [number_labels(labels, n_samples) for labels in labelings]
-    n_labels = np.array([len(sizes) for _, sizes in numbered])
-    largest = np.sort(n_labels)[-2:]
-    if largest.prod() > max(SMALL_TABLE, CELLS_PER_SAMPLE * n_samples):
+    counted = [numbered(check_labels(labels, n_samples)) for labels in labelings]
+    n_labels = np.array([labels.span for labels in counted])
+    cells = int(n_labels.max()) ** 2
+    if cells > max(SMALL_TABLE, CELLS_PER_SAMPLE * n_samples):
         return [adjusted_rand_index(first, second) for first, second in combinations(labelings, 2)]
     together = np.zeros((len(labelings), len(labelings)), dtype=np.int64)
-    table = np.empty(max(int(n_labels.max()) ** 2, 1), dtype=np.int64)
-    count_pairs_together(np.stack([ids for ids, _ in numbered]), n_labels, table, together)
+    table = np.empty(cells, dtype=np.int64)
+    from_zero = np.stack([labels.ids - labels.lowest for labels in counted]).astype(np.int32)
+    count_pairs_together(from_zero, n_labels, table, together)
     total = comb(n_samples, 2)
     return [
         _adjusted(int(together[j, i]), int(together[i, i]), int(together[j, j]), total)
