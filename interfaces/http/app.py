@@ -44,6 +44,7 @@ from interfaces.http.problems import HANDLERS
 from interfaces.http.refusals import REFUSALS
 from interfaces.http.requests import JsonRequest
 from interfaces.http.scopes import may_ask
+from interfaces.http.unchanging import NotModified, of_not_modified, tell_etag, unless_known
 from interfaces.runner.process import SweepRunner, running_sweeps
 from interfaces.study import Study
 
@@ -106,7 +107,7 @@ def create_app(
             live.ROUTES,
             tokens.ROUTES,
         ],
-        guards=[only_known_parameters],
+        guards=[only_known_parameters, unless_known],
     )
     limits = Limits(
         rate=settings.study_token_rate,
@@ -124,7 +125,8 @@ def create_app(
             "runner": Provide(_runner, sync_to_thread=False),
             **QUESTIONS,
         },
-        exception_handlers={**HANDLERS, **REFUSALS},
+        exception_handlers={**HANDLERS, **REFUSALS, NotModified: of_not_modified},
+        before_send=[tell_etag],
         openapi_config=documentation.openapi(),
         request_class=JsonRequest,
         request_max_body_size=LARGEST_BODY_BYTES,

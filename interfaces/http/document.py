@@ -9,9 +9,11 @@ import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
+from interfaces.http.bounds import show_bounds
 from interfaces.http.gateway_document import with_gateway
 from interfaces.http.idempotency import Idempotency
 from interfaces.http.problems import EXAMPLES, MEDIA_TYPE, TITLES, problem
+from interfaces.http.unchanging import never_changes
 
 Json = dict[str, Any]
 
@@ -26,6 +28,18 @@ KEY = {
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
     "example": "7d0a0f0e-6a1c-4a53-9d55-3f5f0f9a2b11",
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETags of answers that the client has: as of a moment they never change, and the answer is 304.",
+    "schema": {"type": "string"},
+    "example": '"as-of-0f1e2d3c4b5a69788796a5b4c3d2e1f0"',
+}
+ETAG = {
+    "description": "Of an answer as of a moment: the same for ever, or until another version shows it otherwise.",
+    "schema": {"type": "string"},
 }
 SECURITY = {
     "bearer": {
@@ -71,11 +85,13 @@ def completed(app: Litestar) -> Json:
     """The document, made once an application."""
     found: Json | None = getattr(app.state, "document", None)
     if found is None:
-        found = app.state.document = _completed(with_gateway(app.openapi_schema.to_schema()), _once_only(app))
+        document = app.openapi_schema.to_schema()
+        show_bounds(document, app)
+        found = app.state.document = _completed(with_gateway(document), _once_only(app), _never_changing(app))
     return found
 
 
-def _completed(document: Json, once_only: set[str]) -> Json:
+def _completed(document: Json, once_only: set[str], never_changing: set[str]) -> Json:
     # The gateway's errors have OpenAI's shape.
     ours = {path: item for path, item in document["paths"].items() if not path.startswith("/v1/")}
     operations = [operation for item in ours.values() for operation in item.values()]
@@ -84,6 +100,10 @@ def _completed(document: Json, once_only: set[str]) -> Json:
         if name in once_only:
             operation.setdefault("parameters", []).append(KEY)
             _add_problems(responses, 409)
+        if name in never_changing:
+            operation["parameters"].append(IF_NONE_MATCH)
+            responses["200"].setdefault("headers", {})["ETag"] = ETAG
+            responses["304"] = {"description": "The client has the answer already", "headers": {"ETag": ETAG}}
         if "requestBody" in operation:
             _add_problems(responses, 408, 413, 415)
         for status, response in responses.items():
@@ -131,14 +151,22 @@ def _add_problems(responses: Json, *statuses: int) -> None:
 
 def _once_only(app: Litestar) -> set[str]:
     """The operations that take an Idempotency-Key."""
-    handlers = {handler for route in app.routes for handler in getattr(route, "route_handlers", ())}
     return {
         handler.handler_name
-        for handler in handlers
-        if isinstance(handler, HTTPRouteHandler)
-        and "POST" in handler.http_methods
+        for handler in _handlers(app)
+        if "POST" in handler.http_methods
         and any(isinstance(each, Idempotency) for each in handler.resolve_middleware())
     }
+
+
+def _never_changing(app: Litestar) -> set[str]:
+    """The operations whose answers as of a moment have an ETag."""
+    return {handler.handler_name for handler in _handlers(app) if never_changes(handler)}
+
+
+def _handlers(app: Litestar) -> set[HTTPRouteHandler]:
+    found = {handler for route in app.routes for handler in getattr(route, "route_handlers", ())}
+    return {handler for handler in found if isinstance(handler, HTTPRouteHandler)}
 
 
 @cache

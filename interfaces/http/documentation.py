@@ -26,6 +26,7 @@ The lab notebook for research with language models: every call an event, every n
 With an `Idempotency-Key`, a POST that is sent again is answered with what it was answered, and nothing is done twice.
 Lists are `{items, next_cursor}`; pass `next_cursor` as `cursor` for the page that follows. Times are RFC 3339 in UTC.
 Answers come compressed (br, gzip) where the client takes that. HEAD is taken wherever GET is.
+What is asked with `as_of` never changes: it has an ETag, and is a 304 for who sends that as `If-None-Match`.
 
 Commands return a `position`; give it to a query as `at_least` and the query shows what the command did. It is null
 for an answer that came while the store was away, which waits in a journal and is appended when the store is back.

@@ -70,7 +70,12 @@ EXAMPLES: Mapping[int, dict[str, Any]] = {
     },
     413: {"detail": "The body is larger than 20,000,000 bytes"},
     408: {"detail": "Nothing more of the body came for 30 s"},
-    415: {"detail": "The body is text/plain; send application/json"},
+    415: {
+        "detail": (
+            "The body is application/x-www-form-urlencoded; send JSON under its name: "
+            "-H 'Content-Type: application/json' for curl"
+        )
+    },
     416: {"detail": "The file has 18,128 bytes, and none in 'bytes=20000-'"},
     429: {
         "detail": "The token 'ci' has made more requests than STUDY_TOKEN_RATE allows, 100 a second; ask more slowly"

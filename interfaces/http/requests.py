@@ -9,6 +9,9 @@ from litestar.exceptions import ClientException, ValidationException
 from domain.errors import Rejected
 from domain.nesting import check_depth
 
+# curl calls a body a form, unless it is told. Taken for JSON, any site's page could send one without asking first.
+HOW_TO_SEND = "send JSON under its name: -H 'Content-Type: application/json' for curl"
+
 
 class UnsupportedMediaType(ClientException):
     """A body that says it is something else than JSON."""
@@ -23,7 +26,7 @@ class JsonRequest(Request[Any, Any, Any]):
         """The body as its route declares it. Raises what of_http_error turns into 400 or 415."""
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type and media_type != "application/json" and not media_type.endswith("+json"):
-            raise UnsupportedMediaType(f"The body is {media_type[:100]}; send application/json")
+            raise UnsupportedMediaType(f"The body is {media_type[:100]}; {HOW_TO_SEND}")
         field = self.route_handler.parsed_data_field
         body = decoded(await self.body(), Any if field is None else field.annotation)
         check_depth(body)

@@ -212,6 +212,18 @@ def test_links_lead_to_operations_there_are(reader: httpx.Client) -> None:
     assert not once & {"import_dataset", "keep_artifact", "list_calls"}
 
 
+def test_bounds_are_shown_of_what_may_be_left_out_too(reader: httpx.Client) -> None:
+    document = reader.get("/api/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    temperature = schemas["CallBody"]["properties"]["temperature"]
+    assert (temperature["minimum"], temperature["maximum"]) == (0, 2)
+    assert schemas["CallBody"]["properties"]["attempt_timeout_s"]["exclusiveMinimum"] == 0
+    assert schemas["SweepBody"]["properties"]["k_values"]["oneOf"][0]["items"]["maximum"] == 10_000
+    asked_of_calls = {each["name"]: each["schema"] for each in document["paths"]["/api/calls"]["get"]["parameters"]}
+    assert asked_of_calls["at_least"]["minimum"] == 0
+    assert asked_of_calls["limit"]["maximum"] == 1000
+
+
 def test_the_page_loads_only_from_this_server(reader: httpx.Client) -> None:
     for address in ("/api/docs", "/api/docs/"):
         page = reader.get(address)

@@ -10,6 +10,7 @@ import brotli
 import httpx
 import pytest
 
+from interfaces.http.requests import HOW_TO_SEND
 from tests.interfaces.http.test_problems import refused
 
 PROMPT = {"prompt": "hello", "provider": "local"}
@@ -76,7 +77,7 @@ def test_what_is_small_or_streamed_goes_out_as_it_is(reader: httpx.Client) -> No
 def test_a_body_of_another_media_type_is_a_415(reader: httpx.Client) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml"):
         problem = refused(reader.post("/api/groups", content=b"{}", headers={"content-type": kind}), 415)
-        assert problem["detail"] == f"The body is {kind}; send application/json"
+        assert problem["detail"] == f"The body is {kind}; {HOW_TO_SEND}"
     for kind in ("application/json; charset=utf-8", "application/merge-patch+json", ""):
         problem = refused(reader.post("/api/groups", content=b"{}", headers={"content-type": kind}), 400)
         assert problem["fields"] == ["group_type"]
