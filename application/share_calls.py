@@ -19,6 +19,7 @@ from application.providers import Sender
 from application.stored_answers import end_of, stored_answer
 from domain.calls import CallAnswered, CallFailed, CallJoined
 from domain.errors import ProviderFailed, Unavailable
+from domain.events import RecordedEvent
 
 FIRST_LOOK_SECONDS = 0.01
 LONGEST_LOOK_SECONDS = 0.2
@@ -49,6 +50,7 @@ class ShareCalls:
         self._notebook = notebook
         self._call_provider = call_provider
         self._flights: dict[str, _Flight] = {}
+        self._left: list[Claim] = []  # that could not be given up, since the store was away
 
     async def __call__(
         self,
@@ -111,7 +113,9 @@ class ShareCalls:
                     return await request.given(request.joined, outcome)
             claim = Claim(key=f"call:{request.intent.request_hash}", holder=self._notebook.ids.new())
             try:
-                return await self._call(request, claim)
+                if request.joined is None:
+                    return await self._call(request, claim)
+                return await self._take_over(request, request.joined, claim)
             except ClaimHeld as held:
                 claim = Claim(key=claim.key, holder=held.holder)
             except Unavailable:
@@ -119,6 +123,33 @@ class ShareCalls:
                     raise
                 continue  # what we wait for goes on without the store, and is told when it is back
             await self._wait_for(request, claim)
+
+    async def _take_over(self, request: "_Request", joined: "_Joined", claim: Claim) -> Given:
+        """Call in place of a call that is gone. Raises ClaimHeld while it isn't.
+
+        A call gives its claim up in the append that ends it: whoever has the claim sees that end, which may have come
+        between our last look and now.
+        """
+        await self._give_up()
+        try:
+            await self._notebook.take(claim)
+            outcome = await self._outcome(request, joined.owner)
+            if outcome is None:
+                return await self._call(request, claim)
+        except (asyncio.CancelledError, Unavailable):
+            await asyncio.shield(self._give_up(claim))
+            raise
+        await self._give_up(claim)
+        return await request.given(joined, outcome)
+
+    async def _give_up(self, *claims: Claim) -> None:
+        """Free claims under which nothing was asked; those for which the store is away, the next time."""
+        freeing, self._left = [*self._left, *claims], []
+        try:
+            if freeing:
+                await self._notebook.free(*freeing)
+        except Unavailable:
+            self._left += freeing
 
     async def _wait_for(self, request: "_Request", held: Claim) -> None:
         if await end_of(self._notebook.store, held.holder) is not None:
@@ -135,18 +166,27 @@ class ShareCalls:
             with suppress(Unavailable):
                 event = await end_of(store, owner)
                 if event is not None:
-                    match event.fact:
-                        case CallAnswered():
-                            return await stored_answer(store, event, event.fact)
-                        case CallFailed(attempts=attempts, error=error):
-                            return provider_failed(request.intent.prepared.provider, owner, attempts, error)
-                    return None
+                    return await self._came_to(request, event)
             if request.seconds_left <= 0:
                 raise request.overdue(owner)
             if clock.monotonic() >= until:
                 return None
             await clock.sleep(pause)
             pause = min(pause * 2, LONGEST_LOOK_SECONDS)
+
+    async def _outcome(self, request: "_Request", owner: UUID) -> CompletedCall | ProviderFailed | None:
+        """What a call came to, by what is stored now. Raises Unavailable."""
+        event = await end_of(self._notebook.store, owner)
+        return None if event is None else await self._came_to(request, event)
+
+    async def _came_to(self, request: "_Request", end: RecordedEvent) -> CompletedCall | ProviderFailed | None:
+        """What a call's end means for who joined it; None for one that was cancelled."""
+        match end.fact:
+            case CallAnswered() as answered:
+                return await stored_answer(self._notebook.store, end, answered)
+            case CallFailed(attempts=attempts, error=error):
+                return provider_failed(request.intent.prepared.provider, end.stream_id, attempts, error)
+        return None
 
     async def _follow(self, request: "_Request", flight: "_Flight") -> Given | None:
         """Wait for what another task leads; None if it left."""

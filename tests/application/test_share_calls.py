@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from application import share_calls
 from application.ask_model import Answer, AskModel, Question
 from application.group_calls import GroupPlace
-from application.ports import Claim
+from application.ports import Append, Claim
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
 from domain.calls import CallAnswered, CallCancelled, CallFailed, CallJoined, CallRequested
 from domain.errors import ProviderFailed, Unavailable
@@ -204,6 +205,51 @@ async def test_processes_share_through_the_claim() -> None:
     assert len(sharing.requested()) == 1
     assert {answer.text for answer in answers} == {"echo: Three primes?"}
     assert sum(answer.shared_with is None for answer in answers) == 1
+
+
+async def test_an_answer_that_comes_between_the_last_look_and_taking_over_is_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(share_calls, "CLAIM_SECONDS", 0.02)
+    sharing = Sharing(processes=2)
+    owner = sharing.asks()
+    while not sharing.provider.sent:
+        await asyncio.sleep(0)
+    joiner = sharing.asks(process=1)
+    await sharing.joined(1)
+    append = sharing.store.append
+
+    async def once_the_owner_is_answered(appended: Append) -> int:
+        if appended.take:
+            sharing.provider.may_answer.set()
+            await owner
+        return await append(appended)
+
+    monkeypatch.setattr(sharing.store, "append", once_the_owner_is_answered)
+    assert (await joiner).shared_with == (await owner).call_id
+    assert (len(sharing.requested()), sharing.store.claims) == (1, {})
+
+
+async def test_who_leaves_just_as_it_takes_over_leaves_no_claim_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(share_calls, "CLAIM_SECONDS", 0.02)
+    sharing = Sharing(processes=2)
+    sharing.asks()
+    while not sharing.provider.sent:
+        await asyncio.sleep(0)
+    joiner = sharing.asks(process=1)
+    await sharing.joined(1)
+    append = sharing.store.append
+
+    async def leaving(appended: Append) -> int:
+        if appended.take:
+            sharing.store.claims.clear()  # as if its owner were gone
+            joiner.cancel()
+        return await append(appended)
+
+    monkeypatch.setattr(sharing.store, "append", leaving)
+    with pytest.raises(asyncio.CancelledError):
+        await joiner
+    assert (len(sharing.requested()), sharing.store.claims) == (1, {})
 
 
 async def test_a_failure_reaches_other_processes_in_the_same_words() -> None:
