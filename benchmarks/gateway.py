@@ -238,6 +238,8 @@ async def soak(gateway: Gateway, upstream: str, minutes: float) -> dict[str, Any
         "errors": errors,
         "p50_ms": round(took[len(took) // 2], 1),
         "p99_ms": round(took[int(len(took) * 0.99)], 1),
+        "memory_mb_at_begin": round(memory[0]),
+        "memory_mb_at_end": round(memory[-1]),
         "memory_mb_early": round(early),
         "memory_mb_late": round(late),
         "memory_is_flat": "yes" if late <= early * MOST_GROWTH else "no",
