@@ -2,9 +2,8 @@
 
 import asyncio
 import ipaddress
-import signal
 import socket
-import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +18,7 @@ from domain.errors import Conflict, Rejected
 from infrastructure.settings import Settings
 from interfaces.composition import open_study
 from interfaces.http.app import create_app, gate_of
-from interfaces.signals import exit_at_once, reason
+from interfaces.signals import cancelled_by_signals, exit_at_once, reason
 from interfaces.study import Study
 
 if TYPE_CHECKING:
@@ -79,9 +78,8 @@ def run(
 
     place: where the dashboard is to be had, when several processes serve together
     """
-    _exit_quietly_on_signals()
-    with _runner() as runner:
-        runner.run(_serve(settings, address, listener, place))
+    with _runner() as runner, suppress(asyncio.CancelledError):
+        runner.run(_until_told(_serve(settings, address, listener, place)))
 
 
 def try_once(settings: Settings, address: Address) -> None:
@@ -121,6 +119,16 @@ async def _make_first_token(study: Study) -> None:
         click.echo(
             f"An admin's token, {FIRST_NAME}, was made; keep it, since it is not shown again:\n{issued['token']}"
         )
+
+
+async def _until_told(serving: Coroutine[Any, Any, None]) -> None:
+    """Serve, and give it up at a signal that comes before uvicorn looks for them, or after it has.
+
+    It is cancelled and not torn out: an exception that a signal's handler raises may come out anywhere, also where
+    Python can only print it and go on, as at the end of an import.
+    """
+    with cancelled_by_signals(lambda _number: None):
+        await serving
 
 
 async def _serve(settings: Settings, address: Address, listener: socket.socket | None, place: "Place | None") -> None:
@@ -171,14 +179,14 @@ class _Server(uvicorn.Server):
         self._study = study
         self._loop = asyncio.get_running_loop()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's own signature
         """Drain at the first signal."""
         if self.should_exit:
             exit_at_once(sig)
         self._study.stopping.reason = reason(sig)
         # Who follows the log would stay for ever.
         self._loop.call_soon_threadsafe(self._study.live.end, f"{reason(sig)}; another one may go on from here")
-        super().handle_exit(sig, frame)
+        self.should_exit = True  # and no more: uvicorn would raise the signal once more at the end
 
 
 async def _recorded(server: uvicorn.Server) -> None:
@@ -189,12 +197,6 @@ async def _recorded(server: uvicorn.Server) -> None:
 
 def _runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvicorn.Config(_nowhere, log_config=None).get_loop_factory())
-
-
-def _exit_quietly_on_signals() -> None:
-    """Have a served-out server exit with 0: uvicorn raises the signal again once it has drained."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
 
 
 async def _nowhere(*_: Any) -> None:

@@ -1,5 +1,6 @@
 """The server as a process: where it binds, what it says, how it ends."""
 
+import asyncio
 import json
 import os
 import re
@@ -8,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,8 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from infrastructure.settings import read_settings
+from interfaces.serving import process as serving_process
 from interfaces.serving.__main__ import main
 from interfaces.serving.process import Address
 from tests.conftest import Database
@@ -119,6 +122,23 @@ def test_a_server_drains_for_so_long_and_records_what_is_left_as_cancelled(
         found = owner.execute("SELECT state FROM events.events WHERE topic = 'call.cancelled.v1'").fetchall()
     cancelled = [b"SIGTERM stopped the process" in state for (state,) in found]
     assert (ended, cancelled) == ((0, [True] * 3) if signals == 1 else (128 + signal.SIGTERM, [])), "".join(lines)
+
+
+def test_a_signal_while_a_server_opens_undoes_what_it_had_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    undone: list[bool] = []
+
+    @asynccontextmanager
+    async def opening(*_: object, **__: object) -> AsyncIterator[None]:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(60)
+            yield
+        finally:
+            undone.append(True)
+
+    monkeypatch.setattr(serving_process, "open_study", opening)
+    serving_process.run(read_settings(), Address(host="127.0.0.1", port=0, dashboard=False))
+    assert undone == [True]
 
 
 def test_several_workers_serve_one_store(database: Database, tmp_path: Path) -> None:
