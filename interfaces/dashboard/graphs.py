@@ -83,15 +83,16 @@ def _line(edge: GraphEdge, places: dict[str, tuple[float, float]]) -> Markup:
 
 def _box(node: GraphNode, place: tuple[float, float]) -> Markup:
     x, y = place
+    root = Markup(' data-root="yes"') if node.is_root else ""
     look = ("accent-faint", "accent", "2") if node.is_root else ("sheet", "line", "1")
     return Markup(
-        '<a href="{}" aria-label="{}: {}"><title>{}: {}</title>'
+        '<a href="{}"{} aria-label="{}: {}"><title>{}: {}</title>'
         '<rect x="{}" y="{}" width="{}" height="{}" rx="7" '
         'style="fill: var(--{}); stroke: var(--{}); stroke-width: {}"/>'
         '<text x="{}" y="{}" style="fill: var(--quiet); font: 11px var(--text)">{}</text>'
         '<text x="{}" y="{}" style="fill: var(--ink); font: 13px var(--text)">{}</text></a>'
     ).format(
-        node.address, node.kind, node.name, node.kind, node.name, x, y, WIDTH, HEIGHT, *look,
+        node.address, root, node.kind, node.name, node.kind, node.name, x, y, WIDTH, HEIGHT, *look,
         x + 10, y + 17, shortened(node.kind, 26), x + 10, y + 34, _in_a_box(node.name),
     )  # fmt: skip
 

@@ -31,7 +31,8 @@ async def draw_group(page: Page, named: str) -> Drawn:
     listed = _members(page, members["items"])
     following = members["next_cursor"] and page.href(group=group_id, cursor=members["next_cursor"])
     listed += paging(page.href(group=group_id) if cursor else None, following)
-    every_call = Markup("<p>{}</p>").format(link(page.href("calls", group=group_id), "These calls with all filters →"))
+    written = f"{group['group_type']}/{group['name']}"
+    every_call = Markup("<p>{}</p>").format(link(page.href("calls", group=written), "These calls with all filters →"))
     more = bool(children["next_cursor"] or parents["next_cursor"])
     return Drawn(
         f"{group['group_type']} / {shortened(group['name'], 80)}",

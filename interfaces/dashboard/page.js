@@ -72,6 +72,11 @@
     for (const each of document.querySelectorAll("time[datetime]")) {
       each.title = `${new Date(each.dateTime).toLocaleString()} here; ${each.dateTime}`
     }
+    for (const each of document.querySelectorAll("[data-root]")) {  // of a graph that is wider than the screen
+      const box = each.getBoundingClientRect()
+      const within = each.closest(".scrolls")
+      within.scrollLeft += box.left + box.width / 2 - within.getBoundingClientRect().left - within.clientWidth / 2
+    }
     const live = document.getElementById("study-live")
     if (live) {
       const { items, address } = JSON.parse(live.textContent)

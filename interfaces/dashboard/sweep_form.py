@@ -33,7 +33,7 @@ class SweepForm:
         self._vectors = {each.name: each for each in offered.vectors}
         names = [*(each["name"] for each in offered.datasets), *self._vectors]
         asked = page.text("dataset")
-        self.source = one_of("Dataset, or vectors made elsewhere", names, asked if asked in names else names[0])
+        self.source = one_of("What to cluster", names, asked if asked in names else names[0])
         self.texts = one_of("Texts of the vectors", [NO_TEXTS], NO_TEXTS)
         self.provider = one_of("Who embeds", page.study.providers.configured(), page.usual_provider)
         self.model = line("Embedding model", hint="the provider’s default")

@@ -14,7 +14,7 @@ from projections.paging import Paging
 
 MOST_DATASETS = 1000
 MOST_VECTORS = 50
-TEXTS_BESIDE = "texts of vectors {}"  # what texts that came with vectors are kept as, by the vectors' hash
+BESIDE_VECTORS = "texts of vectors "  # begins the name of texts that came with vectors; the vectors' hash follows
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Offered:
-    """All that can be clustered, the newest first."""
+    """All that can be clustered, the newest first, and texts that came with vectors last."""
 
     datasets: tuple[Json, ...]
     vectors: tuple[Vectors, ...]
@@ -48,6 +48,7 @@ async def offered(page: Page) -> Offered:
     datasets = (await page.study.datasets.list(page=Paging(MOST_DATASETS)))["items"]
     kept = (await page.study.artifacts.list(page=Paging(MOST_VECTORS), artifact_type="vectors"))["items"]
     brought = await asyncio.gather(*(_brought(page.study, artifact, datasets) for artifact in kept))
+    datasets.sort(key=lambda each: each["name"].startswith(BESIDE_VECTORS))
     return Offered(tuple(datasets), tuple(each for each in brought if each is not None))
 
 
@@ -75,7 +76,7 @@ async def _brought(study: Study, artifact: Json, datasets: Sequence[Json]) -> Ve
     except (NotFound, Rejected):  # a file of this type that somebody kept in a group of their own
         return None
     facts = found["nodes"][0]["facts"]
-    prefix = f"{TEXTS_BESIDE.format(facts['content_sha256'][:12])} "
+    prefix = f"{BESIDE_VECTORS}{facts['content_sha256'][:12]} "
     beside = next((each["name"] for each in datasets if each["name"].startswith(prefix)), None)
     rows, length = facts["row_count"], facts["dimension"]
     name = f"{facts.get('source_name') or 'vectors'}, {rows:,} × {length:,} ({vectors_id[:8]})"

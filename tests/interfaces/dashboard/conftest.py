@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,12 +16,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 
 from tests.conftest import fresh_database
 from tests.interfaces.serving.test_serving import process
+from tests.support.browser import FLAGS, chromium_here
 from tests.support.misbehaving_server import MisbehavingServer, Received
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 OWN = "the-operators-own-token"
 TEXTS = Path(__file__).parents[3] / "interfaces" / "cli" / "quickstart_texts.csv"
 WAIT_MS = 60_000  # for a machine that does other work as well; nothing waits so long where all is well
@@ -116,7 +112,7 @@ class AsThePromptSays:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Where the browser is; what it shows is not looked at where there is none."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = chromium_here()
     if found is None:
         pytest.skip("there is no chromium here to look at the dashboard with: apt-get install chromium")
     return found

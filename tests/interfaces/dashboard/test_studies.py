@@ -42,7 +42,7 @@ def test_vectors_made_elsewhere_are_swept_with_the_texts_that_came_with_them(pag
     with site.api() as api:
         kept = api.get("/api/artifacts", params={"artifact_type": "vectors"}).json()["items"][0]
     opened(page, "sweeps", start="yes")
-    source = page.get_by_label("Dataset, or vectors made elsewhere")
+    source = page.get_by_label("What to cluster")
     source.select_option(f"vectors, 12 × 3 ({kept['name'][:8]})")
     expect(page.get_by_label("Who embeds")).to_be_hidden()
     expect(page.get_by_label("Texts of the vectors")).to_have_value(re.compile("^texts of vectors "))
@@ -119,6 +119,9 @@ def test_a_group_is_made_filled_and_linked(page: Page, site: Site) -> None:
     expect(page.get_by_role("status").filter(has_text="Linked.")).to_be_visible()
     page.get_by_role("link", name="Show the group as it is now").click()
     expect(page.get_by_role("region", name="Calls in their order").get_by_role("row")).to_have_count(2)
+    page.get_by_role("link", name="These calls with all filters").click()
+    expect(page.get_by_role("region", name="Calls, newest first").get_by_role("row")).to_have_count(2)
+    page.go_back()
     page.get_by_role("link", name=f"run: {other['name']}").click()
     expect(page.get_by_role("heading", name=f"run / {other['name']}")).to_be_visible()
     expect(page.get_by_role("region", name="The links of this group")).to_contain_text("from the page")
