@@ -3,6 +3,7 @@
 Importing this module imports Panel, which takes a second and much memory, so that it is done when it is first needed.
 """
 
+import gc
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -63,6 +64,10 @@ class LiveParts:
             check_unused_sessions_milliseconds=look_for_unused_ms,
         )
         self._context = self._sessions._applications[SOCKET]
+        # The library collects all garbage when a page is forgotten, while every other page waits: what is imported by
+        # now stays for ever, and need not be walked through each time.
+        gc.collect()
+        gc.freeze()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
