@@ -58,6 +58,8 @@ class Settings(ProviderSettings, BaseSettings):
     study_prices: Path | None = None
     study_in_doubt_after_s: float = Field(default=15.0, ge=0, le=3600)
     study_compute: str = ""  # schedulers that sweeps asked for over HTTP may be computed at, with commas between
+    panel_address: str = "127.0.0.1"  # where `study serve` listens
+    panel_port: int = Field(default=8000, ge=0, le=65_535)
     study_ready_lag_s: float = Field(default=60.0, gt=0, le=86_400)
     study_token: SecretStr | None = None  # counts as an admin's
     study_token_rate: float = Field(default=100.0, ge=0, le=1_000_000)  # requests a second of each token; 0: no limit

@@ -225,8 +225,8 @@ def doctor(invocation: Invocation, mend: bool) -> None:
         sys.exit(1)
 
 
-@click.option("--host", help="Address to bind to; 127.0.0.1.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 8000.")
+@click.option("--host", help="Address to bind to; PANEL_ADDRESS, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; PANEL_PORT, else 8000.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes; 1.")
 @click.option("--no-dashboard", is_flag=True, help="Serve the API alone.")
 @click.option(

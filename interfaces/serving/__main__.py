@@ -15,10 +15,8 @@ EXIT_CODES: tuple[tuple[type[StudyError], int], ...] = ((Rejected, 2), (Unavaila
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", envvar="PANEL_ADDRESS", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=8000, envvar="PANEL_PORT", type=click.IntRange(0, 65535), show_default=True, help="Port."
-)
+@click.option("--host", help="Address to listen on; PANEL_ADDRESS.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; PANEL_PORT.")
 @click.option("--workers", default=1, type=click.IntRange(1, 64), show_default=True, help="Server processes.")
 @click.option("--no-dashboard", is_flag=True, help="Serve the API alone.")
 @click.option(
@@ -28,8 +26,8 @@ EXIT_CODES: tuple[tuple[type[StudyError], int], ...] = ((Rejected, 2), (Unavaila
 @click.option("--home", help="Where the embedded store and artifacts lie; STUDY_HOME.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="STUDY_LOG_LEVEL; info.")
 def main(
-    host: str,
-    port: int,
+    host: str | None,
+    port: int | None,
     workers: int,
     no_dashboard: bool,
     first_token: bool,
@@ -39,10 +37,17 @@ def main(
 ) -> None:
     """Serve the notebook over HTTP, and the dashboard at /dashboard/."""
     flags = {"database_url": database_url, "study_home": home, "study_log_level": log_level}
-    address = Address(host=host, port=port, workers=workers, dashboard=not no_dashboard, first_token=first_token)
     try:
         settings = read_settings(**flags)
+        address = Address(
+            host=settings.panel_address if host is None else host,
+            port=settings.panel_port if port is None else port,
+            workers=workers,
+            dashboard=not no_dashboard,
+            first_token=first_token,
+        )
         address.outside()
+        address.check_free()
         configure_logs(settings, unless_asked="info")
         if workers == 1:
             run(settings, address)

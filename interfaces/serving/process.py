@@ -1,6 +1,7 @@
 """One server process: it opens the study, serves it, and ends well when it is told to."""
 
 import asyncio
+import errno
 import ipaddress
 import socket
 from collections.abc import Coroutine
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 
 FIRST_NAME = "first"  # whose the token is that a server makes
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - what is asked for is compared, not bound
+NOT_OURS = {
+    errno.EADDRINUSE: "is taken by another program, perhaps another `study serve`: stop that one, or choose a --port",
+    errno.EACCES: "may not be listened at by this user: choose a --port of 1024 or more",
+}
 RECORDING_SECONDS = 10.0  # for what is cancelled at the end of the drain, also when the store is away
 
 log = structlog.get_logger(__name__)
@@ -50,6 +56,27 @@ class Address(Struct, frozen=True, kw_only=True):
         except OSError as error:
             raise Rejected(f"--host {self.host!r} is no address of this machine: {error}", fields=("host",)) from None
         return sorted(address for address in found if not _is_loopback(address))
+
+    def check_free(self) -> None:
+        """Raise Rejected where another program listens already, or this user may not: before the store is opened."""
+        for family, kind, protocol, _, place in socket.getaddrinfo(
+            self.host or None, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    tried.bind(place)
+                except OSError as error:
+                    if error.errno in NOT_OURS:
+                        told = f"{self.host}:{self.port} {NOT_OURS[error.errno]}"
+                        raise Rejected(told, fields=("port",)) from None
+
+    def told(self, port: int) -> None:
+        """Write to the log where browsers find what is served."""
+        host = "127.0.0.1" if self.host in EVERYWHERE else f"[{self.host}]" if ":" in self.host else self.host
+        root = f"http://{host}:{port}"
+        pages = {"dashboard": f"{root}/dashboard/"} if self.dashboard else {}
+        log.info("ready; Ctrl-C ends it", **pages, documentation=f"{root}/api/docs")
 
     def uvicorn_options(self, drain_seconds: float) -> dict[str, Any]:
         """As uvicorn takes them."""
@@ -142,7 +169,7 @@ async def _serve(settings: Settings, address: Address, listener: socket.socket |
         if address.dashboard and place is not None and place.is_here:
             listeners.append(stack.enter_context(_listening_at(place)))
         config = uvicorn.Config(served, **address.uvicorn_options(settings.study_drain_s))
-        server = _Server(config, study)
+        server = _Server(config, study, address if listener is None else None)
         await server.serve(listeners or None)
         await _recorded(server)
 
@@ -172,12 +199,22 @@ def _listening_at(place: "Place") -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Says why it stops, so that the calls that are cancelled do; a second signal ends it at once."""
+    """Says where it serves, and why it stops, so that calls that are cancelled do; a second signal ends it at once.
 
-    def __init__(self, config: uvicorn.Config, study: Study) -> None:
+    address: of a server that listens by itself; who hands it a socket tells where
+    """
+
+    def __init__(self, config: uvicorn.Config, study: Study, address: Address | None) -> None:
         super().__init__(config)
         self._study = study
+        self._address = address
         self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell where."""
+        await super().startup(sockets)
+        if self._address is not None and self.started:
+            self._address.told(self.servers[0].sockets[0].getsockname()[1])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's own signature
         """Drain at the first signal."""

@@ -71,6 +71,7 @@ class Workers:
         config = uvicorn.Config("", **self._address.uvicorn_options(self._drain_seconds))
         listener = config.bind_socket()
         listener.listen(config.backlog)  # whoever comes before the workers are up waits for them
+        self._address.told(listener.getsockname()[1])
         for number in SIGNALS:
             signal.signal(number, self._handle)
         # Each worker writes what it measures there, and whichever is asked reads them all.

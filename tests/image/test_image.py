@@ -38,7 +38,7 @@ def test_what_the_image_runs_is_a_command_of_ours() -> None:
 def test_what_the_image_sets_are_settings_and_its_data_lie_in_the_volume() -> None:
     known = {name.upper() for name in Settings.model_fields}
     set_here = variables(FINAL)
-    others = {"PATH", "NUMBA_CACHE_DIR", "PYTHONUNBUFFERED", "PANEL_ADDRESS", "PANEL_PORT"}
+    others = {"PATH", "NUMBA_CACHE_DIR", "PYTHONUNBUFFERED"}
     assert {*set_here} - others <= known
     assert set_here["STUDY_HOME"] == next(each.rest for each in FINAL if each.word == "VOLUME") == "/data"
     assert set_here["PANEL_PORT"] == next(each.rest for each in FINAL if each.word == "EXPOSE") == "5006"

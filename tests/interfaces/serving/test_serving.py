@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -255,6 +256,29 @@ def test_the_panels_settings_are_the_servers_too(monkeypatch: pytest.MonkeyPatch
     ended = CliRunner().invoke(main, [])
     assert ended.exit_code == 2, ended.output
     assert "no.such.host.invalid" in ended.output
+
+
+def test_a_server_says_where_browsers_find_it(database: Database, tmp_path: Path) -> None:
+    with process("--home", str(tmp_path), DATABASE_URL=database.application_uri) as (server, address, lines):
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=30) == 0
+    told = next(entry for line in lines if (entry := json.loads(line))["event"].startswith("ready"))
+    assert (told["dashboard"], told["documentation"]) == (f"{address}/dashboard/", f"{address}/api/docs")
+
+
+def test_the_panels_settings_are_read_from_a_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("PANEL_ADDRESS=no.such.host.invalid\n")
+    assert "no.such.host.invalid" in CliRunner().invoke(main, []).output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_told_before_the_store_is_opened(workers: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = str(other.getsockname()[1])
+        ended = CliRunner().invoke(main, ["--home", str(tmp_path), "--port", taken, "--workers", workers])
+    assert (ended.exit_code, f"127.0.0.1:{taken} is taken" in ended.output, "--port" in ended.output) == (2, True, True)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
