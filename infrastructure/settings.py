@@ -189,7 +189,10 @@ def read_settings(**flags: Any) -> Settings:
             fields=(SECRETS,),
         ) from None
     except ValidationError as error:
-        wrong = [(str(problem["loc"][0]).upper(), problem["msg"]) for problem in error.errors(include_input=False)]
+        wrong = [
+            (str(problem["loc"][0]).upper(), problem["msg"].removeprefix("Value error, "))
+            for problem in error.errors(include_input=False)
+        ]
         raise Rejected(
             "; ".join(f"{name}: {message}" for name, message in wrong), fields=tuple(name for name, _ in wrong)
         ) from None

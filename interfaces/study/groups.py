@@ -1,11 +1,13 @@
 """Groups, who is in them, and how they hang together."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
 from uuid import UUID
 
 from application.group_calls import GroupCalls, GroupPlace, group_place
 from application.notebook import Context
+from domain.errors import NotFound
 from domain.events import Metadata
 from domain.groups import GroupLinked, GroupUnlinked, LinkType, Member
 from interfaces.as_of import NOW, Moment
@@ -17,6 +19,22 @@ from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 
 GROUPS = (GROUP_LINKS.name,)
+P = ParamSpec("P")
+
+
+def by_its_name(
+    method: Callable[Concatenate["Groups", UUID | str, P], Coroutine[Any, Any, Json]],
+) -> Callable[Concatenate["Groups", UUID | str, P], Coroutine[Any, Any, Json]]:
+    """Who asked for a group by its type and name is told by these that there is none."""
+
+    @wraps(method)
+    async def asked(self: "Groups", group: UUID | str, /, *args: P.args, **options: P.kwargs) -> Json:
+        try:
+            return await method(self, group, *args, **options)
+        except NotFound as error:
+            raise NotFound(str(error).replace(str(group_id_in(group)), str(group))) from None
+
+    return asked
 
 
 class Groups:
@@ -41,6 +59,7 @@ class Groups:
         await self._moments.all_shown()
         return await self.get(group_id)
 
+    @by_its_name
     async def describe(
         self, group: UUID | str, context: Context, *, description: str | None = None, metadata: Metadata | None = None
     ) -> Json:
@@ -49,12 +68,14 @@ class Groups:
         position = await self._group_calls.describe(group_id, context, description=description, metadata=metadata)
         return await self.get(group_id, Moment(at_least=position))
 
+    @by_its_name
     async def add(self, group: UUID | str, members: Sequence[Member], context: Context) -> Json:
         """Add calls, all or none; who is a member already stays as it is. Raises NotFound, Rejected."""
         group_id = group_id_in(group)
         position = await self._group_calls.add_members(group_id, members, context)
         return await self._membership(group_id, position)
 
+    @by_its_name
     async def remove(self, group: UUID | str, call_ids: Sequence[UUID], context: Context) -> Json:
         """Take calls out, all or none; the past stays as it was. Raises NotFound, Rejected."""
         group_id = group_id_in(group)
@@ -90,6 +111,7 @@ class Groups:
         at = await self._group_calls.unlink([link], context)
         return await self._linked(link, "unlinked", at)
 
+    @by_its_name
     async def get(self, group: UUID | str, moment: Moment = NOW) -> Json:
         """A group with its number of members. Raises NotFound."""
         position = await self._moments.shown(moment, reads=GROUPS)
@@ -102,6 +124,7 @@ class Groups:
         position = await self._moments.shown(moment, page, reads=GROUPS)
         return await self._queries.groups.groups(group_type=group_type, name=name, as_of=position, page=page)
 
+    @by_its_name
     async def members(
         self, group: UUID | str, moment: Moment = NOW, page: Paging = FIRST_PAGE, *, role: str | None = None
     ) -> Json:
@@ -109,6 +132,7 @@ class Groups:
         position = await self._moments.shown(moment, page, reads=GROUPS)
         return await self._queries.groups.members(group_id_in(group), role=role, as_of=position, page=page)
 
+    @by_its_name
     async def children(
         self, group: UUID | str, moment: Moment = NOW, page: Paging = FIRST_PAGE, *, link_type: str | None = None
     ) -> Json:
@@ -116,6 +140,7 @@ class Groups:
         position = await self._moments.shown(moment, page, reads=GROUPS)
         return await self._queries.groups.children(group_id_in(group), link_type=link_type, as_of=position, page=page)
 
+    @by_its_name
     async def parents(
         self, group: UUID | str, moment: Moment = NOW, page: Paging = FIRST_PAGE, *, link_type: str | None = None
     ) -> Json:
@@ -123,6 +148,7 @@ class Groups:
         position = await self._moments.shown(moment, page, reads=GROUPS)
         return await self._queries.groups.parents(group_id_in(group), link_type=link_type, as_of=position, page=page)
 
+    @by_its_name
     async def dependencies(
         self,
         group: UUID | str,

@@ -61,6 +61,7 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(name: str, value: str, mo
     with pytest.raises(Rejected, match=name) as rejected:
         read_settings()
     assert "sekret" not in str(rejected.value)
+    assert "Value error" not in str(rejected.value)
 
 
 def test_a_secret_may_lie_in_a_file_of_its_name_which_is_read_last_and_afresh(

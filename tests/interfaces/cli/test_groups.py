@@ -87,6 +87,13 @@ def test_words_that_make_no_sense_are_refused(study_here: Study, words: list[str
     assert (done.code, why in done.err) == (2, True), done.err
 
 
+@pytest.mark.parametrize("words", [["show"], ["remove", "01a22f4d-9d16-7000-9dd0-406f0f60aef3"]])
+def test_who_names_a_group_that_is_not_there_is_told_that_name(study_here: Study, words: list[str]) -> None:
+    command, *calls = words
+    refused = study_here("group", command, "experiment/none", *calls)
+    assert (refused.code, "There is no group experiment/none" in refused.err) == (3, True), refused
+
+
 def test_a_sample_is_drawn(study_here: Study, tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_bytes("text,kind\nzwölf,a\nzwei,b\ndrei,a\n".encode("latin-1"))
     refused = study_here("dataset", "import", "r.csv", "--name", "r")
