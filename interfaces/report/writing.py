@@ -19,6 +19,8 @@ def format_of(out: Path) -> ReportFormat:
         raise Rejected(f"{out} is a folder; name a file in it, such as {out / 'report.html'}", fields=("out",))
     if not out.parent.is_dir():
         raise Rejected(f"{out} can't be written: there is no folder {out.parent}", fields=("out",))
+    if not os.access(out.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise Rejected(f"{out} can't be written: you may not write into {out.parent.absolute()}", fields=("out",))
     if out.suffix.lower() not in ENDINGS:
         raise Rejected(f"{out} is neither a page nor Markdown: let its name end in .html or .md", fields=("out",))
     return ENDINGS[out.suffix.lower()]

@@ -1,6 +1,13 @@
+import os
 from pathlib import Path
 
+import pytest
+
+from domain.errors import Rejected
+from interfaces.report.writing import format_of
 from tests.interfaces.cli.conftest import Study
+
+NOBODY = 65534
 
 
 def test_a_second_quickstart_comes_from_the_record(study: Study, tmp_path: Path) -> None:
@@ -18,3 +25,13 @@ def test_a_second_quickstart_comes_from_the_record(study: Study, tmp_path: Path)
     assert "no provider was called" in again.out
     assert (tmp_path / "report.html").read_bytes() == report
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".report")] == []
+
+
+def test_a_folder_that_takes_no_report_is_told_before_any_work() -> None:
+    user = os.geteuid()
+    os.seteuid(user or NOBODY)  # root may write everywhere
+    try:
+        with pytest.raises(Rejected, match="may not write into /"):
+            format_of(Path("/report.html"))
+    finally:
+        os.seteuid(user)
