@@ -14,7 +14,7 @@ from projections.call_queries import CallFilter
 from projections.group_queries import UNPLACED
 from projections.paging import LATEST, Paging, cursor_at
 from projections.queries import Queries
-from projections.search_queries import CallSearch
+from projections.search_eras import CallSearch
 
 LISTS_MS, SEARCH_MS = 20, 50
 LONG = timedelta(days=30)

@@ -15,8 +15,10 @@ from psycopg_pool import AsyncConnectionPool
 from application.export_rows import Batch, Column
 from domain.calls import text_at
 from projections.call_queries import BODIES, CallFilter, calls_at, conditions_of
+from projections.found_calls import FoundCalls
 from projections.raw_calls import STATUS, TOKENS
-from projections.reading import connected
+from projections.reading import Reader, connected
+from projections.search_eras import CallSearch
 from projections.vector_blocks import runs_of
 
 ROWS_A_PAGE = 10_000
@@ -80,8 +82,10 @@ class ExportedCalls:
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
 
-    async def count(self, wanted: CallFilter, *, position: int) -> int:
-        """How many calls fit."""
+    async def count(self, wanted: CallFilter, *, position: int) -> int | None:
+        """How many calls fit; None for a search, which is only known once they were found."""
+        if isinstance(wanted, CallSearch):
+            return None
         conditions, parameters = conditions_of(wanted)
         async with connected(self._pool) as connection, connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(
@@ -92,33 +96,54 @@ class ExportedCalls:
             return int(row[0]) if row else 0
 
     async def batches(self, wanted: CallFilter, *, position: int) -> AsyncIterator[Batch]:
-        """All calls that fit, the oldest first, as they stood at a position; COLUMNS says what of each."""
-        after: tuple[Any, int] | None = None
-        while page := await self._page(wanted, position, after):
-            sizes = [row[-2] for row in page]
-            runs = runs_of(sizes, BYTES_A_BATCH)
+        """All calls that fit, the oldest first, as they stood at a position; COLUMNS says what of each.
+
+        What a search found comes in the order of the log.
+        """
+        pages = self._found(wanted, position) if isinstance(wanted, CallSearch) else self._all(wanted, position)
+        async for page in pages:
+            runs = runs_of([row[-2] for row in page], BYTES_A_BATCH)
             start = 0
             for stop in range(1, len(page) + 1):
                 if stop == len(page) or runs[stop] != runs[start]:
                     bodies = await self._bodies(page[start:stop])
                     yield await asyncio.to_thread(_batch, page[start:stop], bodies)
                     start = stop
+
+    async def _all(self, wanted: CallFilter, position: int) -> AsyncIterator[list[tuple[Any, ...]]]:
+        conditions, parameters = conditions_of(wanted)
+        page = await self._page(conditions, parameters, position)
+        conditions.append("(c.created_at, c.requested_position) > (%(after_at)s, %(after_position)s)")
+        while page:
+            yield page
             if len(page) < ROWS_A_PAGE:
                 return
-            after = page[-1][2], page[-1][1]
+            after = {"after_at": page[-1][2], "after_position": page[-1][1]}
+            page = await self._page(conditions, {**parameters, **after}, position)
 
-    async def _page(self, wanted: CallFilter, position: int, after: tuple[Any, int] | None) -> list[tuple[Any, ...]]:
+    async def _found(self, wanted: CallSearch, position: int) -> AsyncIterator[list[tuple[Any, ...]]]:
         conditions, parameters = conditions_of(wanted)
-        if after is not None:
-            parameters |= {"after_at": after[0], "after_position": after[1]}
-            conditions.append("(c.created_at, c.requested_position) > (%(after_at)s, %(after_position)s)")
+        conditions.append("c.call_id = ANY (%(found)s::uuid[])")
+        found = FoundCalls(Reader(self._pool), wanted, position)
+        async for calls in found.pages(ROWS_A_PAGE):
+            of_these = {**parameters, "found": calls}
+            if page := await self._page(conditions, of_these, position, order="c.requested_position"):
+                yield page
+
+    async def _page(
+        self,
+        conditions: Sequence[str],
+        parameters: dict[str, Any],
+        position: int,
+        order: str = "c.created_at, c.requested_position",
+    ) -> list[tuple[Any, ...]]:
         async with (
             connected(self._pool) as connection,
             connection.cursor(binary=True, row_factory=tuple_row) as cursor,
         ):
             await cursor.execute(
                 f"SELECT {', '.join(sql for _, sql in LIGHT)}, {BESIDE} FROM {calls_at(position)} c {BODIES} "  # noqa: S608
-                f"WHERE {' AND '.join(conditions)} ORDER BY c.created_at, c.requested_position "
+                f"WHERE {' AND '.join(conditions)} ORDER BY {order} "
                 f"LIMIT {ROWS_A_PAGE}".encode(),
                 {**parameters, "as_of": position, "position": position},
             )

@@ -6,36 +6,26 @@ calls, such as failed ones, it is the calls that are looked through. Measured in
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec.structs import asdict, replace
 
-from domain.errors import Rejected
 from projections.call_queries import BODIES, IN_GROUP, ITEM, CallFilter, calls_at, conditions_of, newest_calls
 from projections.excerpts import excerpt_of
 from projections.paging import FIRST_PAGE, LATEST, Page, Paging, cursor_at, key_of, last_counted, page_of
 from projections.reading import Json, Reader, Row, in_json
-from projections.search import ANY, ERA_BITS, STRETCH_BITS, letters_of, pieces_of, quoted, tags_of
-from projections.search_query import SearchQuery, parsed
-
-Order = Literal["newest", "rank"]
+from projections.search import ERA_BITS, STRETCH_BITS, pieces_of
+from projections.search_eras import ASKED, BOUNDS, PARTS, CallSearch, asked_of_eras
+from projections.search_query import SearchQuery
 
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
 PASSING = 1_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
 RANKED = 1_000  # matching texts, the newest, that are put in order by rank
 FIRST_ERAS = 16  # that are asked for before all the others: mostly there is a page in them
-PARTS = ("prompt", "answer")
 
 MEMBER_ONE_BY_ONE = f"{IN_GROUP.rstrip().removesuffix(')')} OFFSET 0)"
 FOUND = "SELECT t.call_id, t.part, t.call_position, ts_rank(t.words, {terms}, 1) AS rank"
-# Where the times lie in the log, as near as it is known: in their order, calls may be asked one before the other.
-BOUNDS = """
-    SELECT (SELECT max(s.stretch) FROM projections.search_stretches s
-            WHERE %(until)s::timestamptz IS NULL OR s.first_at < %(until)s) AS last,
-        (SELECT min(s.stretch) FROM projections.search_stretches s
-            WHERE %(since)s::timestamptz IS NULL OR s.last_at >= %(since)s) AS first
-"""
 NEWEST = """
     {found} FROM (
         SELECT * FROM projections.searched_texts w
@@ -45,11 +35,6 @@ NEWEST = """
     ORDER BY t.call_position DESC LIMIT %(texts)s
 """
 IN_THIS_ERA = "CASE WHEN t.call_position >= %(era_begin)s THEN %({0})s::tsquery ELSE %({0}_before)s::tsquery END"
-ASKED = """
-    SELECT a.era, a.query::tsquery AS query, a.terms::tsquery AS terms
-    FROM unnest(%(eras)s::bigint[], %(queries)s::text[], %(all_terms)s::text[]) AS a (era, query, terms)
-    ORDER BY a.era DESC
-"""
 # The calls that pass are in the order of their list; their texts are found by their key, one by one: the planner can't
 # see how few calls pass, and has read all texts for them.
 PASSING_CALLS = """
@@ -87,19 +72,6 @@ IN_ERAS = """
 """
 
 
-class CallSearch(CallFilter, frozen=True, kw_only=True):
-    """Which calls are searched for: those that pass the filters and have a text that fulfils the search.
-
-    search: words, "words in a row", -without, one OR other, beginning*; in prompt or answer, all in the same text
-    part: only in prompts, or only in answers
-    order: newest first, or by rank among the newest 1,000 texts that match
-    """
-
-    search: str
-    part: Literal["prompt", "answer"] | None = None
-    order: Order = "newest"
-
-
 class Ranked(NamedTuple):
     """A call that was found: by which of its texts, and the best rank of them."""
 
@@ -122,14 +94,13 @@ class SearchQueries:
         Newest first is in the order of the log. Raises Rejected for a search without a word or too long, and for an
         unknown filter.
         """
-        query = parsed(wanted.search)
-        look = _Look(self._reader, wanted, query, as_of)
+        look = _Look(self._reader, wanted, as_of)
         if wanted.order == "rank":
             return await self._by_rank(look, as_of, page)
         (before,) = page.after((LATEST,), as_of, tuple[int])
         found = await look.newest(before, page.rows, len(PARTS) * page.rows)
         shown = page_of(found, page.limit, as_of, lambda each: (each.position,))
-        return Page(await self._shown(shown.items, query, as_of), shown.next_cursor)
+        return Page(await self._shown(shown.items, look.query, as_of), shown.next_cursor)
 
     async def _by_rank(self, look: "_Look", as_of: int | None, page: Paging) -> Page[Row]:
         first: tuple[int, float, int] = (LATEST, float("inf"), LATEST)
@@ -169,20 +140,14 @@ class SearchQueries:
 class _Look:
     """One search: its conditions, and how the newest calls that fulfil them are found."""
 
-    def __init__(self, reader: Reader, wanted: CallSearch, query: SearchQuery, as_of: int | None) -> None:
-        if wanted.part is not None and wanted.part not in PARTS:
-            raise Rejected(f"{wanted.part!r} is no part; use one of {', '.join(PARTS)}", fields=("part",))
-        if wanted.order not in ("newest", "rank"):
-            raise Rejected(f"{wanted.order!r} is no order; use newest or rank", fields=("order",))
-        self.query = query
+    def __init__(self, reader: Reader, wanted: CallSearch, as_of: int | None) -> None:
+        self._asked = asked_of_eras(wanted)
+        self.query = self._asked.query
         self._reader = reader
         conditions, parameters = conditions_of(wanted)
         # As of a position, no index knows which calls pass; of times, stretches know enough.
         self._passes_rarely = as_of is None and any((wanted.status, wanted.group_id, wanted.actor))
         self._group_id = wanted.group_id
-        self._tags = tags_of(parameters["provider"], wanted.model, wanted.modality)
-        if query.only_without:
-            self._tags.append(ANY)
         passing = newest_calls(wanted, as_of, ["c.requested_position < %(before)s", *conditions])
         # Tags say the same as the table of calls; it is asked only for what they don't say.
         narrowed = replace(wanted, provider=None, model=None, modality=None)
@@ -196,7 +161,7 @@ class _Look:
             ),
             "newest_calls": passing,
             "texts_alone": texts_alone,
-            "asked": ASKED,
+            "asked": f"{ASKED} ORDER BY a.era DESC",
         }
         self._parameters = {
             **parameters,
@@ -224,8 +189,8 @@ class _Look:
     async def _walked(self, parameters: Json) -> list[Row]:
         """What is among the newest texts: those of two eras at most, which are asked for in two ways."""
         era = max(0, parameters["before"] - 1) >> ERA_BITS
-        query, terms = self._asked(era)
-        query_before, terms_before = self._asked(max(0, era - 1))
+        query, terms = self._asked.of(era)
+        query_before, terms_before = self._asked.of(max(0, era - 1))
         asked = {"query": query, "terms": terms, "query_before": query_before, "terms_before": terms_before}
         begin = era << ERA_BITS
         places = {"era_begin": begin, "walked_to": begin - (1 << ERA_BITS)}
@@ -267,21 +232,9 @@ class _Look:
         left = min(before, (found[0]["stretch"] + 1) << STRETCH_BITS)
         return [row for row in rows if row["call_position"] >= left], left
 
-    def _asked(self, era: int) -> tuple[str, str]:
-        """What the index is asked for in an era, and by which of it texts are ranked, as tsqueries."""
-        letters = letters_of(era)
-        terms = self.query.tsquery(letters)
-        return " & ".join([f"({terms})", *(quoted(letters + tag) for tag in self._tags)]), terms
-
     def _of_eras(self, parameters: Json, eras: Sequence[int]) -> Json:
         """With what is asked in each of some eras."""
-        asked = [self._asked(era) for era in eras]
-        return {
-            **parameters,
-            "eras": list(eras),
-            "queries": [query for query, _ in asked],
-            "all_terms": [terms for _, terms in asked],
-        }
+        return {**parameters, **self._asked.parameters(eras)}
 
     def _filled(self, sql: str, *, terms: str, query: str = "") -> str:
         return sql.format(found=FOUND.format(terms=terms), query=query, **self._sql)

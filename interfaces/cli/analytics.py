@@ -1,11 +1,11 @@
 """Many calls at once, in the terminal."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, moment, study_command
+from interfaces.cli.call_filter import filtered
+from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, study_command
 
 if TYPE_CHECKING:
     from interfaces.as_of import Moment
@@ -13,26 +13,6 @@ if TYPE_CHECKING:
     from projections.paging import Paging
 
 Json = dict[str, Any]
-
-FILTERS = (
-    click.option("--provider", help="Only this provider's."),
-    click.option("--model", help="Only this model's."),
-    click.option("--modality", type=click.Choice(["text", "embedding", "image", "audio"]), help="Only this kind."),
-    click.option(
-        "--status", type=click.Choice(["requested", "success", "failed", "cancelled", "in_doubt"]), help="Only these."
-    ),
-    click.option("--group", metavar="TYPE/NAME", help="Only the members of a group."),
-    click.option("--actor", metavar="NAME", help="Only what they asked."),
-    click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says)."),
-    click.option("--until", callback=moment, metavar="WHEN", help="Before this time."),
-)
-
-
-def filtered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the filters of calls."""
-    for option in reversed(FILTERS):
-        function = option(function)
-    return function
 
 
 def add_to(study: click.Group) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, moment, study_command
+from interfaces.cli.call_filter import filtered, searched
+from interfaces.cli.command import Invocation, as_of_a_moment, by_the_page, study_command
 from interfaces.cli.terminal import echo_text, for_stdout
 
 if TYPE_CHECKING:
@@ -38,22 +39,8 @@ def add_to(study: click.Group) -> None:
     )(history)
 
 
-@click.option("--provider", help="Only this provider's.")
-@click.option("--model", help="Only this model's.")
-@click.option("--modality", type=click.Choice(["text", "embedding", "image", "audio"]), help="Only this kind.")
-@click.option(
-    "--status", type=click.Choice(["requested", "success", "failed", "cancelled", "in_doubt"]), help="Only these."
-)
-@click.option("--group", metavar="TYPE/NAME", help="Only the members of a group.")
-@click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
-@click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
-@click.option(
-    "--search",
-    metavar="WORDS",
-    help='Only those with these words in the prompt or the answer: all of them, "in a row", one OR other, -without, '
-    "beginning*.",
-)
-@click.option("--in", "part", type=click.Choice(["prompt", "answer"]), help="Search only there.")
+@filtered
+@searched
 @click.option(
     "--by", "order", type=click.Choice(["newest", "rank"]), help="Newest first, or the best of the newest 1000."
 )

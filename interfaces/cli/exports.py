@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from interfaces.cli.call_filter import filtered, searched, with_options
 from interfaces.cli.command import Invocation, as_of_a_moment, moment, study_command
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def add_to(study: click.Group) -> None:
         "calls",
         examples="study export calls --format parquet --out calls.parquet\n"
         "study export calls --format jsonl --out - --status failed --since 2026-03-01 | head\n"
-        "study export calls --format csv --spreadsheet --out calls.csv --group batch/primes",
+        "study export calls --format csv --spreadsheet --out calls.csv --group batch/primes\n"
+        "study export calls --format parquet --out primes.parquet --search '\"prime numbers\"' --in answer",
     )(export_calls)
     study_command(
         exports,
@@ -74,29 +77,16 @@ def _file(*formats: str, default: str | None = None, explained: str) -> Callable
         as_of_a_moment,
     )
 
-    def given(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return given
+    return partial(with_options, options)
 
 
 @_file("parquet", "jsonl", "csv", explained="parquet has types; in jsonl JSON stands as JSON, in the others as text.")
-@click.option("--provider", help="Only this provider's.")
-@click.option("--model", help="Only this model's.")
-@click.option("--modality", type=click.Choice(["text", "embedding", "image", "audio"]), help="Only this kind.")
-@click.option(
-    "--status", type=click.Choice(["requested", "success", "failed", "cancelled", "in_doubt"]), help="Only these."
-)
-@click.option("--group", metavar="TYPE/NAME", help="Only the members of a group.")
-@click.option("--actor", help="Only what was asked on their behalf.")
-@click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
-@click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
+@filtered
+@searched
 def export_calls(
     invocation: Invocation, file_format: str, out: str, spreadsheet: bool, moment: "Moment", **filters: Any
 ) -> None:
-    """Write calls with their requests and answers to a file, the oldest first."""
+    """Write calls with their requests and answers to a file, the oldest first; or what a search finds."""
     from interfaces.study.calls import calls_wanted
 
     async def prepared(study: "Study") -> "Export[Any]":
@@ -135,16 +125,7 @@ def export_embeddings(
 @click.option("--bucket", type=click.Choice(["minute", "hour", "day"]), help="Of a time series; hour.")
 @click.option("--timezone", metavar="TZ", help="Of a time series: where its buckets begin; UTC.")
 @click.option("--by", type=click.Choice(["provider", "model"]), help="Of a time series; provider.")
-@click.option("--provider", help="Only this provider's.")
-@click.option("--model", help="Only this model's.")
-@click.option("--modality", type=click.Choice(["text", "embedding", "image", "audio"]), help="Only this kind.")
-@click.option(
-    "--status", type=click.Choice(["requested", "success", "failed", "cancelled", "in_doubt"]), help="Only these."
-)
-@click.option("--group", metavar="TYPE/NAME", help="Only the members of a group.")
-@click.option("--actor", help="Only what was asked on their behalf.")
-@click.option("--since", callback=moment, metavar="WHEN", help="Not before this time (UTC unless it says).")
-@click.option("--until", callback=moment, metavar="WHEN", help="Before this time.")
+@filtered
 def export_analytics(
     invocation: Invocation,
     file_format: str,

@@ -1,4 +1,4 @@
-"""Which calls a route is asked about: the filters that lists, sums and exports of calls have in common."""
+"""Which calls a route is asked about: the filters that lists, sums and exports have in common, and searches."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -9,9 +9,23 @@ from litestar.params import FromQuery, QueryParameter, SkipValidation
 from domain.calls import Modality
 from interfaces.http.parameters import When, time_of
 from projections.call_queries import CallFilter
+from projections.search_query import MOST_CHARACTERS
 
 Status = Literal["requested", "success", "failed", "cancelled", "in_doubt"]
 Actor = Annotated[str | None, QueryParameter(description="Who asked: a token's name, or a user.")]
+Words = Annotated[
+    str | None,
+    QueryParameter(
+        description=(
+            'Words to find in the prompt or in the answer: all of them, "these in a row", one OR another, '
+            "-without, beginning*."
+        ),
+        max_length=MOST_CHARACTERS,
+    ),
+]
+Part = Annotated[
+    Literal["prompt", "answer"] | None, QueryParameter(description="Search only in prompts, or only in answers.")
+]
 Filter = NamedDependency[SkipValidation[CallFilter]]
 
 

@@ -12,12 +12,11 @@ from application.group_calls import GroupPlace
 from domain.preprocessing import parse_steps
 from interfaces.answer_document import CallAnswer, answer_document, outcome_document
 from interfaces.duration import seconds_of
-from interfaces.http.call_filter import WANTED, Filter
+from interfaces.http.call_filter import WANTED, Filter, Part, Words
 from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.parameters import At, Json, Name, OpenStudy, Page, RequestContext
 from interfaces.http.problems import problem_responses
 from interfaces.study.calls import calls_wanted
-from projections.search_query import MOST_CHARACTERS
 
 MOST_MESSAGES = 10_000
 
@@ -160,25 +159,17 @@ async def list_calls(
     wanted: Filter,
     moment: At,
     page: Page,
-    q: Annotated[
-        str | None,
-        QueryParameter(
-            description=(
-                'Words to find in the prompt or in the answer: all of them, "these in a row", one OR another, '
-                "-without, beginning*. Each call says by what it was found, and `searched` how much of the log was."
-            ),
-            max_length=MOST_CHARACTERS,
-        ),
-    ] = None,
-    part: Annotated[
-        Literal["prompt", "answer"] | None, QueryParameter(description="Search only in prompts, or only in answers.")
-    ] = None,
+    q: Words = None,
+    part: Part = None,
     order: Annotated[
         Literal["newest", "rank"] | None,
         QueryParameter(description="What is searched for newest first, or the best of the 1,000 newest texts found."),
     ] = None,
 ) -> Json:
-    """Calls, newest first, that pass every filter given."""
+    """Calls, newest first, that pass every filter given.
+
+    Of a search, each call says by what it was found, and `searched` how much of the log was.
+    """
     asked = calls_wanted(**structs.asdict(wanted), search=q, part=part, order=order)
     return await study.calls.list(asked, moment, page)
 

@@ -8,13 +8,15 @@ from litestar import Response, Router, get
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromQuery, QueryParameter
+from msgspec import structs
 
 from application.stored_vectors import VectorFilter
-from interfaces.http.call_filter import WANTED, Filter
+from interfaces.http.call_filter import WANTED, Filter, Part, Words
 from interfaces.http.downloads import MEDIA_TYPES, download
 from interfaces.http.parameters import At, OpenStudy, When, time_of
 from interfaces.http.problems import problem_responses
 from interfaces.study.audit import events_wanted
+from interfaces.study.calls import calls_wanted
 
 OfRows = Annotated[
     Literal["parquet", "jsonl", "csv"],
@@ -66,9 +68,12 @@ async def export_calls(
     moment: At,
     format: OfRows = "jsonl",  # noqa: A002 - its name in the address
     spreadsheet: Spreadsheet = False,
+    q: Words = None,
+    part: Part = None,
 ) -> Response[Any]:
-    """Calls with their requests and answers, the oldest first."""
-    return await download(await study.exports.calls(format, wanted, moment, spreadsheet=spreadsheet))
+    """Calls with their requests and answers, the oldest first; those that a search finds in the log's order."""
+    asked = calls_wanted(**structs.asdict(wanted), search=q, part=part)
+    return await download(await study.exports.calls(format, asked, moment, spreadsheet=spreadsheet))
 
 
 @get(

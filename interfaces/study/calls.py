@@ -14,7 +14,8 @@ from projections.paging import FIRST_PAGE, Paging
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
 from projections.search import SEARCH
-from projections.search_queries import RANKED, CallSearch
+from projections.search_eras import CallSearch
+from projections.search_queries import RANKED
 from projections.shared_calls import SHARED_CALLS
 
 CALLS = (RAW_CALLS.name,)

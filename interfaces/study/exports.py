@@ -23,6 +23,8 @@ from projections.embedding_cache import EMBEDDING_CACHE
 from projections.group_links import GROUP_LINKS
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
+from projections.search import SEARCH
+from projections.search_eras import CallSearch, asked_of_eras
 
 Told = Callable[[int, int | None], None]  # rows so far, and of how many where that is known
 
@@ -53,8 +55,18 @@ class Exports:
     async def calls(
         self, file_format: str, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW, *, spreadsheet: bool = False
     ) -> Export[Any]:
-        """Calls with their requests and answers, the oldest first. Raises Rejected, NotFound for the group."""
-        position = await self._position(moment, RAW_CALLS.name, GROUP_LINKS.name)
+        """Calls with their requests and answers, the oldest first; those that a search finds in the log's order.
+
+        Raises Rejected, NotFound for the group, and Unavailable where the index of words is not so far in time: a file
+        never lacks a call that is to be found.
+        """
+        reads: tuple[str, ...] = (RAW_CALLS.name, GROUP_LINKS.name)
+        if isinstance(wanted, CallSearch):
+            asked_of_eras(wanted)
+            if wanted.order == "rank":
+                raise Rejected("A file has calls in the order of the log, not by rank", fields=("order",))
+            reads = (*reads, SEARCH.name)
+        position = await self._position(moment, *reads)
         if wanted.group_id is not None:
             await self._queries.groups.group(wanted.group_id, as_of=position)
         return await self._calls(file_format, wanted, position=position, spreadsheet=spreadsheet)

@@ -17,7 +17,7 @@ from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Page, Paging
 from projections.provenance import WAYS, Bounds
 from projections.queries import Queries
-from projections.search_queries import CallSearch
+from projections.search_eras import CallSearch
 from tests.projections.log import NOON
 
 EVERY_CALL = 1000  # a page that holds it all
@@ -88,11 +88,17 @@ def _analytics(known: Known) -> list[Arguments]:
 
 
 def _series(known: Known) -> list[Arguments]:
-    return [
-        {**each, "bucket": bucket, "timezone": zone, "by": by, "detail": by == "model"}
-        for each in _analytics(known)[:1]
-        for bucket, zone, by in (("minute", "UTC", "model"), ("day", "Asia/Kathmandu", "provider"))
+    """Points answer those of hours and days of all calls, or of a model."""
+    alike = CallFilter(provider="openai", model="gpt-4o-mini") if known.turn % 2 else CallFilter()
+    points = [
+        {"wanted": alike, "bucket": bucket, "timezone": zone, "by": by}
+        for bucket, zone, by in (("hour", "UTC", "model"), ("day", "Asia/Kathmandu", "provider"))
     ]
+    details = [
+        {**each, "bucket": "minute", "timezone": "Asia/Kathmandu", "by": "model", "detail": True}
+        for each in _analytics(known)[:1]
+    ]
+    return [*points, *details]
 
 
 def _each(name: str, found: Callable[[Known], Sequence[object]]) -> Callable[[Known], list[Arguments]]:

@@ -11,7 +11,7 @@ from domain.errors import Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
 from projections.excerpts import excerpt_of
 from projections.paging import Paging
-from projections.search_queries import CallSearch
+from projections.search_eras import CallSearch
 from projections.search_query import parsed
 from projections.words import places_of_words, words_of
 from tests.projections.log import COMPLETION, NOON, STREAM, answered, failed, requested, streamed

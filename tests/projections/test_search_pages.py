@@ -8,7 +8,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from domain.groups import GroupCreated, GroupMembersAdded, Member
-from projections import search_queries
+from projections import exported_calls, found_calls, search_queries
 from projections.call_queries import CallFilter
 from projections.compare import checksum
 from projections.follow import Follower
@@ -18,7 +18,7 @@ from projections.queries import Queries
 from projections.read_models import READ_MODELS
 from projections.rebuild import rebuild
 from projections.search import SEARCH
-from projections.search_queries import CallSearch
+from projections.search_eras import CallSearch
 from tests.conftest import fresh_database
 from tests.projections.log import NOON, Log, failed
 from tests.projections.test_search import ask, tell
@@ -34,11 +34,13 @@ def many(server, template):
     with fresh_database(server, template) as database, pytest.MonkeyPatch.context() as patch:
         patch.setattr("projections.search.ERA_BITS", 4)
         patch.setattr(search_queries, "ERA_BITS", 4)
+        patch.setattr(found_calls, "ERA_BITS", 4)
         patch.setattr(search_queries, "WALKED", 10)
         patch.setattr(search_queries, "PASSING", 12)
         patch.setattr(search_queries, "FIRST_ERAS", 3)
         patch.setattr("projections.search.STRETCH_BITS", 3)
         patch.setattr(search_queries, "STRETCH_BITS", 3)
+        patch.setattr(found_calls, "STRETCH_BITS", 3)
         log = Log(database.application_uri)
         with psycopg.connect(database.application_uri) as connection:
             install(connection, READ_MODELS)
@@ -146,3 +148,33 @@ def test_a_rebuild_gives_the_same_rows(many):
     again, after = sums()
     assert (again > generation, after) == (True, before)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"search": "common"},
+        {"search": "rare OR late"},
+        {"search": "late", "part": "answer"},
+        {"search": "-common", "part": "answer"},
+        {"search": "common", "status": "failed"},
+        {"search": "common", "group_id": LARGE},
+        {"search": "common", "model": "nobody's"},
+        {"search": "rare", "provider": "OpenAI", "since": NOON, "until": NOON + timedelta(seconds=100)},
+        {"search": "never"},
+    ],
+    ids=str,
+)
+async def test_an_export_has_what_all_pages_of_a_search_have_the_oldest_first(many, queries, monkeypatch, wanted):
+    monkeypatch.setattr(exported_calls, "ROWS_A_PAGE", 7)
+    position = many[0].written
+    batches = queries.calls_in_bulk.batches(CallSearch(**wanted), position=position)
+    exported = [UUID(call_id).int async for batch in batches for call_id in batch.columns[0]]
+    assert exported == list(reversed(await every_page(queries, **wanted)))
+    assert await queries.calls_in_bulk.count(CallSearch(**wanted), position=position) is None
+
+
+async def test_an_export_of_a_search_shows_its_position(many, queries):
+    for position, found in ((2, []), (3, [3]), (98, [3]), (99, [3, 90]), (many[0].written, [3, 90, 199])):
+        batches = queries.calls_in_bulk.batches(CallSearch(search="rare"), position=position)
+        assert [UUID(call_id).int async for batch in batches for call_id in batch.columns[0]] == found, position

@@ -20,6 +20,9 @@ def test_a_script_exports_calls_and_events(database: Database, tmp_path: Path) -
         study.ask("Where is Paris?", provider="local", group="batch/paris")
         again = study.export("calls", tmp_path / "c.jsonl", file_format="jsonl", as_of=first.position)
         grouped = study.export("calls", tmp_path / "p.csv", file_format="csv", group="batch/paris", spreadsheet=True)
+        found = study.export("calls", tmp_path / "f.parquet", search="rome", part="prompt")
+        with pytest.raises(sq.Rejected, match="not by rank"):
+            study.export("calls", tmp_path / "x", search="rome", order="rank")
         events = study.export("events", tmp_path / "e.parquet", kind="call", after=1)
         sums = study.export("analytics", tmp_path / "a.parquet", table="providers")
         days = study.export("analytics", tmp_path / "d.csv", file_format="csv", bucket="day", by="model")
@@ -32,7 +35,7 @@ def test_a_script_exports_calls_and_events(database: Database, tmp_path: Path) -
         with pytest.raises(sq.NotFound, match="embedded"):
             study.export("embeddings", tmp_path / "x")
         table = study.calls().to_arrow()
-    assert (first.rows, again.rows, grouped.rows, events.rows) == (1, 1, 1, 3)
+    assert (first.rows, again.rows, grouped.rows, found.rows, events.rows) == (1, 1, 1, 1, 3)
     assert pq.read_table(tmp_path / "e.parquet")["event"].to_pylist()[0] == "call.answered.v1"
     assert table.schema.field("created_at").type == pa.timestamp("us", tz="UTC")
     assert table.schema.field("cost").type == pa.decimal128(20, 10)

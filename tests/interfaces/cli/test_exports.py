@@ -23,6 +23,10 @@ def test_calls_and_events_are_written_to_files_and_to_stdout(study_here: Study, 
     lines = study_here("export", "calls", "--format", "jsonl", "--out", "-", "--group", "batch/cities")
     assert [json.loads(line)["status"] for line in lines.out.splitlines()] == ["success"] * 2
     assert f"2 calls, as of position {done['position']}" in lines.err
+    found = study_here("export", "calls", "--format", "jsonl", "--out", "-", "--search", "paris", "--in", "prompt")
+    assert [json.loads(line)["request_json"]["messages"][-1]["content"] for line in found.out.splitlines()] == [
+        "Where is Paris?"
+    ]
     events = study_here("export", "events", "--kind", "call", "--format", "csv", "--out", str(tmp_path / "e.csv"))
     assert events.out.startswith("4 events in ")
     nothing = study_here("export", "calls", "--format", "jsonl", "--out", "-", "--as-of", "0")
@@ -38,6 +42,8 @@ def test_what_can_not_be_exported_is_told(study_here: Study, tmp_path: Path) -> 
         (("--format", "jsonl", "--out", str(tmp_path / "no" / "calls")), 2),
         (("--format", "jsonl", "--out", out, "--group", "no/group"), 3),
         (("--format", "jsonl", "--out", "-", "--json"), 2),
+        (("--format", "jsonl", "--out", out, "--search", "+++"), 2),
+        (("--format", "jsonl", "--out", out, "--in", "prompt"), 2),
     ):
         refused = study_here("export", "calls", *words)
         assert (refused.code, "Error: " in refused.err or "Invalid value" in refused.err) == (code, True), words

@@ -40,6 +40,14 @@ def test_calls_come_as_parquet_jsonl_and_csv(reader: httpx.Client, asked: int) -
     assert table.text.startswith("\ufeff")
 
 
+def test_what_a_search_finds_comes_as_a_file(reader: httpx.Client, asked: int) -> None:
+    wanted = {"q": "primes OR cat -dog", "part": "prompt", "at_least": asked}
+    found = reader.get("/api/export/calls", params=wanted)
+    assert [prompt in line for prompt, line in zip(PROMPTS[::2], found.text.splitlines(), strict=True)] == [True] * 2
+    assert reader.get("/api/export/calls", params={**wanted, "status": "failed"}).text == ""
+    assert reader.get("/api/export/calls", params={"q": "primes", "as_of": "0"}).text == ""
+
+
 def test_an_export_can_be_asked_for_as_of_a_moment(reader: httpx.Client, asked: int) -> None:
     for what in ("calls", "events"):
         before = reader.get(f"/api/export/{what}", params={"as_of": "0", "at_least": 0})
@@ -74,6 +82,10 @@ def test_events_and_vectors_come_as_files(reader: httpx.Client, asked: int) -> N
         ("calls", {"format": "parquet", "spreadsheet": True}, 400, "spreadsheet"),
         ("calls", {"status": "odd"}, 400, "status"),
         ("calls", {"since": "someday"}, 400, "since"),
+        ("calls", {"q": "+++"}, 400, "q"),
+        ("calls", {"q": "a", "part": "title"}, 400, "part"),
+        ("calls", {"part": "prompt"}, 400, "part"),
+        ("calls", {"q": "a", "order": "rank"}, 400, "order"),
         ("calls", {"as_of": "tomorrow"}, 400, "as_of"),
         ("calls", {"modle": "m"}, 400, "modle"),
         ("calls", {"group_id": "0195512a-7c00-7000-8000-000000000001"}, 404, None),
