@@ -3,7 +3,7 @@
 Places are numbers beside the text, not marks in it, so that nothing in a text can be taken for one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -26,9 +26,14 @@ class Excerpt(Struct, frozen=True, kw_only=True):
 
 def excerpt_of(pieces: Sequence[str], terms: Sequence[Term]) -> Excerpt | None:
     """Around the first place where one of the terms is found, or the beginning; None where there is no text."""
+    return excerpt_around(pieces, lambda piece: found_places(piece, terms))
+
+
+def excerpt_around(pieces: Sequence[str], places_in: Callable[[str], list[tuple[int, int]]]) -> Excerpt | None:
+    """Around the first of the places that are found in the pieces, or the beginning; None where there is no text."""
     first = next((piece for piece in pieces if piece), None)
     for piece in pieces:
-        places = found_places(piece, terms)
+        places = places_in(piece)
         if places:
             return _cut(piece, places, several=len(pieces) > 1)
     return None if first is None else _cut(first, [], several=len(pieces) > 1)

@@ -14,8 +14,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from application.export_rows import Batch, Column
 from domain.calls import text_at
+from domain.errors import Rejected
 from projections.call_queries import BODIES, CallFilter, calls_at, conditions_of
-from projections.found_calls import FoundCalls
+from projections.found_calls import check_search, found_pages
 from projections.raw_calls import STATUS, TOKENS
 from projections.reading import Reader, connected
 from projections.search_eras import CallSearch
@@ -79,8 +80,16 @@ _as_json = msgspec.json.Decoder().decode
 class ExportedCalls:
     """Reads the table of calls from its beginning to its end."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], *, substrings: bool = False) -> None:
+        """substrings: whether there is a read model of whole texts"""
         self._pool = pool
+        self._substrings = substrings
+
+    def check(self, wanted: CallSearch) -> None:
+        """Raises Rejected for a search whose finds can't be had as a file."""
+        check_search(wanted, substrings=self._substrings)
+        if wanted.order == "rank":
+            raise Rejected("A file has calls in the order of the log, not by rank", fields=("order",))
 
     async def count(self, wanted: CallFilter, *, position: int) -> int | None:
         """How many calls fit; None for a search, which is only known once they were found."""
@@ -124,8 +133,7 @@ class ExportedCalls:
     async def _found(self, wanted: CallSearch, position: int) -> AsyncIterator[list[tuple[Any, ...]]]:
         conditions, parameters = conditions_of(wanted)
         conditions.append("c.call_id = ANY (%(found)s::uuid[])")
-        found = FoundCalls(Reader(self._pool), wanted, position)
-        async for calls in found.pages(ROWS_A_PAGE):
+        async for calls in found_pages(Reader(self._pool), wanted, position, ROWS_A_PAGE):
             of_these = {**parameters, "found": calls}
             if page := await self._page(conditions, of_these, position, order="c.requested_position"):
                 yield page

@@ -10,6 +10,7 @@ from uuid import UUID
 from projections.reading import Reader
 from projections.search import ERA_BITS, STRETCH_BITS
 from projections.search_eras import ASKED, BOUNDS, CallSearch, asked_of_eras
+from projections.substring_queries import check_substrings, pages_of_substring, pattern_of
 
 # The sum keeps the planner from walking by position, which only pays for frequent words.
 IN_ERAS = f"""
@@ -22,37 +23,37 @@ IN_ERAS = f"""
 """  # noqa: S608 - our own names
 
 
-class FoundCalls:
-    """One search, as of a position. Raises Rejected for what can't be searched for."""
+def check_search(wanted: CallSearch, *, substrings: bool) -> None:
+    """Raises Rejected for what can't be searched for."""
+    check_substrings(wanted, there=substrings)
+    if wanted.match == "substring":
+        pattern_of(wanted)
+    else:
+        asked_of_eras(wanted)
 
-    def __init__(self, reader: Reader, wanted: CallSearch, position: int) -> None:
-        self._reader = reader
-        self._asked = asked_of_eras(wanted)
-        self._parameters = {
-            "part": wanted.part,
-            "since": wanted.since,
-            "until": wanted.until,
-            "position": position,
-        }
 
-    async def pages(self, calls: int) -> AsyncIterator[list[UUID]]:
-        """Calls with such a text, in the order of the log, at most so many at once.
+def found_pages(reader: Reader, wanted: CallSearch, position: int, calls: int) -> AsyncIterator[list[UUID]]:
+    """Calls with such a text as of a position, in the order of the log, at most so many at once.
 
-        Of the filters, provider, model, modality and part are minded; of times, more may come than lie between them.
-        """
-        bounds = await self._reader.row(BOUNDS, self._parameters)
-        if bounds is None or bounds["first"] is None or bounds["last"] is None:
+    Of the filters, the part is minded, and of words provider, model and modality; there may be more than pass the rest.
+    """
+    pages = pages_of_substring if wanted.match == "substring" else _pages_of_words
+    return pages(reader, wanted, position, calls)
+
+
+async def _pages_of_words(reader: Reader, wanted: CallSearch, position: int, calls: int) -> AsyncIterator[list[UUID]]:
+    asked = asked_of_eras(wanted)
+    parameters = {"part": wanted.part, "since": wanted.since, "until": wanted.until, "position": position}
+    bounds = await reader.row(BOUNDS, parameters)
+    if bounds is None or bounds["first"] is None or bounds["last"] is None:
+        return
+    after, last = (bounds["first"] << STRETCH_BITS) - 1, ((bounds["last"] + 1) << STRETCH_BITS) - 1
+    while after < last:
+        eras = range((after + 1) >> ERA_BITS, (last >> ERA_BITS) + 1)
+        of_eras = {**parameters, **asked.parameters(eras), "after": after, "limit": calls}
+        rows = await reader.rows(IN_ERAS, of_eras, planned_anew=True)
+        if rows:
+            yield [row["call_id"] for row in rows]
+        if len(rows) < calls:
             return
-        after, last = (bounds["first"] << STRETCH_BITS) - 1, ((bounds["last"] + 1) << STRETCH_BITS) - 1
-        while after < last:
-            eras = range((after + 1) >> ERA_BITS, (last >> ERA_BITS) + 1)
-            rows = await self._reader.rows(
-                IN_ERAS,
-                {**self._parameters, **self._asked.parameters(eras), "after": after, "limit": calls},
-                planned_anew=True,
-            )
-            if rows:
-                yield [row["call_id"] for row in rows]
-            if len(rows) < calls:
-                return
-            after = rows[-1]["call_position"]
+        after = rows[-1]["call_position"]

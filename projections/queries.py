@@ -24,12 +24,15 @@ from projections.vector_blocks import VectorBlocks
 class Queries:
     """The read models' queries over one pool. `as_of` is a position."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], *, indexed: bool = False) -> None:
-        """indexed: whether the optional read models may be there, by which the same answers come faster"""
+    def __init__(self, pool: AsyncConnectionPool[Any], *, indexed: bool = False, substrings: bool = False) -> None:
+        """indexed: whether there may be an index of vectors, by which the same answers come faster
+
+        substrings: whether there is a read model of whole texts, for searches by parts of words
+        """
         reader = Reader(pool)
         self.calls = CallQueries(reader)
-        self.search = SearchQueries(reader)
-        self.calls_in_bulk = ExportedCalls(pool)
+        self.search = SearchQueries(reader, substrings=substrings)
+        self.calls_in_bulk = ExportedCalls(pool, substrings=substrings)
         self.imported_calls = ImportedCalls(pool)
         self.groups = GroupQueries(reader)
         self.catalogue = CatalogueQueries(reader)

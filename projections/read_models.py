@@ -10,6 +10,7 @@ from projections.near_vectors import NEAR_VECTORS, pgvector_version, serves
 from projections.raw_calls import RAW_CALLS
 from projections.read_model import ReadModel
 from projections.search import SEARCH
+from projections.search_substrings import SEARCH_SUBSTRINGS, has_pg_trgm
 from projections.shared_calls import SHARED_CALLS
 from projections.sweeps import SWEEP_RUNS
 from projections.tokens import TOKENS
@@ -33,3 +34,8 @@ FOLLOWED_APART = (SEARCH,)
 def optional_read_models(connection: Connection) -> tuple[ReadModel, ...]:
     """Those that this server can hold. Nobody waits for them: queries that use one do without it as well."""
     return (NEAR_VECTORS,) if serves(pgvector_version(connection)) else ()
+
+
+def optional_apart(connection: Connection) -> tuple[ReadModel, ...]:
+    """Those that this server can hold, and that are followed apart: what they answer, nothing else does."""
+    return (SEARCH_SUBSTRINGS,) if has_pg_trgm(connection) else ()

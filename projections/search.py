@@ -128,6 +128,12 @@ class IndexTexts(NamedTuple):
 
 def changes(events: Sequence[RecordedEvent]) -> list[Step]:
     """A prompt for each request, and an answer for each that is JSON; vectors have no words."""
+    texts = texts_of(events)
+    return [IndexTexts(texts)] if texts else []
+
+
+def texts_of(events: Sequence[RecordedEvent]) -> list[Text]:
+    """The prompts and answers of events."""
     texts: list[Text] = []
     for event in events:
         fact, place = event.fact, (event.stream_id, event.version, event.position)
@@ -137,7 +143,7 @@ def changes(events: Sequence[RecordedEvent]) -> list[Step]:
             texts.append(Text(*place, fact.request, tags=tags, at=event.envelope.occurred_at))
         elif isinstance(fact, CallAnswered) and fact.vectors is None:
             texts.append(Text(*place, fact.completion or fact.response, fact.text_path))
-    return [IndexTexts(texts)] if texts else []
+    return texts
 
 
 def tags_of(provider: str | None, model: str | None, modality: str | None) -> list[str]:

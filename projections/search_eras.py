@@ -30,11 +30,13 @@ class CallSearch(CallFilter, frozen=True, kw_only=True):
     search: words, "words in a row", -without, one OR other, beginning*; in prompt or answer, all in the same text
     part: only in prompts, or only in answers
     order: newest first, or by rank among the newest 1,000 texts that match
+    match: words; or substring, the search as it stands but for case, also inside words
     """
 
     search: str
     part: Literal["prompt", "answer"] | None = None
     order: Order = "newest"
+    match: Literal["words", "substring"] = "words"
 
 
 class AskedOfEras(NamedTuple):

@@ -5,19 +5,21 @@ the newest back until there is a page, which costs next to nothing where it does
 calls, such as failed ones, it is the calls that are looked through. Measured in docs/decisions/032-search.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from msgspec.structs import asdict, replace
 
 from projections.call_queries import BODIES, IN_GROUP, ITEM, CallFilter, calls_at, conditions_of, newest_calls
-from projections.excerpts import excerpt_of
+from projections.excerpts import excerpt_around, found_places
 from projections.paging import FIRST_PAGE, LATEST, Page, Paging, cursor_at, key_of, last_counted, page_of
 from projections.reading import Json, Reader, Row, in_json
 from projections.search import ERA_BITS, STRETCH_BITS, pieces_of
 from projections.search_eras import ASKED, BOUNDS, PARTS, CallSearch, asked_of_eras
-from projections.search_query import SearchQuery
+from projections.substring_queries import SubstringLook, check_substrings
+
+Places = Callable[[str], list[tuple[int, int]]]
 
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
 PASSING = 1_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
@@ -84,8 +86,10 @@ class Ranked(NamedTuple):
 class SearchQueries:
     """Asks the index of words."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, *, substrings: bool = False) -> None:
+        """substrings: whether there is a read model of whole texts"""
         self._reader = reader
+        self._substrings = substrings
 
     @in_json
     async def calls(self, wanted: CallSearch, *, as_of: int | None = None, page: Paging = FIRST_PAGE) -> Page[Row]:
@@ -94,27 +98,37 @@ class SearchQueries:
         Newest first is in the order of the log. Raises Rejected for a search without a word or too long, and for an
         unknown filter.
         """
-        look = _Look(self._reader, wanted, as_of)
+        look = self._look(wanted, as_of)
         if wanted.order == "rank":
             return await self._by_rank(look, as_of, page)
         (before,) = page.after((LATEST,), as_of, tuple[int])
-        found = await look.newest(before, page.rows, len(PARTS) * page.rows)
+        found = _calls_of(await look.newest(before, page.rows, len(PARTS) * page.rows))[: page.rows]
         shown = page_of(found, page.limit, as_of, lambda each: (each.position,))
-        return Page(await self._shown(shown.items, look.query, as_of), shown.next_cursor)
+        return Page(await self._shown(shown.items, look.places, as_of), shown.next_cursor)
 
-    async def _by_rank(self, look: "_Look", as_of: int | None, page: Paging) -> Page[Row]:
+    def check(self, wanted: CallSearch) -> None:
+        """Raises Rejected for what can't be searched for here."""
+        self._look(wanted, None)
+
+    def _look(self, wanted: CallSearch, as_of: int | None) -> "_Look | SubstringLook":
+        check_substrings(wanted, there=self._substrings)
+        if wanted.match == "words":
+            return _Look(self._reader, wanted, as_of)
+        return SubstringLook(self._reader, wanted, as_of)
+
+    async def _by_rank(self, look: "_Look | SubstringLook", as_of: int | None, page: Paging) -> Page[Row]:
         first: tuple[int, float, int] = (LATEST, float("inf"), LATEST)
         before, rank, position = first if page.cursor is None else key_of(page.cursor, tuple[int, float, int], as_of)
-        found = await look.newest(before, RANKED, RANKED)
+        found = _calls_of(await look.newest(before, RANKED, RANKED))[:RANKED]
         if found:
             before = min(before, found[0].position + 1)  # calls that come meanwhile are in no later page
         ordered = sorted(found, key=lambda each: (-each.rank, -each.position))
         behind = [each for each in ordered if (-each.rank, -each.position) > (-rank, -position)][: page.rows]
         items = behind[: page.limit]
         cursor = cursor_at((before, items[-1].rank, items[-1].position), as_of) if len(behind) > page.limit else None
-        return Page(await self._shown(items, look.query, as_of), cursor)
+        return Page(await self._shown(items, look.places, as_of), cursor)
 
-    async def _shown(self, found: list[Ranked], query: SearchQuery, as_of: int | None) -> list[Row]:
+    async def _shown(self, found: list[Ranked], places_in: Places, as_of: int | None) -> list[Row]:
         rows = await self._reader.rows(
             f"SELECT {ITEM}, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS prompt, "  # noqa: S608
             "CASE WHEN c.response_is_json THEN answered.body END AS answer "
@@ -122,7 +136,6 @@ class SearchQueries:
             {"calls": [each.call_id for each in found], "as_of": as_of},
         )
         by_call = {row["call_id"]: row for row in rows}
-        terms = query.marked()
         shown: list[Row] = []
         for each in found:
             # The table of calls is another read model's, and may not be as far yet.
@@ -130,7 +143,7 @@ class SearchQueries:
                 continue
             bodies, text_path = {part: row.pop(part) for part in PARTS}, row.pop("text_path")
             pieces = {part: pieces_of(part, bodies[part], text_path) for part in each.parts}
-            excerpts = {part: excerpt_of(texts, terms) for part, texts in pieces.items()}
+            excerpts = {part: excerpt_around(texts, places_in) for part, texts in pieces.items()}
             row["rank"] = each.rank
             row["found"] = [{"part": part, **asdict(at)} for part, at in excerpts.items() if at is not None]
             shown.append(row)
@@ -142,7 +155,7 @@ class _Look:
 
     def __init__(self, reader: Reader, wanted: CallSearch, as_of: int | None) -> None:
         self._asked = asked_of_eras(wanted)
-        self.query = self._asked.query
+        self._terms = self._asked.query.marked()
         self._reader = reader
         conditions, parameters = conditions_of(wanted)
         # As of a position, no index knows which calls pass; of times, stretches know enough.
@@ -173,8 +186,8 @@ class _Look:
             "era_bits": ERA_BITS,
         }
 
-    async def newest(self, before: int, calls: int, texts: int) -> list[Ranked]:
-        """The newest calls requested before a position, at most so many, of at most so many texts; newest first."""
+    async def newest(self, before: int, calls: int, texts: int) -> list[Row]:
+        """Texts of the newest calls requested before a position: of so many calls, or so many; newest first."""
         parameters: Json = {**self._parameters, "texts": texts}
         bounds = await self._reader.row(BOUNDS, parameters)
         if bounds is None or bounds["first"] is None or bounds["last"] is None:
@@ -184,7 +197,11 @@ class _Look:
         rows = await self._walked(parameters)
         if not _are(calls, texts, rows):
             rows = await self._looked_up(parameters, begin, calls)
-        return _calls_of(rows)[:calls]
+        return rows
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """[begin, end) of each word in a text by which it is found."""
+        return found_places(text, self._terms)
 
     async def _walked(self, parameters: Json) -> list[Row]:
         """What is among the newest texts: those of two eras at most, which are asked for in two ways."""

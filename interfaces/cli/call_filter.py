@@ -28,6 +28,11 @@ SEARCH = (
         help='Only those with these words in the prompt or the answer: all of them, "in a row", one OR other, '
         "-without, beginning*.",
     ),
+    click.option(
+        "--match",
+        type=click.Choice(["words", "substring"]),
+        help="By words, or letter by letter, also inside words: where the server has pg_trgm.",
+    ),
     click.option("--in", "part", type=click.Choice(["prompt", "answer"]), help="Search only there."),
 )
 

@@ -36,7 +36,7 @@ from projections.generations import install
 from projections.near_vectors import pgvector_version
 from projections.queries import Queries
 from projections.read_model import ReadModel
-from projections.read_models import FOLLOWED_APART, READ_MODELS, optional_read_models
+from projections.read_models import FOLLOWED_APART, READ_MODELS, optional_apart, optional_read_models
 
 if TYPE_CHECKING:
     from infrastructure.embedded_postgres import EmbeddedPostgres
@@ -106,10 +106,10 @@ async def _outside(
     def connect() -> psycopg.Connection:
         return psycopg.connect(uri, application_name="study follower", **KEEPALIVES)
 
-    optional, pgvector = await asyncio.to_thread(_install, connect)
+    optional, substrings, pgvector = await asyncio.to_thread(_install, connect)
     follower = Follower(store, connect, [model for model in READ_MODELS if model not in FOLLOWED_APART])
     stack.push_async_callback(asyncio.to_thread, follower.close)
-    apart = Follower(store, connect, FOLLOWED_APART)
+    apart = Follower(store, connect, (*FOLLOWED_APART, *substrings))
     stack.push_async_callback(asyncio.to_thread, apart.close)
     # They take their time, so that they have a follower of their own, and nobody waits for them.
     unhurried = Follower(store, connect, optional)
@@ -138,7 +138,7 @@ async def _outside(
     stack.callback(compute.close)
     registry = ProviderRegistry(settings.afresh, dict(providers or {}))
     stack.push_async_callback(registry.aclose)
-    queries = Queries(pool, indexed=bool(optional))
+    queries = Queries(pool, indexed=bool(optional), substrings=bool(substrings))
     outside = Outside(
         settings,
         keeper,
@@ -202,13 +202,16 @@ def _tell_all(wakened: list[Callable[[], None]]) -> None:
         wake()
 
 
-def _install(connect: Callable[[], psycopg.Connection]) -> tuple[tuple[ReadModel, ...], str | None]:
-    """Returns the optional read models that there are, and the version of pgvector that they use."""
+def _install(
+    connect: Callable[[], psycopg.Connection],
+) -> tuple[tuple[ReadModel, ...], tuple[ReadModel, ...], str | None]:
+    """Returns the optional read models that there are, those that are followed apart, and the version of pgvector."""
     with _opening(), connect() as connection:
         optional = optional_read_models(connection)
         version = pgvector_version(connection) if optional else None
-        install(connection, (*READ_MODELS, *optional))
-        return optional, version
+        substrings = optional_apart(connection)
+        install(connection, (*READ_MODELS, *optional, *substrings))
+        return optional, substrings, version
 
 
 @contextmanager

@@ -26,6 +26,10 @@ Words = Annotated[
 Part = Annotated[
     Literal["prompt", "answer"] | None, QueryParameter(description="Search only in prompts, or only in answers.")
 ]
+Match = Annotated[
+    Literal["words", "substring"] | None,
+    QueryParameter(description="By words, or letter by letter, also inside words: where the server has pg_trgm."),
+]
 Filter = NamedDependency[SkipValidation[CallFilter]]
 
 

@@ -12,7 +12,7 @@ from application.group_calls import GroupPlace
 from domain.preprocessing import parse_steps
 from interfaces.answer_document import CallAnswer, answer_document, outcome_document
 from interfaces.duration import seconds_of
-from interfaces.http.call_filter import WANTED, Filter, Part, Words
+from interfaces.http.call_filter import WANTED, Filter, Match, Part, Words
 from interfaces.http.call_stream import OperationThatStreams, streamed
 from interfaces.http.parameters import At, Json, Name, OpenStudy, Page, RequestContext
 from interfaces.http.problems import problem_responses
@@ -161,6 +161,7 @@ async def list_calls(
     page: Page,
     q: Words = None,
     part: Part = None,
+    match: Match = None,
     order: Annotated[
         Literal["newest", "rank"] | None,
         QueryParameter(description="What is searched for newest first, or the best of the 1,000 newest texts found."),
@@ -170,7 +171,7 @@ async def list_calls(
 
     Of a search, each call says by what it was found, and `searched` how much of the log was.
     """
-    asked = calls_wanted(**structs.asdict(wanted), search=q, part=part, order=order)
+    asked = calls_wanted(**structs.asdict(wanted), search=q, part=part, match=match, order=order)
     return await study.calls.list(asked, moment, page)
 
 

@@ -11,7 +11,7 @@ from litestar.params import FromQuery, QueryParameter
 from msgspec import structs
 
 from application.stored_vectors import VectorFilter
-from interfaces.http.call_filter import WANTED, Filter, Part, Words
+from interfaces.http.call_filter import WANTED, Filter, Match, Part, Words
 from interfaces.http.downloads import MEDIA_TYPES, download
 from interfaces.http.parameters import At, OpenStudy, When, time_of
 from interfaces.http.problems import problem_responses
@@ -70,9 +70,10 @@ async def export_calls(
     spreadsheet: Spreadsheet = False,
     q: Words = None,
     part: Part = None,
+    match: Match = None,
 ) -> Response[Any]:
     """Calls with their requests and answers, the oldest first; those that a search finds in the log's order."""
-    asked = calls_wanted(**structs.asdict(wanted), search=q, part=part)
+    asked = calls_wanted(**structs.asdict(wanted), search=q, part=part, match=match)
     return await download(await study.exports.calls(format, asked, moment, spreadsheet=spreadsheet))
 
 

@@ -16,6 +16,7 @@ from projections.raw_calls import RAW_CALLS
 from projections.search import SEARCH
 from projections.search_eras import CallSearch
 from projections.search_queries import RANKED
+from projections.search_substrings import SEARCH_SUBSTRINGS
 from projections.shared_calls import SHARED_CALLS
 
 CALLS = (RAW_CALLS.name,)
@@ -48,15 +49,16 @@ class Calls:
         """
         reads = CALLS if wanted.group_id is None else GROUPED_CALLS
         if isinstance(wanted, CallSearch):
-            return await self._search(wanted, moment, page, (*reads, SEARCH.name))
+            self._queries.search.check(wanted)
+            return await self._search(wanted, moment, page, (*reads, read_for(wanted)))
         position = await self._moments.shown(moment, page, reads=reads)
         return await self._queries.calls.calls(wanted, as_of=position, page=page)
 
     async def _search(self, wanted: CallSearch, moment: Moment, page: Paging, reads: tuple[str, ...]) -> Json:
         position = await self._moments.shown(moment, page, reads=reads)
         if position is None:
-            await self._moments.shown_once(SEARCH.name)
-        read_to, last = await self._moments.standing(SEARCH.name)
+            await self._moments.shown_once(read_for(wanted))
+        read_to, last = await self._moments.standing(read_for(wanted))
         found = await self._queries.search.calls(wanted, as_of=position, page=page)
         if position is None:
             found["searched"] = {"to_position": read_to, "behind_events": last - (read_to or 0)}
@@ -67,12 +69,18 @@ class Calls:
         return found
 
 
+def read_for(wanted: CallSearch) -> str:
+    """The read model that is searched."""
+    return SEARCH.name if wanted.match == "words" else SEARCH_SUBSTRINGS.name
+
+
 def calls_wanted(
     *,
     group: str | None = None,
     search: str | None = None,
     part: str | None = None,
     order: str | None = None,
+    match: str | None = None,
     **filters: Any,
 ) -> CallFilter:
     """A filter as people write it; `group` is TYPE/NAME, and an empty search is none. Raises Rejected."""
@@ -80,9 +88,9 @@ def calls_wanted(
         group_type, _, name = group.partition("/")
         filters["group_id"] = group_id_of(group_type, name)
     if search:
-        asked: Any = {"part": part, "order": order or "newest"}
+        asked: Any = {"part": part, "order": order or "newest", "match": match or "words"}
         return CallSearch(search=search, **asked, **filters)
-    for name, value in (("part", part), ("order", order)):
+    for name, value in (("part", part), ("order", order), ("match", match)):
         if value is not None:
             raise Rejected(f"{name} says how to search; give it what to search for too", fields=(name,))
     return CallFilter(**filters)

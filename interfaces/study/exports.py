@@ -17,14 +17,14 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.whole_files import whole_file
 from interfaces.as_of import NOW, Moment
 from interfaces.study.analytics import ADDED_UP, Analytics
+from interfaces.study.calls import read_for
 from interfaces.study.moments import Moments
 from projections.call_queries import EVERY_CALL, CallFilter
 from projections.embedding_cache import EMBEDDING_CACHE
 from projections.group_links import GROUP_LINKS
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
-from projections.search import SEARCH
-from projections.search_eras import CallSearch, asked_of_eras
+from projections.search_eras import CallSearch
 
 Told = Callable[[int, int | None], None]  # rows so far, and of how many where that is known
 
@@ -57,15 +57,13 @@ class Exports:
     ) -> Export[Any]:
         """Calls with their requests and answers, the oldest first; those that a search finds in the log's order.
 
-        Raises Rejected, NotFound for the group, and Unavailable where the index of words is not so far in time: a file
+        Raises Rejected, NotFound for the group, and Unavailable where the index of texts is not so far in time: a file
         never lacks a call that is to be found.
         """
         reads: tuple[str, ...] = (RAW_CALLS.name, GROUP_LINKS.name)
         if isinstance(wanted, CallSearch):
-            asked_of_eras(wanted)
-            if wanted.order == "rank":
-                raise Rejected("A file has calls in the order of the log, not by rank", fields=("order",))
-            reads = (*reads, SEARCH.name)
+            self._queries.calls_in_bulk.check(wanted)
+            reads = (*reads, read_for(wanted))
         position = await self._position(moment, *reads)
         if wanted.group_id is not None:
             await self._queries.groups.group(wanted.group_id, as_of=position)

@@ -26,3 +26,5 @@ def test_the_page_about_searching_says_what_works(study_here: Study) -> None:
     nothing = study_here("calls", "--search", "+++")
     assert (nothing.code, "no word to search for" in nothing.err) == (2, True)
     assert "what to search for" in study_here("calls", "--in", "prompt").err
+    parts = study_here("calls", "--search", "prim", "--match", "substring")
+    assert (parts.code, "CREATE EXTENSION pg_trgm" in parts.err) == (2, True)

@@ -85,6 +85,7 @@ def test_events_and_vectors_come_as_files(reader: httpx.Client, asked: int) -> N
         ("calls", {"q": "+++"}, 400, "q"),
         ("calls", {"q": "a", "part": "title"}, 400, "part"),
         ("calls", {"part": "prompt"}, 400, "part"),
+        ("calls", {"q": "abc", "match": "substring"}, 400, "match"),
         ("calls", {"q": "a", "order": "rank"}, 400, "order"),
         ("calls", {"as_of": "tomorrow"}, 400, "as_of"),
         ("calls", {"modle": "m"}, 400, "modle"),

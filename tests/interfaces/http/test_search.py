@@ -31,6 +31,9 @@ def test_calls_are_searched_for_page_by_page(http: httpx.Client) -> None:
         ({"q": "a", "order": "worst"}, "order"),
         ({"q": "a", "part": "title"}, "part"),
         ({"part": "prompt"}, "part"),
+        ({"match": "substring"}, "match"),
+        ({"q": "abc", "match": "substring"}, "match"),
+        ({"q": "abc", "match": "sounds"}, "match"),
         ({"q": "a", "cursor": "sideways"}, "cursor"),
     ],
 )
