@@ -139,8 +139,14 @@ def reported_status(body: bytes) -> int | None:
 def unreachable(error: BaseException, *, latency_ms: float, redact: Redactor) -> AttemptFailed:
     """No answer, or half of one."""
     cause = error.__cause__ or error
-    message = redact.text(f"the connection failed: {type(cause).__name__} {cause}".strip())
+    message = redact.text(f"the connection{_whereto(error)} failed: {type(cause).__name__} {cause}".strip())
     return AttemptFailed(AttemptError(kind="connection", message=message, transient=True), latency_ms=latency_ms)
+
+
+def _whereto(error: BaseException) -> str:
+    """Host and port, which httpx and the openai SDK keep beside their errors, and aiohttp names within."""
+    request: Any = getattr(error, "request", None)
+    return "" if request is None else f" to {request.url.netloc.decode()}"
 
 
 def cut_short(*, latency_ms: float) -> AttemptFailed:

@@ -277,6 +277,7 @@ async def test_a_server_that_is_not_there_is_a_failed_connection() -> None:
     with pytest.raises(AttemptFailed) as failed:
         await provider.send(provider.prepare_chat(ASKED), timeout_seconds=5)
     assert (failed.value.error.kind, failed.value.error.transient) == ("connection", True)
+    assert "to 127.0.0.1:9 failed" in str(failed.value)
     await provider.aclose()
 
 
