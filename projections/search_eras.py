@@ -48,8 +48,8 @@ class AskedOfEras(NamedTuple):
     def of(self, era: int) -> tuple[str, str]:
         """What the index is asked for in an era, and by which of it texts are ranked, as tsqueries."""
         letters = letters_of(era)
-        terms = self.query.tsquery(letters)
-        return " & ".join([f"({terms})", *(quoted(letters + tag) for tag in self.tags)]), terms
+        tags = [quoted(letters + tag) for tag in self.tags]
+        return " & ".join([f"({self.query.tsquery(letters)})", *tags]), self.query.wanted().tsquery(letters)
 
     def parameters(self, eras: Sequence[int]) -> dict[str, Any]:
         """Those of ASKED, for some eras."""

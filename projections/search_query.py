@@ -36,6 +36,12 @@ class SearchQuery(NamedTuple):
         """As Postgres is asked, of an era. Words are letters and digits: nothing in them means anything else."""
         return " | ".join(f"({' & '.join(_written(term, era) for term in terms)})" for terms in self.alternatives)
 
+    def wanted(self) -> "SearchQuery":
+        """What a text is ranked by: ts_rank knows no word that must not be there, and would rank all texts alike."""
+        wanted = (tuple(term for term in terms if term.wanted) for terms in self.alternatives)
+        kept = tuple(terms for terms in wanted if terms)
+        return SearchQuery(kept) if kept else self
+
     @property
     def only_without(self) -> bool:
         """Whether an alternative only says which words a text must not have."""

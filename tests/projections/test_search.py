@@ -197,6 +197,8 @@ async def test_the_best_come_first_by_rank(log, follower, found):
     follower.catch_up()
     assert await found("rome") == [2, 1]
     assert await found("rome", order="rank") == [1, 2]
+    assert await found("rome -nowhere", order="rank") == [1, 2]
+    assert sorted(await found("-nowhere", order="rank")) == sorted(await found("-nowhere"))
 
 
 async def test_what_was_found_is_shown_with_places_not_marks(log, follower, queries):
