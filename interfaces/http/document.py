@@ -127,10 +127,19 @@ def _show(response: Json, operation: str) -> None:
         return
     example = _examples().get(operation)
     if example is not None:
-        content["example"] = example
+        content["examples"] = {"answer": {"value": example}, **_others(operation)}
         content["schema"].pop("examples", None)
         if set(example) == {"items", "next_cursor"} and "$ref" not in content["schema"]:
             content["schema"] = {"$ref": "#/components/schemas/Page"}
+
+
+def _others(operation: str) -> Json:
+    """Examples of answers to an operation when it is asked for something more, by what that is."""
+    return {
+        name.removeprefix(f"{operation}/"): {"value": example}
+        for name, example in _examples().items()
+        if name.startswith(f"{operation}/")
+    }
 
 
 def _add_problems(responses: Json, *statuses: int) -> None:

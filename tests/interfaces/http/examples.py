@@ -75,6 +75,7 @@ def _of_calls(asked: Callable[..., Json]) -> None:
     call = asked("ask_model", "POST", "/api/calls", prompt)
     at = {"at_least": call["position"]}
     asked("list_calls", "GET", "/api/calls", params=at)
+    asked("list_calls/search", "GET", "/api/calls", params={**at, "q": "primes -rome"})
     for name, way in (
         ("get_call", ""),
         ("list_attempts", "/attempts"),

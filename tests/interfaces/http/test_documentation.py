@@ -193,6 +193,9 @@ def test_every_operation_shows_requests_and_answers_that_fit_what_it_says_of_the
                         checked += 1
     assert len(set(names)) == len(names)
     assert checked > 200
+    shown = document["paths"]["/api/calls"]["get"]["responses"]["200"]["content"]["application/json"]["examples"]
+    ((found,),) = ([each["found"] for each in shown[name]["value"]["items"]] for name in shown if name != "answer")
+    assert [each["text"][slice(*each["marks"][0])] for each in found] == ["primes", "primes"]
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 
