@@ -4,7 +4,6 @@ There is no telling how such a file ends when its status is sent. One that can't
 connection off before the last chunk, which every HTTP client takes for an error; nobody takes it for whole.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from application.export_rows import Export, Format
 from domain.errors import StudyError
+from interfaces.http.sending import send_within, until_left
 
 SEND_SECONDS = 60.0
 MEDIA_TYPES: dict[Format, str] = {
@@ -77,38 +77,18 @@ class _ASGIDownload(ASGIResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the file ends or the reader leaves. Raises BrokenOff."""
         self._only_head = scope.get("state", {}).get("asked_method") == "HEAD"
-        sending = asyncio.create_task(self._send(send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        finally:
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
-            await self._chunks.aclose()  # type: ignore[attr-defined]
+        await until_left(self._send(send), receive, self._chunks)
 
     async def _send(self, send: Send) -> None:
         headers = [(name.lower().encode(), value.encode()) for name, value in self._head.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         try:
-            await _within(send, self._first)
+            await send_within(SEND_SECONDS, send, self._first)
             if not self._only_head:
                 async for chunk in self._chunks:
-                    await _within(send, chunk)
-            await _within(send, b"", more=False)
+                    await send_within(SEND_SECONDS, send, chunk)
+            await send_within(SEND_SECONDS, send, b"", more=False)
         except TimeoutError:
             raise BrokenOff(f"Nobody took anything of it for {SEND_SECONDS:.0f} s") from None
         except StudyError as error:
             raise BrokenOff(f"{self._export.what} could not be exported to the end: {error}") from error
-
-
-async def _within(send: Send, body: bytes, *, more: bool = True) -> None:
-    async with asyncio.timeout(SEND_SECONDS):
-        await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -4,7 +4,6 @@ What is written while it comes must not pile up for a reader who doesn't read: t
 sending waits, and a wait that is too long ends the response.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from interfaces.http.call_stream import HEADERS, MEDIA_TYPE
+from interfaces.http.sending import send_within, until_left
 
 SEND_SECONDS = 30.0
 RECONNECT_MS = 1000
@@ -60,36 +60,16 @@ class _ASGIFeed(ASGIResponse):
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the frames end, the reader leaves, or takes nothing any more."""
-        sending = asyncio.create_task(self._send(send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        finally:
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
-            await self._frames.aclose()  # type: ignore[attr-defined]
+        await until_left(self._send(send), receive, self._frames)
 
     async def _send(self, send: Send) -> None:
         head = [(b"content-type", MEDIA_TYPE.encode())]
         head += [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         try:
-            await _within(send, BEGINNING)
+            await send_within(SEND_SECONDS, send, BEGINNING)
             async for each in self._frames:
-                await _within(send, each)
-            await _within(send, b"", more=False)
+                await send_within(SEND_SECONDS, send, each)
+            await send_within(SEND_SECONDS, send, b"", more=False)
         except TimeoutError:
             log.warning("a reader of events took nothing any more, and was given up", after_seconds=SEND_SECONDS)
-
-
-async def _within(send: Send, body: bytes, *, more: bool = True) -> None:
-    async with asyncio.timeout(SEND_SECONDS):
-        await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
