@@ -13,6 +13,7 @@ from msgspec import structs
 from application.stored_vectors import VectorFilter
 from interfaces.http.call_filter import WANTED, Filter, Match, Part, Words
 from interfaces.http.downloads import MEDIA_TYPES, download
+from interfaces.http.event_filter import ASKED, EventsAsked
 from interfaces.http.parameters import At, OpenStudy, When, time_of
 from interfaces.http.problems import problem_responses
 from interfaces.study.audit import events_wanted
@@ -144,38 +145,21 @@ async def export_analytics(
 )
 async def export_events(
     study: OpenStudy,
+    asked: EventsAsked,
     moment: At,
     format: OfRows = "jsonl",  # noqa: A002 - its name in the address
     spreadsheet: Spreadsheet = False,
     after: Annotated[int, QueryParameter(ge=0, description="Events behind this position.")] = 0,
-    kind: Annotated[str | None, QueryParameter(description="What they are about: call, group, sweep …")] = None,
-    event: Annotated[str | None, QueryParameter(description="Their name: call.answered or call.answered.v1.")] = None,
-    entity: Annotated[
-        str | None, QueryParameter(description="The id of the one thing they are about, members and links included.")
-    ] = None,
-    actor: FromQuery[str | None] = None,
-    process: FromQuery[str | None] = None,
-    correlation_id: FromQuery[UUID | None] = None,
-    since: When = None,
-    until: When = None,
 ) -> Response[Any]:
     """Events in order, as the audit shows them. since and until are of the time of recording."""
-    wanted = events_wanted(
-        kind=kind,
-        event=event,
-        entity=entity,
-        actor=actor,
-        process=process,
-        correlation_id=correlation_id,
-        since=time_of(since, "since"),
-        until=time_of(until, "until"),
+    return await download(
+        await study.exports.events(format, events_wanted(**asked), moment, after=after, spreadsheet=spreadsheet)
     )
-    return await download(await study.exports.events(format, wanted, moment, after=after, spreadsheet=spreadsheet))
 
 
 ROUTES = Router(
     "/",
     route_handlers=[export_calls, export_embeddings, export_analytics, export_events],
-    dependencies=WANTED,
+    dependencies={**WANTED, **ASKED},
     tags=["exports"],
 )
