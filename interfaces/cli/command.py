@@ -1,6 +1,7 @@
 """What every command shares: its four options, how it opens the study, how it answers and how it fails."""
 
 import asyncio
+import errno
 import functools
 import json
 import os
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -211,9 +212,22 @@ def failing_in_words(*, as_json: bool) -> Iterator[None]:
         click.echo("Stopped. What was done so far is recorded; the same command goes on from there.", err=True)
         sys.exit(128 + stopped.number if isinstance(stopped, Stopped) else INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has left; Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _leave_stdout()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        click.echo(
+            "Error: there is no room left to write what comes of this. What was done is recorded; make room, or send "
+            "the output elsewhere, and ask again",
+            err=True,
+        )
+        _leave_stdout()
+
+
+def _leave_stdout() -> NoReturn:
+    """Nothing can be written to it any more; Python would complain once more when it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 @contextmanager

@@ -111,3 +111,21 @@ def test_a_reader_that_leaves_is_no_error_of_ours(environment: dict[str, str], t
     assert reading.stderr.read() == ""
     reading.stderr.close()
     assert reading.wait(30) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device here that is always full")
+def test_an_output_without_room_is_told_in_words(environment: dict[str, str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*COMMAND, "projections", "status", "--json"],
+            check=False,
+            cwd=tmp_path,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: there is no room left")
+    assert "Traceback" not in ended.stderr
