@@ -22,7 +22,7 @@ MISSING = (
 
 FITS = "t.folded LIKE %(pattern)s AND t.position <= %(position)s AND (%(part)s::text IS NULL OR t.part = %(part)s)"
 NEWEST = f"""
-    SELECT t.call_id, t.part, t.call_position, 1.0 AS rank FROM (
+    SELECT t.call_id, t.part, t.call_position, 1::real AS rank FROM (
         SELECT * FROM projections.substring_texts w WHERE w.call_position < %(before)s
         ORDER BY w.call_position DESC LIMIT %(walked)s
     ) t {{calls}} WHERE {FITS} AND {{conditions}} ORDER BY t.call_position DESC LIMIT %(texts)s
@@ -34,7 +34,7 @@ ERAS = """
 IN_ERAS = f"""
     SELECT f.* FROM (SELECT * FROM ({ERAS}) AS e WHERE era <= %(before)s >> %(era_bits)s ORDER BY era DESC) AS a
     CROSS JOIN LATERAL (
-        SELECT t.call_id, t.part, t.call_position, 1.0 AS rank FROM projections.substring_texts t {{calls}}
+        SELECT t.call_id, t.part, t.call_position, 1::real AS rank FROM projections.substring_texts t {{calls}}
         WHERE t.era @> ARRAY[a.era::int] AND t.call_position + 0 < %(before)s AND {FITS} AND {{conditions}}
         ORDER BY t.call_position + 0 DESC LIMIT %(texts)s
     ) f ORDER BY a.era DESC, f.call_position DESC LIMIT %(texts)s

@@ -89,6 +89,7 @@ async def test_each_find_is_shown_where_it_stands(log, follower, queries):
     follower.catch_up()
     page = await queries.search.calls(CallSearch(search="sjoi", match="substring"))
     (excerpt,) = page["items"][0]["found"]
+    assert isinstance(page["items"][0]["rank"], float)
     assert (excerpt["part"], excerpt["text"], excerpt["marks"]) == (
         "prompt",
         "Disjoint, and DISJOINED.",
