@@ -17,21 +17,11 @@ from interfaces.http.parameters import At, Json, OpenRunner, OpenStudy, Page, Re
 from interfaces.http.problems import problem_responses
 from interfaces.http.sweep_body import EXAMPLE, SweepBody
 from interfaces.http.sweep_stream import ProgressOperation, progress_stream
+from interfaces.report_document import MEDIA_TYPES, report_headers
 from interfaces.study import Study
 from interfaces.study.words import id_of
 
 LOCATION = ResponseHeader(name="Location", description="Where the sweep is looked at.", documentation_only=True)
-
-
-# The page runs its own scripts, apart from everything else of this server, and loads nothing.
-REPORT_HEADERS = {
-    "Cache-Control": "private, no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": (
-        "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
-        "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
-    ),
-}
 
 
 class AcceptedSweep(Struct, frozen=True, kw_only=True):
@@ -173,8 +163,8 @@ async def get_report(
     page = await study.reports.render(sweep_id, format, moment)
     return Response(
         page,
-        media_type="text/html" if format == "html" else "text/markdown",
-        headers=REPORT_HEADERS | {"Content-Disposition": f'inline; filename="sweep-{id_of(sweep_id)}.{format}"'},
+        media_type=MEDIA_TYPES[format],
+        headers=report_headers(id_of(sweep_id), format),
     )
 
 
