@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from interfaces.dashboard.charts import lines_over_time, ranges
 from interfaces.dashboard.figures import count, dollars, duration, moment, share
 from interfaces.dashboard.forms import choice, filters, group_in, text_field, time_in
 from interfaces.dashboard.page import Drawn, Page, View
@@ -40,8 +41,8 @@ async def draw(page: Page) -> Drawn:
             _filters(page),
             cards(_figures(summary)),
             section("By model", _by_model(page, models)),
-            *_latency(models),
-            *_in_time(series, bucket),
+            _latency(models),
+            _in_time(series, bucket),
             section("What went wrong", _errors(page, errors)),
         ),
         lead=LEAD,
@@ -123,32 +124,28 @@ def _name(each: dict[str, Any]) -> str:
     return f"{each['provider']} / {each['model']}"
 
 
-def _latency(models: list[dict[str, Any]]) -> tuple[Any, ...]:
+def _latency(models: list[dict[str, Any]]) -> Markup:
     """How long answers took, by model, as ranges."""
-    from interfaces.dashboard.charts import ranges
-
     rows = [
         (_name(each), *(each["latency_ms"][name] for name in ("p50", "p95", "p99")))
         for each in models[:MOST_IN_CHARTS]
         if each["latency_ms"]["p50"] is not None
     ]
     told = Markup('<p class="note">Dot: half of the answers came sooner. Thick: 95 of 100. Thin: 99 of 100.</p>')
-    heading = Markup("<h2>Latency by model</h2>") + told
-    return (heading, ranges("milliseconds", rows)) if rows else ()
+    return section("Latency by model", told, ranges("milliseconds", rows)) if rows else Markup("")
 
 
-def _in_time(series: dict[str, Any], bucket: str) -> tuple[Any, ...]:
-    from interfaces.dashboard.charts import lines_over_time
-
+def _in_time(series: dict[str, Any], bucket: str) -> Markup:
     if not series["items"]:
-        return ()
-    parts: list[Any] = []
+        return Markup("")
+    times = {each["at"]: datetime.fromisoformat(each["at"]) for each in series["items"]}
+    parts = []
     for label, column in CHARTED:
-        lines: dict[str, list[tuple[datetime, float | None]]] = defaultdict(list)
+        lines: dict[str, dict[datetime, float | None]] = defaultdict(dict)
         for each in series["items"]:
-            lines[each["provider"]].append((datetime.fromisoformat(each["at"]).replace(tzinfo=None), each[column]))
-        parts += [Markup("<h2>{} by {}</h2>").format(label, bucket), lines_over_time(label, lines)]
-    return (*parts, _as_table(series["items"]))
+            lines[each["provider"]][times[each["at"]]] = each[column]
+        parts.append(section(f"{label} by {bucket}", lines_over_time(label, lines)))
+    return Markup("").join((*parts, _as_table(series["items"])))
 
 
 def _as_table(items: list[dict[str, Any]]) -> Markup:
@@ -180,4 +177,4 @@ def _errors(page: Page, errors: list[dict[str, Any]]) -> Markup:
     return table(columns, rows, caption="Errors", numbers=(2, 3)) if rows else Markup("<p>Nothing.</p>")
 
 
-VIEW = View("analytics", "Analytics", "n", draw, is_alive=True)
+VIEW = View("analytics", "Analytics", "n", draw)

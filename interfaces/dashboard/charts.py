@@ -1,109 +1,220 @@
-"""Charts, as Bokeh draws them on a page of either colour. Imports Panel.
+"""Charts of what doesn't change while somebody looks, as SVG without a script.
 
-They bring no script of their own. What they show is on the page as a table as well, for who can't see them.
+A picture stretches to the width that there is, and its lines and letters don't: so what is written stands beside the
+SVG. Values show where the pointer rests. What a chart shows must be on the page as a table as well.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
 
-import numpy as np
-import panel
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool
-from bokeh.models.annotations import Legend, LegendItem
-from bokeh.plotting import figure
+from markupsafe import Markup
 
-# Okabe and Ito's colours, without those that vanish on white or on black; dashes tell further ones apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-DASHES = ("solid", "dashed", "dotted")
-GREY = "#7d8691"  # to be read on white and on slate
-FONT = "system-ui, sans-serif"
+from interfaces.dashboard.scales import Scale, of_numbers, of_times, of_whole_numbers
+from interfaces.report.charts import COLOURS, Series
 
-Points = Sequence[tuple[datetime, float | None]]
+DASHES = ("none", "6 4", "2 4")  # in pixels
+MOST_DOTS = 100  # of a line; where they are more, the line alone is drawn
+MOST_TOLD = 250  # moments whose values show at the pointer
+SIDE = 1_000  # of the square that is stretched over the place of the picture
 
-
-def lines_over_time(label: str, series: Mapping[str, Points]) -> Any:
-    """A line for each name; a value that is None leaves a gap."""
-    plot = _plot(label, x_axis_type="datetime", height=240, y_range=DataRange1d(start=0))
-    names = list(series)
-    times = [np.array([at for at, _ in series[name]], dtype="datetime64[ms]") for name in names]
-    values = [np.array([value for _, value in series[name]], dtype=np.float64) for name in names]
-    colours = [COLOURS[number % len(COLOURS)] for number in range(len(names))]
-    dashes = [DASHES[number // len(COLOURS) % len(DASHES)] for number in range(len(names))]
-    # All lines are one glyph and all dots another: each glyph takes the server some milliseconds.
-    lines = ColumnDataSource({"at": times, "value": values, "colour": colours, "dash": dashes})
-    drawn = plot.multi_line(xs="at", ys="value", source=lines, line_color="colour", line_dash="dash", line_width=2)
-    lengths = [len(each) for each in times]
-    every = ColumnDataSource(
-        {
-            "at": np.concatenate(times),
-            "value": np.concatenate(values),
-            "name": [name for name, length in zip(names, lengths, strict=True) for _ in range(length)],
-            "colour": [colour for colour, length in zip(colours, lengths, strict=True) for _ in range(length)],
-        }
-    )
-    dots = plot.scatter(x="at", y="value", source=every, color="colour", size=6)
-    told = [("", "@name"), ("at", "@at{%F %H:%M}"), (label, "@value{0,0.[00]}")]
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=told, formatters={"@at": "datetime"}))
-    legend = [LegendItem(label=name, renderers=[drawn], index=at) for at, name in enumerate(names)]
-    if len(legend) > 1:
-        plot.add_layout(
-            Legend(
-                items=legend,
-                orientation="horizontal",
-                background_fill_alpha=0,
-                border_line_alpha=0,
-                label_text_color=GREY,
-                label_text_font=FONT,
-                ncols=3,
-            ),
-            "above",
-        )
-    return _shown(plot)
+Places = Sequence[tuple[float, float] | None]  # of a line's values in that square; None where there is none
 
 
-def ranges(label: str, rows: Sequence[tuple[str, float, float, float]]) -> Any:
+def lines_over_time(label: str, series: Mapping[str, Mapping[datetime, float | None]]) -> Markup:
+    """A line for each name, from 0 on; a value that is None leaves a gap."""
+    times = sorted({at for values in series.values() for at in values})
+    across = of_times(times)
+    up = of_numbers([value for each in series.values() for value in each.values() if value is not None], from_zero=True)
+    seconds = [at.replace(tzinfo=UTC).timestamp() if at.tzinfo is None else at.timestamp() for at in times]
+    drawn = [
+        _line(number, _places(across, up, seconds, [values.get(at) for at in times]))
+        for number, values in enumerate(series.values())
+    ]
+    every = math.ceil(len(times) / MOST_TOLD)
+    told = [
+        (each, _told(f"{at:%Y-%m-%d %H:%M}", ((name, values.get(at), "") for name, values in series.items())))
+        for each, at in list(zip(seconds, times, strict=True))[::every]
+    ]
+    spoken = f"{label} from {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}"
+    return _legend(list(series)) + _picture(spoken, across, up, (*drawn, *_bands(across, told)))
+
+
+def against_k(spoken: str, k_values: Sequence[int], series: Sequence[Series], chosen_k: int) -> Markup:
+    """Numbers against K with their spreads, and the chosen K as a dashed line and a larger dot."""
+    across = of_whole_numbers(k_values)
+    ends = [end for each in series for low, high in _spread(each) for end in (low, high) if end is not None]
+    up = of_numbers(ends, from_zero=False)
+    drawn = [_upright(across.place(chosen_k))]
+    for number, each in enumerate(series):
+        if each.spread is not None:
+            drawn.append(_band(number, across, up, k_values, _spread(each)))
+        places = _places(across, up, k_values, each.values)
+        chosen = [place for k, place in zip(k_values, places, strict=True) if k == chosen_k]
+        drawn += [_line(number, places), _dots(number, chosen, size=11)]
+    told = [
+        (k, _told(f"K = {k}", ((each.name, each.values[at], _more(each, at)) for each in series)))
+        for at, k in enumerate(k_values)
+    ]
+    names = [each.name for each in series]
+    return _legend(names) + _picture(spoken, across, up, (*drawn, *_bands(across, told)), below="K, number of clusters")
+
+
+def ranges(label: str, rows: Sequence[tuple[str, float, float, float]]) -> Markup:
     """For each name a value in the middle, one that is seldom passed and one that is hardly ever: p50, p95, p99."""
-    names = [name for name, *_ in rows]
-    source = ColumnDataSource(
-        {"name": names, **{f"p{percent}": [row[at] for row in rows] for at, percent in ((1, 50), (2, 95), (3, 99))}}
-    )
-    plot = _plot("", y_range=names[::-1], x_range=DataRange1d(start=0), height=70 + 34 * len(rows), x_axis_label=label)
-    plot.segment(x0="p50", x1="p99", y0="name", y1="name", source=source, color=COLOURS[0], line_width=2)
-    plot.segment(x0="p50", x1="p95", y0="name", y1="name", source=source, color=COLOURS[0], line_width=9, alpha=0.45)
-    dots = plot.scatter(x="p50", y="name", source=source, color=COLOURS[0], size=10)
-    told = [("", "@name"), *((f"p{percent}", f"@p{percent}{{0,0}} ms") for percent in (50, 95, 99))]
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=told))
-    plot.ygrid.grid_line_color = None
-    return _shown(plot)
+    scale = of_numbers([each for row in rows for each in row[1:]], from_zero=True)
+    drawn = Markup("").join(_range(scale, *row) for row in rows)
+    return Markup(
+        '<div class="ranges" role="img" aria-label="{}: p50, p95 and p99 of {} models">{}<span></span>{}</div>'
+        '<p class="axis">{}</p>'
+    ).format(label, len(rows), drawn, _ticks(scale, "left"), label)
 
 
-def _plot(y_label: str, **more: Any) -> Any:
-    plot = figure(
-        sizing_mode="stretch_width",
-        toolbar_location=None,
-        tools="",
-        y_axis_label=y_label,
-        background_fill_alpha=0,
-        border_fill_alpha=0,
-        outline_line_color=None,
-        **more,
+def _range(scale: Scale, name: str, p50: float, p95: float, p99: float) -> Markup:
+    middle, seldom, hardly = (round(scale.place(each) * SIDE) for each in (p50, p95, p99))
+    lines = Markup('<path d="M{0} 500H{2}" stroke-width="2"/><path d="M{0} 500H{1}" stroke-width="9" opacity=".45"/>')
+    return Markup(
+        '<span class="name">{}</span><svg {} style="stroke: {}"><title>{}</title>{}{}'
+        '<path d="M{} 500h0" stroke-width="10" stroke-linecap="round"/></svg>'
+    ).format(
+        name,
+        STRETCHED,
+        COLOURS[0],
+        f"{name}\np50 {p50:,.0f} ms\np95 {p95:,.0f} ms\np99 {p99:,.0f} ms",
+        lines.format(middle, seldom, hardly),
+        Markup('<rect width="{}" height="{}" fill="transparent" stroke="none"/>').format(SIDE, SIDE),
+        middle,
     )
-    for axis in plot.axis:
-        axis.update(
-            axis_label_text_color=GREY,
-            axis_label_text_font=FONT,
-            axis_label_text_font_style="normal",
-            major_label_text_color=GREY,
-            major_label_text_font=FONT,
-            axis_line_color=GREY,
-            major_tick_line_color=GREY,
-            minor_tick_line_color=None,
+
+
+STRETCHED = Markup('viewBox="0 0 {0} {0}" preserveAspectRatio="none"').format(SIDE)
+
+
+def _picture(spoken: str, across: Scale, up: Scale, drawn: Iterable[Markup], *, below: str = "") -> Markup:
+    rules = Markup("").join(
+        Markup('<path class="rule" d="M0 {:.0f}H{}"/>').format((1 - up.place(value)) * SIDE, SIDE)
+        for value, _ in up.ticks
+    )
+    widest = max((written for _, written in up.ticks), key=len)
+    return Markup(
+        '<div class="chart" role="img" aria-label="{}"><div class="up"><span class="widest">{}</span>{}</div>'
+        "<svg {}>{}{}</svg><span></span>{}</div>{}"
+    ).format(
+        spoken,
+        widest,
+        _ticks(up, "bottom"),
+        STRETCHED,
+        rules,
+        Markup("").join(drawn),
+        _ticks(across, "left"),
+        Markup('<p class="axis">{}</p>').format(below) if below else "",
+    )
+
+
+def _ticks(scale: Scale, side: str) -> Markup:
+    written = Markup("").join(
+        Markup('<span style="{}: {:.1f}%">{}</span>').format(side, scale.place(value) * 100, each)
+        for value, each in scale.ticks
+    )
+    return Markup('<div class="ticks {}">{}</div>').format(side, written)
+
+
+def _legend(names: Sequence[str]) -> Markup:
+    """Which line is whose, where there are several."""
+    if len(names) < 2:
+        return Markup("")
+    keys = Markup("").join(
+        Markup('<li><svg viewBox="0 0 28 8" width="28" height="8" aria-hidden="true">{}</svg> {}</li>').format(
+            Markup('<path d="M0 4H28" style="{}"/>').format(_look(number)), name
         )
-    plot.grid.grid_line_color = GREY
-    plot.grid.grid_line_alpha = 0.25
-    return plot
+        for number, name in enumerate(names)
+    )
+    return Markup('<ul class="legend">{}</ul>').format(keys)
 
 
-def _shown(plot: Any) -> Any:
-    return panel.pane.Bokeh(plot, sizing_mode="stretch_width", margin=0, min_width=1)
+def _look(number: int) -> str:
+    dash = DASHES[number // len(COLOURS) % len(DASHES)]
+    return f"stroke: {COLOURS[number % len(COLOURS)]}; stroke-width: 2; stroke-dasharray: {dash}; fill: none"
+
+
+def _places(across: Scale, up: Scale, at: Sequence[float], values: Sequence[float | None]) -> Places:
+    return [
+        None if value is None else (across.place(each) * SIDE, (1 - up.place(value)) * SIDE)
+        for each, value in zip(at, values, strict=True)
+    ]
+
+
+def _line(number: int, places: Places) -> Markup:
+    """A line with gaps, and its dots; where they are many, only those between two gaps, which no line leads to."""
+    words, alone, follows = [], [], False
+    for place, following in zip(places, (*places[1:], None), strict=True):
+        if place is not None:
+            words.append(f"{'L' if follows else 'M'}{place[0]:.1f} {place[1]:.1f}")
+            if not follows and following is None:
+                alone.append(place)
+        follows = place is not None
+    line = Markup('<path d="{}" style="{}"/>').format("".join(words), _look(number))
+    return line + _dots(number, places if len(words) <= MOST_DOTS else alone, size=6)
+
+
+def _dots(number: int, places: Places, *, size: int) -> Markup:
+    words = "".join(f"M{place[0]:.1f} {place[1]:.1f}h0" for place in places if place is not None)
+    return Markup('<path d="{}" stroke="{}" stroke-width="{}" stroke-linecap="round"/>').format(
+        words, COLOURS[number % len(COLOURS)], size
+    )
+
+
+def _spread(series: Series) -> list[tuple[float | None, float | None]]:
+    spread = series.spread or [0.0] * len(series.values)
+    return [
+        (None, None) if value is None else (value - (each or 0.0), value + (each or 0.0))
+        for value, each in zip(series.values, spread, strict=True)
+    ]
+
+
+def _band(
+    number: int, across: Scale, up: Scale, at: Sequence[float], ends: Sequence[tuple[float | None, float | None]]
+) -> Markup:
+    """What lies between two lines, from each place where both are to the next."""
+    lows, highs = (_places(across, up, at, [each[end] for each in ends]) for end in (0, 1))
+    corners = [(low, high) for low, high in zip(lows, highs, strict=True)]
+    words = [
+        f"M{a[0]:.1f} {a[1]:.1f}L{b[0]:.1f} {b[1]:.1f}L{c[0]:.1f} {c[1]:.1f}L{d[0]:.1f} {d[1]:.1f}Z"
+        for (a, b), (d, c) in pairwise(corners)
+        if a is not None and b is not None and c is not None and d is not None
+    ]
+    return Markup('<path d="{}" style="fill: {}; fill-opacity: .2"/>').format(
+        "".join(words), COLOURS[number % len(COLOURS)]
+    )
+
+
+def _upright(place: float) -> Markup:
+    return Markup('<path class="chosen" d="M{:.1f} 0V{}"/>').format(place * SIDE, SIDE)
+
+
+def _told(head: str, values: Iterable[tuple[str, float | None, str]]) -> str:
+    """The lines that show at the pointer."""
+    lines = (f"{name}: {_figure(value)}{more}" for name, value, more in values if value is not None)
+    return "\n".join((head, *lines))
+
+
+def _more(series: Series, at: int) -> str:
+    spread = None if series.spread is None else series.spread[at]
+    return "" if spread is None else f" ± {spread:.4f}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 or value == int(value) else f"{value:,.4g}"
+
+
+def _bands(across: Scale, told: Sequence[tuple[float, str]]) -> list[Markup]:
+    """Upright bands over the picture that nobody sees; each tells what is beneath it."""
+    places = [across.place(at) * SIDE for at, _ in told]
+    borders = [0.0, *((first + second) / 2 for first, second in pairwise(places)), float(SIDE)]
+    return [
+        Markup('<rect class="told" x="{:.1f}" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
+            left, right - left, SIDE, text
+        )
+        for (left, right), (_, text) in zip(pairwise(borders), told, strict=True)
+    ]

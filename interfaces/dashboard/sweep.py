@@ -7,11 +7,12 @@ from markupsafe import Markup
 
 from domain.errors import NotFound, Rejected
 from domain.sweeps import LEFT_TO_SERVERS
+from interfaces.dashboard.charts import against_k
 from interfaces.dashboard.documents import REPORT_AT
 from interfaces.dashboard.figures import UNKNOWN, badge, count, duration, moment
 from interfaces.dashboard.page import Drawn, Page
 from interfaces.dashboard.tables import cards, document, facts, link, section, table
-from interfaces.report.curves import measured_columns
+from interfaces.report.curves import measured_columns, measured_curves
 
 UNFINISHED = Markup('<p class="note">The clusters are shown once the sweep is finished.</p>')
 
@@ -33,16 +34,29 @@ async def draw_sweep(page: Page, sweep_id: str) -> Drawn:
 
 
 async def _what_is_there(page: Page, sweep: dict[str, Any]) -> list[Any]:
-    from interfaces.dashboard.sweep_charts import curves
-
     parts: list[Any] = []
     if sweep["status"] in (*LEFT_TO_SERVERS, "running") and not page.is_past:
         parts += _progress(page, sweep)
     if sweep["steps"]:
-        parts += [Markup("<h2>Against K</h2>"), *curves(sweep)]
+        parts.append(section("Against K", _curves(sweep)))
     if sweep["status"] != "finished":
         return [*parts, UNFINISHED]
     return [*parts, Markup("<h2>The clusters</h2>"), *await _clusters(page, sweep)]
+
+
+def _curves(sweep: dict[str, Any]) -> Markup:
+    """A chart for each number that was measured, with its spread; that of the rule comes first."""
+    at = sweep["chosen_k"] or sweep["steps"][-1]["k"]
+    drawn = [
+        Markup('<div><h3>{}{}</h3><p class="note">{}</p>{}</div>').format(
+            each.title,
+            " (K is chosen by this)" if each.decides else "",
+            each.caption,
+            against_k(each.spoken, each.k_values, each.series, each.chosen_k),
+        )
+        for each in measured_curves({**sweep, "chosen_k": at})
+    ]
+    return Markup('<div class="curves">{}</div>').format(Markup("").join(drawn))
 
 
 def _progress(page: Page, sweep: dict[str, Any]) -> list[Any]:

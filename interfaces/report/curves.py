@@ -86,24 +86,52 @@ CURVES = (
 SPOKEN_NAMES = {"v_measure": "V-measure", "log_w": "data", "log_w_expected": "expected"}
 
 
-def metric_charts(data: ReportData) -> list[dict[str, Any]]:
-    """A chart for each curve that was measured; that of the rule that chose comes first."""
-    steps = sorted(data.sweep["steps"], key=lambda step: step["k"])
-    rule = RULES.get(str(data.sweep.get("chosen_by")))
+class MeasuredCurve(NamedTuple):
+    """A curve with its numbers, one for each K; decides: whether the rule that chose K goes by it."""
+
+    title: str
+    caption: str
+    decides: bool
+    spoken: str
+    k_values: Sequence[int]
+    series: Sequence[Series]
+    chosen_k: int
+
+
+def measured_curves(sweep: Mapping[str, Any]) -> list[MeasuredCurve]:
+    """The curves that were measured; that of the rule that chose comes first."""
+    steps = sorted(sweep["steps"], key=lambda step: step["k"])
+    rule = RULES.get(str(sweep.get("chosen_by")))
     decisive = None if rule is None else rule.reads
     ordered = sorted(CURVES, key=lambda curve: decisive not in curve.names)
-    return [chart for curve in ordered if (chart := _metric_chart(data, steps, curve, decisive in curve.names))]
+    return [found for curve in ordered if (found := _measured(sweep, steps, curve, decisive in curve.names))]
 
 
-def _metric_chart(
-    data: ReportData, steps: Sequence[Mapping[str, Any]], curve: Curve, decides: bool
-) -> dict[str, Any] | None:
+def metric_charts(data: ReportData) -> list[dict[str, Any]]:
+    """A chart for each curve that was measured; that of the rule that chose comes first."""
+    return [
+        {
+            "title": each.title,
+            "caption": each.caption,
+            "decides": each.decides,
+            "spoken": each.spoken,
+            "plot": metric_chart(
+                each.k_values, each.series, each.chosen_k, each.title if len(each.series) == 1 else "fraction"
+            ),
+        }
+        for each in measured_curves(data.sweep)
+    ]
+
+
+def _measured(
+    sweep: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], curve: Curve, decides: bool
+) -> MeasuredCurve | None:
     columns = {name: [step.get(name) for step in steps] for name in curve.names}
     measured = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     if not measured:
         return None
     spread = None if curve.spread is None else [step.get(curve.spread) for step in steps]
-    chosen_k = data.sweep["chosen_k"]
+    chosen_k = sweep["chosen_k"]
     series = [
         Series(
             SPOKEN_NAMES.get(name, name.upper()) if len(curve.names) > 1 else curve.title,
@@ -120,16 +148,9 @@ def _metric_chart(
         if step["k"] == chosen_k and value is not None
     )
     k_values = [step["k"] for step in steps]
-    title = curve.title
-    spoken = f"{title} against K from {k_values[0]} to {k_values[-1]}. At the chosen K = {chosen_k}: {at_chosen}."
-    threshold = data.sweep.get("config", {}).get("coverage_threshold", 0.2)
-    return {
-        "title": title,
-        "caption": curve.caption.format(threshold=threshold),
-        "decides": decides,
-        "spoken": spoken,
-        "plot": metric_chart(k_values, series, chosen_k, title if len(series) == 1 else "fraction"),
-    }
+    spoken = f"{curve.title} against K from {k_values[0]} to {k_values[-1]}. At the chosen K = {chosen_k}: {at_chosen}."
+    caption = curve.caption.format(threshold=sweep.get("config", {}).get("coverage_threshold", 0.2))
+    return MeasuredCurve(curve.title, caption, decides, spoken, k_values, series, chosen_k)
 
 
 def rule_told(data: ReportData) -> str:
