@@ -32,12 +32,12 @@ def token_in(headers: dict[bytes, str]) -> str | None:
     return given if 0 < len(given) <= LONGEST_TOKEN else None
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, largest_bytes: int = LARGEST_FORM_BYTES) -> dict[str, str]:
     """The fields of a small form; what is larger than any of ours counts as empty."""
     body = b""
     async for piece in request.stream():
         body += piece
-        if len(body) > LARGEST_FORM_BYTES:
+        if len(body) > largest_bytes:
             return {}
     return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from interfaces.dashboard.figures import count, moment, shortened
 from interfaces.dashboard.graphs import GraphEdge, GraphNode, graph
+from interfaces.dashboard.group_forms import group_forms
 from interfaces.dashboard.page import Drawn, Page
 from interfaces.dashboard.states import empty
 from interfaces.dashboard.tables import document, facts, link, paging, section, table
@@ -40,7 +41,7 @@ async def draw_group(page: Page, named: str) -> Drawn:
             Markup('<p class="id"><code>{}</code> · {}</p>').format(group_id, link(page.href(), "all groups")),
             Markup("<p>{}</p>").format(group["description"]) if group["description"] else Markup(""),
             facts(_figures(page, group)),
-            *_forms(page, group),
+            _forms(page, group),
             section("Calls in it", listed, every_call if members["items"] else ""),
             section("Linked groups", *_links(page, group, parents["items"], children["items"], more=more)),
             *([document("Metadata", group["metadata"])] if group["metadata"] else []),
@@ -59,12 +60,8 @@ def _figures(page: Page, group: dict[str, Any]) -> list[tuple[str, str | Markup]
     ]
 
 
-def _forms(page: Page, group: dict[str, Any]) -> tuple[Any, ...]:
-    if not page.may_write or page.is_past:
-        return ()
-    from interfaces.dashboard.group_forms import GroupForms
-
-    return GroupForms(page, group).parts
+def _forms(page: Page, group: dict[str, Any]) -> Markup:
+    return group_forms(page, group) if page.may_write and not page.is_past else Markup("")
 
 
 def _members(page: Page, members: Links) -> Markup:

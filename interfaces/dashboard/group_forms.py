@@ -1,5 +1,6 @@
-"""What is done with groups: made, described, filled, emptied, linked. Imports Panel."""
+"""What is done with groups: made, described, filled, emptied, linked. The forms are HTML, sent like any other."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast, get_args
 from uuid import UUID
 
@@ -7,114 +8,125 @@ from markupsafe import Markup
 
 from domain.errors import Rejected
 from domain.groups import LinkType, Member
-from interfaces.dashboard.controls import Changing, button, folded, line, long_text, one_of, row
-from interfaces.dashboard.filled_in import does, text_in, whole_in
+from interfaces.as_of import Moment
 from interfaces.dashboard.page import Page
+from interfaces.dashboard.sent_forms import folded_form, line, long_text, needed, one_of, text_in, whole_in
 from interfaces.dashboard.tables import link
 from interfaces.study.words import id_of
 
 
-class CreateForm:
+def create_form(page: Page) -> Markup:
     """Makes a group."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self.type = line("Type", hint="experiment")
-        self.name = line("Name", hint="march")
-        self.description = line("Description")
-        self.create = button("Create the group", primary=True)
-        self.result = Changing()
-        does(self.create, self.result, self._create)
-        self.parts = (
-            folded("New group", row(self.type, self.name, self.description), row(self.create)),
-            self.result.part,
-        )
-
-    async def _create(self) -> Markup:
-        made = await self._page.study.groups.create(
-            _needed(self.type),
-            _needed(self.name),
-            await self._page.context(),
-            description=text_in(self.description) or "",
-        )
-        way = link(self._page.href("groups", group=made["group_id"]), f"{made['group_type']} / {made['name']}")
-        return Markup('<p role="status">Created: {}</p>').format(way)
+    fields = (line(page, "type", "Type", hint="experiment"), line(page, "name", "Name", hint="march"))
+    described = line(page, "description", "Description")
+    return folded_form(page, "New group", page.href(), (*fields, described), {"create": "Create the group"})
 
 
-class GroupForms:
-    """Changes one group; what was before stays to be seen as of a moment before."""
-
-    def __init__(self, page: Page, group: dict[str, Any]) -> None:
-        self._page, self._group_id = page, group["group_id"]
-        self.description = long_text("Description", rows=2, value=group["description"])
-        self.calls = long_text("Ids of calls", rows=2, hint="one a line")
-        self.role = line("Role", hint="output")
-        self.position = line("Position of the first")
-        self.leaving = long_text("Ids of calls to take out", rows=2, hint="one a line")
-        self.other = line("Other group", hint="TYPE/NAME, or its id")
-        self.link_type = one_of("Link", get_args(LinkType), "contains")
-        self.link_position = line("Position of the link")
-        self.result = Changing()
-        describe, add, remove = button("Save"), button("Add the calls", primary=True), button("Take them out")
-        join, part = button("Link", primary=True), button("Take the link back")
-        does_what = ((describe, self._describe), (add, self._add), (remove, self._remove))
-        for pressed, do in (*does_what, (join, self._link), (part, self._unlink)):
-            does(pressed, self.result, do)
-        self.parts = (
-            folded("Describe", self.description, row(describe)),
-            folded("Add calls", self.calls, row(self.role, self.position), row(add)),
-            folded("Take calls out", self.leaving, row(remove)),
-            folded("Link with another group", row(self.other, self.link_type, self.link_position), row(join, part)),
-            self.result.part,
-        )
-
-    async def _describe(self) -> Markup:
-        description = text_in(self.description) or ""
-        await self._page.study.groups.describe(self._group_id, await self._page.context(), description=description)
-        return self._done("The description is changed.")
-
-    async def _add(self) -> Markup:
-        ids, first, role = _ids(self.calls), whole_in(self.position), text_in(self.role)
-        members = [
-            Member(call_id=call_id, role=role, position=None if first is None else first + number)
-            for number, call_id in enumerate(ids)
-        ]
-        done = await self._page.study.groups.add(self._group_id, members, await self._page.context())
-        return self._done(f"Added. The group holds {done['member_count']:,} calls now.")
-
-    async def _remove(self) -> Markup:
-        ids = _ids(self.leaving)
-        done = await self._page.study.groups.remove(self._group_id, ids, await self._page.context())
-        return self._done(f"Taken out. The group holds {done['member_count']:,} calls now.")
-
-    async def _link(self) -> Markup:
-        other, link_type, context = self._other(), self._type(), await self._page.context()
-        place = whole_in(self.link_position)
-        done = await self._page.study.groups.link(self._group_id, other, link_type, context, position=place)
-        return self._done("Linked." if done["linked"] else "They were linked like this already.")
-
-    async def _unlink(self) -> Markup:
-        other, context = self._other(), await self._page.context()
-        done = await self._page.study.groups.unlink(self._group_id, other, self._type(), context)
-        return self._done("The link is taken back." if done["unlinked"] else "They were not linked like this.")
-
-    def _other(self) -> str:
-        return _needed(self.other)
-
-    def _type(self) -> LinkType:
-        return cast(LinkType, self.link_type.value)
-
-    def _done(self, what: str) -> Markup:
-        again = link(self._page.href("groups", group=self._group_id), "Show the group as it is now")
-        return Markup('<p role="status">{} {}</p>').format(what, again)
+def group_forms(page: Page, group: Mapping[str, Any]) -> Markup:
+    """Change one group; what was before stays to be seen as of a moment before."""
+    here, written = page.href(group=group["group_id"]), group["description"]
+    other, kinds = line(page, "other", "Other group", hint="TYPE/NAME, or its id"), get_args(LinkType)
+    ids = long_text(page, "calls", "Ids of calls", hint="one a line")
+    leaving = long_text(page, "leaving", "Ids of calls to take out", hint="one a line")
+    role, first = line(page, "role", "Role", hint="output"), line(page, "position", "Position of the first")
+    joined = (
+        other,
+        one_of(page, "link_type", "Link", kinds, usual="contains"),
+        line(page, "link_position", "Position of the link"),
+    )
+    forms = (
+        ("Describe", (long_text(page, "description", "Description", usual=written),), {"describe": "Save"}),
+        ("Add calls", (ids, role, first), {"add": "Add the calls"}),
+        ("Take calls out", (leaving,), {"remove": "Take them out"}),
+        ("Link with another group", joined, {"link": "Link", "unlink": "Take the link back"}),
+    )
+    return Markup("").join(folded_form(page, title, here, fields, buttons) for title, fields, buttons in forms)
 
 
-def _needed(field: Any) -> str:
-    text = text_in(field)
-    if text is None:
-        raise Rejected(f"{field.name} is empty; write it first", fields=(field.name,))
-    return text
+async def act(page: Page) -> Markup:
+    """Do what the form that was sent asks for, and tell what came of it. Raises Rejected naming a field."""
+    do, named = _DOES.get(page.sent.get("do", "")), page.text("group")
+    if do is None or (named is None) != (do is _create):
+        raise Rejected("This form asks for nothing that can be done here", fields=("do",))
+    return await do(page, named or "")
 
 
-def _ids(field: Any) -> list[UUID]:
-    return [id_of(each) for each in _needed(field).replace(",", " ").split()]
+async def _create(page: Page, _group: str) -> Markup:
+    made = await page.study.groups.create(
+        needed(page, "type", "Type"),
+        needed(page, "name", "Name"),
+        await page.context(),
+        description=text_in(page, "description") or "",
+    )
+    way = link(page.href("groups", group=made["group_id"]), f"{made['group_type']} / {made['name']}")
+    await _seen(page, made["group_id"], made)
+    return Markup("Created: {}").format(way)
+
+
+async def _describe(page: Page, group: str) -> Markup:
+    description = text_in(page, "description") or ""
+    done = await page.study.groups.describe(group, await page.context(), description=description)
+    return await _done(page, group, done, "The description is changed.")
+
+
+async def _add(page: Page, group: str) -> Markup:
+    ids, first = _ids(page, "calls", "Ids of calls"), whole_in(page, "position", "Position of the first")
+    members = [
+        Member(call_id=call_id, role=text_in(page, "role"), position=None if first is None else first + number)
+        for number, call_id in enumerate(ids)
+    ]
+    done = await page.study.groups.add(group, members, await page.context())
+    return await _done(page, group, done, f"Added. The group holds {done['member_count']:,} calls now.")
+
+
+async def _remove(page: Page, group: str) -> Markup:
+    ids = _ids(page, "leaving", "Ids of calls to take out")
+    done = await page.study.groups.remove(group, ids, await page.context())
+    return await _done(page, group, done, f"Taken out. The group holds {done['member_count']:,} calls now.")
+
+
+async def _link(page: Page, group: str) -> Markup:
+    place = whole_in(page, "link_position", "Position of the link")
+    done = await page.study.groups.link(group, _other(page), _type(page), await page.context(), position=place)
+    return await _done(page, group, done, "Linked." if done["linked"] else "They were linked like this already.")
+
+
+async def _unlink(page: Page, group: str) -> Markup:
+    done = await page.study.groups.unlink(group, _other(page), _type(page), await page.context())
+    told = "The link is taken back." if done["unlinked"] else "They were not linked like this."
+    return await _done(page, group, done, told)
+
+
+async def _done(page: Page, group: str, done: Mapping[str, Any], told: str) -> Markup:
+    await _seen(page, group, done)
+    return Markup("{} {}").format(told, link(page.href(group=group), "Show the group as it is now"))
+
+
+async def _seen(page: Page, group: str, done: Mapping[str, Any]) -> None:
+    """Once what was done shows in the read models, so that the page below shows it too."""
+    await page.study.groups.get(group, Moment(at_least=done.get("position")))
+
+
+def _other(page: Page) -> str:
+    return needed(page, "other", "Other group")
+
+
+def _type(page: Page) -> LinkType:
+    chosen = page.sent.get("link_type", "")
+    if chosen not in get_args(LinkType):
+        raise Rejected(f"Link: {chosen[:40]!r} is none of {', '.join(get_args(LinkType))}", fields=("link_type",))
+    return cast(LinkType, chosen)
+
+
+def _ids(page: Page, name: str, label: str) -> list[UUID]:
+    return [id_of(each) for each in needed(page, name, label).replace(",", " ").split()]
+
+
+_DOES: Mapping[str, Callable[[Page, str], Awaitable[Markup]]] = {
+    "create": _create,
+    "describe": _describe,
+    "add": _add,
+    "remove": _remove,
+    "link": _link,
+    "unlink": _unlink,
+}

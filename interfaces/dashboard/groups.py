@@ -7,6 +7,7 @@ from markupsafe import Markup
 from interfaces.dashboard.figures import moment, shortened
 from interfaces.dashboard.forms import filters, text_field
 from interfaces.dashboard.group import draw_group
+from interfaces.dashboard.group_forms import act, create_form
 from interfaces.dashboard.page import Drawn, Page, View
 from interfaces.dashboard.states import empty
 from interfaces.dashboard.tables import link, paging, table
@@ -36,7 +37,7 @@ async def draw(page: Page) -> Drawn:
         listed = empty("No group has this type and name.", link(page.href(), "Take the filters back"))
     else:
         listed = empty("There is no group yet.", "Sweeps, batches and embedded datasets make some by themselves.")
-    return Drawn("Groups", (_filters(page), *_form(page), listed), lead=LEAD)
+    return Drawn("Groups", (_filters(page), _form(page), listed), lead=LEAD)
 
 
 def _filters(page: Page) -> Markup:
@@ -47,12 +48,8 @@ def _filters(page: Page) -> Markup:
     )
 
 
-def _form(page: Page) -> tuple[Any, ...]:
-    if not page.may_write or page.is_past:
-        return ()
-    from interfaces.dashboard.group_forms import CreateForm
-
-    return CreateForm(page).parts
+def _form(page: Page) -> Markup:
+    return create_form(page) if page.may_write and not page.is_past else Markup("")
 
 
 def _row(page: Page, group: dict[str, Any]) -> list[str | Markup]:
@@ -65,4 +62,4 @@ def _row(page: Page, group: dict[str, Any]) -> list[str | Markup]:
     ]
 
 
-VIEW = View("groups", "Groups", "r", draw, is_alive=True)
+VIEW = View("groups", "Groups", "r", draw, act=act)

@@ -28,6 +28,7 @@ class Page:
     parameters: what the address says beside the view and the moment
     moment: when it is looked at; `position` is the log's at that moment, None for now
     caller_now: asks again who looks, since a token may be revoked while a page is open
+    sent: the fields of a form that was sent to this page; went_wrong: whether it could not be done
     """
 
     study: Study
@@ -37,6 +38,8 @@ class Page:
     position: int | None
     caller: Caller
     caller_now: Callable[[], Awaitable[Caller | None]]
+    sent: Mapping[str, str] = field(default_factory=dict)
+    went_wrong: bool = False
     begins: list[Live] = field(default_factory=list)
     ends: list[Callable[[], None]] = field(default_factory=list)
 
@@ -110,6 +113,7 @@ class View:
     name: what addresses call it, ?view=NAME; shortcut: the letter that leads there after g
     draw: makes what is shown of the rooms of `page.study`, at `page.moment`; loads what is looked at and no more
     is_alive: it has parts that Panel shows, and may import it
+    act: does what a form that was sent to its page asks for, and says what came of it; None where there is no form
     """
 
     name: str
@@ -117,3 +121,4 @@ class View:
     shortcut: str
     draw: Callable[[Page], Awaitable[Drawn]]
     is_alive: bool = False
+    act: Callable[[Page], Awaitable[Markup]] | None = None

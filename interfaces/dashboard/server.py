@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from application.check_tokens import Caller
-from domain.errors import NotFound, StudyError
+from domain.errors import NotFound, Rejected, StudyError
 from interfaces.as_of import NOW, Moment
 from interfaces.dashboard.assets import ASSETS, ASSETS_AT, read
 from interfaces.dashboard.documents import DOCUMENTS
@@ -39,6 +40,8 @@ HEADERS = {
     b"cross-origin-opener-policy": b"same-origin",
 }
 POLICY_VIOLATION = 1008
+NOTHING_TO_DO = {"do": ""}  # of a form that is empty, or larger than any of ours
+LARGEST_SENT_BYTES = 1_000_000  # the ids of some twenty thousand calls
 
 Made = Response | tuple[Drawn, int]  # a document, or a view with its status
 Authenticate = Callable[[str | None], Awaitable[Caller | None]]
@@ -98,6 +101,8 @@ class Dashboard:
             response = await self._sign_in(request)
         elif path == f"{HOME}logout" and method == "POST":
             response = signed_out()
+        elif path == HOME and method == "POST":
+            response = await self._page(request, token, sent=True)
         elif path in (HOME, HOME.rstrip("/"), *DOCUMENTS) and method in ("GET", "HEAD"):
             response = await self._page(request, token)
         else:
@@ -111,7 +116,7 @@ class Dashboard:
             return signed_in(request, token, leads_to)
         return login_page(leads_to, wrong=True)
 
-    async def _page(self, request: Request, token: str | None) -> Response:
+    async def _page(self, request: Request, token: str | None, *, sent: bool = False) -> Response:
         path, query = request.url.path, request.query_params
         if path == HOME.rstrip("/"):
             return RedirectResponse(f"{HOME}?{request.url.query}".rstrip("?"), status_code=308)
@@ -119,6 +124,7 @@ class Dashboard:
         if caller is None:
             return login_page(f"{path}?{request.url.query}", wrong=token is not None)
         document = DOCUMENTS.get(path)
+        fields = await read_form(request, LARGEST_SENT_BYTES) or NOTHING_TO_DO if sent else {}
         page = Page(
             self._study,
             query.get("view", VIEWS[0].name) if document is None else document.view,
@@ -127,6 +133,7 @@ class Dashboard:
             None,
             caller,
             lambda: self._authenticate(token),
+            fields,
         )
         made = await _tried(page, self._drawn(page) if document is None else document.make(page))
         if isinstance(made, Response):
@@ -140,7 +147,11 @@ class Dashboard:
             await self._live_parts()
         if page.moment.as_of is not None:
             page.position = await self._study.moments.position_of(page.moment.as_of)
-        return await view.draw(page), 200
+        if not page.sent:
+            return await view.draw(page), 200
+        told, status = await _done(view, page)
+        drawn = await view.draw(page)
+        return replace(drawn, parts=(told, *drawn.parts)), status
 
     async def _html(self, request: Request, page: Page, drawn: Drawn) -> str:
         alive = [part for part in drawn.parts if not isinstance(part, Markup)]
@@ -215,6 +226,17 @@ async def _tried(page: Page, making: Awaitable[Made]) -> Made:
         log.error("a view could not be drawn", view=page.view, exc_info=error)
         told = RuntimeError("Something went wrong here. The server’s log tells what, under this page’s request id.")
         return Drawn("This can’t be shown", (failure(told),)), 500
+
+
+async def _done(view: View, page: Page) -> tuple[Markup, int]:
+    """What came of a form that was sent to a page, or why it could not be done, with its status."""
+    try:
+        if view.act is None or page.is_past:
+            raise Rejected("Nothing can be done here", fields=("do",))
+        return Markup('<p class="done" role="status">{}</p>').format(await view.act(page)), 200
+    except StudyError as error:
+        page.went_wrong = True
+        return failure(error), status_of(error)
 
 
 def _import_live() -> "type[LiveParts]":

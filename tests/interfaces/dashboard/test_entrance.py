@@ -104,6 +104,28 @@ def test_another_sites_page_may_neither_sign_in_nor_be_sent_here(here: httpx.Cli
     assert here.get("/dashboard/", headers={"host": "evil.example"}).status_code == 403
     posted = here.post("/dashboard/login", data={"token": OWN}, headers={"origin": "https://evil.example"})
     assert posted.status_code == 403
+    form, evil = {"do": "create", "type": "run", "name": "evil"}, {"origin": "https://evil.example"}
+    assert here.post("/dashboard/", params={"view": "groups"}, data=form, headers=evil).status_code == 403
+    assert here.get("/api/groups", params={"name": "evil"}).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "form", "told"),
+    [
+        ({"view": "health"}, {"do": "create"}, "Nothing can be done here"),
+        ({"view": "groups", "as_of": "1"}, {"do": "create"}, "Nothing can be done here"),
+        ({"view": "groups"}, {"do": "add", "calls": "x"}, "asks for nothing"),
+        ({"view": "groups"}, {}, "asks for nothing"),
+        ({"view": "groups"}, {"do": "create", "type": "x" * 1_000_001}, "asks for nothing"),
+        ({"view": "groups"}, {"do": "create", "type": "run"}, "Name is empty"),
+    ],
+)
+def test_a_form_that_means_nothing_changes_nothing(
+    here: httpx.Client, parameters: dict[str, str], form: dict[str, str], told: str
+) -> None:
+    here.post("/api/calls", json={"prompt": "so that there is a first event", "provider": "local"}).raise_for_status()
+    page = here.post("/dashboard/", params=parameters, data=form)
+    assert (page.status_code, told in page.text) == (400, True), page.text
 
 
 def test_whoever_has_no_token_is_asked_for_one_and_sees_nothing(visitor: httpx.Client) -> None:
@@ -156,6 +178,9 @@ def test_who_may_only_look_sees_but_is_not_offered_to_ask(visitor: httpx.Client,
     assert signed_in(visitor, issued(everywhere, "looker", "read")).status_code == 303
     assert visitor.get("/dashboard/", params={"view": "calls"}).status_code == 200
     assert "may look, but not ask" in visitor.get("/dashboard/", params={"view": "ask"}).text
+    form = {"do": "create", "type": "run", "name": "looked at"}
+    refused = visitor.post("/dashboard/", params={"view": "groups"}, data=form)
+    assert (refused.status_code, "may only look" in refused.text) == (403, True)
 
 
 def test_documents_ask_for_the_token_that_pages_ask_for(visitor: httpx.Client, everywhere: str) -> None:

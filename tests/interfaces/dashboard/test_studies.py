@@ -127,6 +127,16 @@ def test_a_group_is_made_filled_and_linked(page: Page, site: Site) -> None:
     expect(page.get_by_role("region", name="The links of this group")).to_contain_text("from the page")
 
 
+def test_a_form_that_can_not_be_done_says_why_and_keeps_what_was_written(page: Page, site: Site) -> None:
+    opened(page, "groups", group=made(site)["group_id"])
+    page.get_by_text("Add calls", exact=True).click()
+    page.get_by_label("Ids of calls", exact=True).fill("no id")
+    page.get_by_role("button", name="Add the calls").click()
+    expect(page.get_by_role("alert").filter(has_text="is no id")).to_be_visible()
+    expect(page.get_by_label("Ids of calls", exact=True)).to_have_value("no id")
+    site.complaints.clear()  # the browser complains of the 404 that this is
+
+
 def test_provenance_is_walked_from_a_pasted_id(page: Page, site: Site, sweep: dict[str, Any]) -> None:
     opened(page, "provenance")
     page.get_by_label("Kind").select_option("sweep")
