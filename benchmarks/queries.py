@@ -16,6 +16,7 @@ and in any case it is said which read a table from its beginning to its end.
 """
 
 import asyncio
+import gc
 import json
 import os
 import statistics
@@ -225,6 +226,7 @@ def main() -> None:
             bring_up_to_date(uri)
         log = Log.of(uri)
         about: dict[str, Any] = {**machine, "calls": log.calls, "writes": given.writes}
+        gc.freeze()  # as a server does when it has loaded all
         with written_into(uri, given.writes, about):
             tables = asyncio.run(measure(uri, given.seconds, log=log, only=given.only))
         steps = asyncio.run(explained(uri, log))

@@ -23,6 +23,7 @@ Places = Callable[[str], list[tuple[int, int]]]
 
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
 PASSING = 1_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
+PASSINGS = 10  # times that so many of a group are looked at, one after the other, in place of the index
 RANKED = 1_000  # matching texts, the newest, that are put in order by rank
 FIRST_ERAS = 16  # that are asked for before all the others: mostly there is a page in them
 
@@ -182,7 +183,7 @@ class _Look:
             "position": last_counted(as_of),
             "walked": WALKED,
             "limit": PASSING,
-            "passing": PASSING,
+            "passing": PASSING * PASSINGS,
             "era_bits": ERA_BITS,
         }
 
@@ -217,9 +218,13 @@ class _Look:
     async def _looked_up(self, parameters: Json, begin: int, calls: int) -> list[Row]:
         """What the newest texts are too few for, from a position on."""
         rows: list[Row] = []
-        if await self._may_pass_rarely(parameters):
+        for _ in range(await self._rounds_of_passing(parameters)):
             eras = range((parameters["before"] - 1 >> ERA_BITS) + 1)
-            rows, parameters["before"] = await self._of_passing(self._of_eras(parameters, eras), parameters["before"])
+            found, before = await self._of_passing(self._of_eras(parameters, eras), parameters["before"])
+            rows += found
+            stands, parameters["before"] = before == parameters["before"], before
+            if stands or before <= begin or _are(calls, parameters["texts"], rows):
+                break
         newest, sql = parameters["before"] - 1 >> ERA_BITS, self._filled(IN_ERAS, terms="a.terms")
         eras = range(begin >> ERA_BITS, newest + 1)
         for some in (eras[-FIRST_ERAS:], eras[:-FIRST_ERAS]):
@@ -228,12 +233,12 @@ class _Look:
             rows += await self._reader.rows(sql, self._of_eras(parameters, some))
         return rows
 
-    async def _may_pass_rarely(self, parameters: Json) -> bool:
-        """Whether the calls that pass the filters can be found without looking at many that don't."""
+    async def _rounds_of_passing(self, parameters: Json) -> int:
+        """How often to look through calls that pass the filters, where they are found without many that don't."""
         if self._group_id is None or not self._passes_rarely:
-            return self._passes_rarely
+            return int(self._passes_rarely)
         row = await self._reader.row(MEMBERS, parameters)
-        return row is not None and row["members"] < PASSING
+        return PASSINGS if row is not None and row["members"] < PASSING * PASSINGS else 0
 
     async def _of_passing(self, parameters: Json, before: int) -> tuple[list[Row], int]:
         """Texts of the newest calls that pass, and the position before which there may be others.

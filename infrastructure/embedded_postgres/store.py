@@ -29,6 +29,7 @@ SETTINGS = {
     "wal_compression": "on",
     "log_min_messages": "warning",
     "jit": "off",
+    "max_parallel_workers_per_gather": "0",  # a question takes milliseconds; more processes cost more than that
 }
 
 

@@ -171,7 +171,7 @@ async def _serve(settings: Settings, address: Address, listener: socket.socket |
             listeners.append(stack.enter_context(_listening_at(place)))
         config = uvicorn.Config(served, **address.uvicorn_options(settings.study_drain_s))
         server = _Server(config, study, address if listener is None else None)
-        gc.freeze()  # what is there by now stays: to walk through it again and again would make all calls wait for 0.1 s
+        gc.freeze()  # what is there by now stays; each walk through it would make all calls wait for 0.1 s
         await server.serve(listeners or None)
         await _recorded(server)
 
