@@ -75,6 +75,10 @@ IN_ERAS = """
 """
 
 
+# As far as calls are known: what is found of newer ones could not be shown, and would be missing on its page.
+KNOWN = "SELECT position FROM projections.generations WHERE name = 'raw_calls' AND state = 'live'"
+
+
 class Ranked(NamedTuple):
     """A call that was found: by which of its texts, and the best rank of them."""
 
@@ -103,6 +107,7 @@ class SearchQueries:
         if wanted.order == "rank":
             return await self._by_rank(look, as_of, page)
         (before,) = page.after((LATEST,), as_of, tuple[int])
+        before = min(before, await self._known())
         found = _calls_of(await look.newest(before, page.rows, len(PARTS) * page.rows))[: page.rows]
         shown = page_of(found, page.limit, as_of, lambda each: (each.position,))
         return Page(await self._shown(shown.items, look.places, as_of), shown.next_cursor)
@@ -120,6 +125,7 @@ class SearchQueries:
     async def _by_rank(self, look: "_Look | SubstringLook", as_of: int | None, page: Paging) -> Page[Row]:
         first: tuple[int, float, int] = (LATEST, float("inf"), LATEST)
         before, rank, position = first if page.cursor is None else key_of(page.cursor, tuple[int, float, int], as_of)
+        before = min(before, await self._known())
         found = _calls_of(await look.newest(before, RANKED, RANKED))[:RANKED]
         if found:
             before = min(before, found[0].position + 1)  # calls that come meanwhile are in no later page
@@ -128,6 +134,11 @@ class SearchQueries:
         items = behind[: page.limit]
         cursor = cursor_at((before, items[-1].rank, items[-1].position), as_of) if len(behind) > page.limit else None
         return Page(await self._shown(items, look.places, as_of), cursor)
+
+    async def _known(self) -> int:
+        """The position from which on calls are not known yet."""
+        row = await self._reader.row(KNOWN, {})
+        return 0 if row is None else int(row["position"]) + 1
 
     async def _shown(self, found: list[Ranked], places_in: Places, as_of: int | None) -> list[Row]:
         rows = await self._reader.rows(
@@ -139,9 +150,7 @@ class SearchQueries:
         by_call = {row["call_id"]: row for row in rows}
         shown: list[Row] = []
         for each in found:
-            # The table of calls is another read model's, and may not be as far yet.
-            if (row := by_call.get(each.call_id)) is None:
-                continue
+            row = by_call[each.call_id]
             bodies, text_path = {part: row.pop(part) for part in PARTS}, row.pop("text_path")
             pieces = {part: pieces_of(part, bodies[part], text_path) for part in each.parts}
             excerpts = {part: excerpt_around(texts, places_in) for part, texts in pieces.items()}

@@ -37,6 +37,7 @@ def many(server, template):
         patch.setattr(found_calls, "ERA_BITS", 4)
         patch.setattr(search_queries, "WALKED", 10)
         patch.setattr(search_queries, "PASSING", 12)
+        patch.setattr(search_queries, "PASSINGS", 1)
         patch.setattr(search_queries, "FIRST_ERAS", 3)
         patch.setattr("projections.search.STRETCH_BITS", 3)
         patch.setattr(search_queries, "STRETCH_BITS", 3)
@@ -113,6 +114,13 @@ async def test_pages_show_every_call_once_that_passes_a_filter(queries, filters,
     assert await every_page(queries, search="common", **filters) == expected
 
 
+async def test_a_groups_calls_are_looked_through_in_as_many_rounds_as_it_takes(queries, monkeypatch):
+    monkeypatch.setattr(search_queries, "PASSING", 4)
+    monkeypatch.setattr(search_queries, "PASSINGS", 10)
+    assert await every_page(queries, search="common", group_id=LARGE) == list(range(COUNT, 0, -10))
+    assert await every_page(queries, search="rare", group_id=LARGE) == [90]
+
+
 @pytest.mark.parametrize("filters", [{}, {"status": "failed"}, {"status": "success"}, {"group_id": LARGE}])
 async def test_calls_before_a_time_are_those_of_the_list(queries, filters):
     until = NOON + timedelta(seconds=150)
@@ -120,6 +128,21 @@ async def test_calls_before_a_time_are_those_of_the_list(queries, filters):
     numbers = [UUID(each["call_id"]).int for each in listed["items"]]
     assert 0 < len(numbers) < COUNT
     assert await every_page(queries, search="text OR answer", until=until, **filters) == numbers
+
+
+@pytest.mark.parametrize("order", ["newest", "rank"])
+async def test_a_page_is_full_though_the_words_of_calls_are_known_before_the_calls(many, queries, order):
+    log, follower, database = many
+    new = [UUID(int=number + (order == "rank") * 100) for number in (2001, 2002)]
+    for call_id in new:
+        ask(log, call_id, "common common")
+    ahead = Follower(log, lambda: psycopg.connect(database.application_uri), (SEARCH,))
+    ahead.catch_up()
+    ahead.close()
+    found = await queries.search.calls(CallSearch(search="common", order=order), page=Paging(7))
+    assert len(found["items"]) == 7
+    assert not {str(call_id) for call_id in new} & {each["call_id"] for each in found["items"]}
+    follower.catch_up()
 
 
 async def test_paging_goes_on_where_it_was_while_calls_come(many, queries):
