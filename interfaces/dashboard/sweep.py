@@ -48,7 +48,7 @@ def _curves(sweep: dict[str, Any]) -> Markup:
     """A chart for each number that was measured, with its spread; that of the rule comes first."""
     at = sweep["chosen_k"] or sweep["steps"][-1]["k"]
     drawn = [
-        Markup('<div><h3>{}{}</h3><p class="note">{}</p>{}</div>').format(
+        Markup('<div><p class="title">{}{}</p><p class="note">{}</p>{}</div>').format(
             each.title,
             " (K is chosen by this)" if each.decides else "",
             each.caption,
