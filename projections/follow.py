@@ -26,7 +26,7 @@ LONGEST_RECONNECT_SECONDS = 10.0
 UNHURRIED_SECONDS = 2.0
 INTERRUPT_SECONDS = 0.5
 # A round costs nearly as much for one event as for a hundred, and takes the processor from the calls that bring them.
-GATHER_SECONDS = 0.2
+GATHER_SECONDS = 0.05
 MANY_MOVES = 1_000  # that one round made in all read models: there is a backlog, and no reason to wait for more
 
 

@@ -40,7 +40,9 @@ def test_vectors_made_elsewhere_are_swept_with_the_texts_that_came_with_them(pag
     options: dict[str, Any] = {"k_min": 2, "k_max": 2, "restarts": 1, "pca_dim": 0}
     asked = site.posted("/api/sweeps", vectors=rows, texts=texts, labels=labels, **options)
     with site.api() as api:
-        kept = api.get("/api/artifacts", params={"artifact_type": "vectors"}).json()["items"][0]
+        kept = api.get("/api/artifacts", params={"artifact_type": "vectors", "at_least": asked["position"]}).json()[
+            "items"
+        ][0]
     opened(page, "sweeps", start="yes")
     source = page.get_by_label("What to cluster")
     source.select_option(f"vectors, 12 × 3 ({kept['name'][:8]})")
