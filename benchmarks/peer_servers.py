@@ -158,7 +158,7 @@ def _environment(venv: Path, program: str, packages: tuple[str, ...]) -> None:
 def database(uri: str, name: str) -> str:
     """A peer's database beside ours, made if it isn't there; its address in the form that libraries know."""
     with psycopg.connect(uri, autocommit=True) as connection:
-        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone():
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             connection.execute(f"CREATE DATABASE {name}".encode())
     parts = conninfo_to_dict(make_conninfo(uri, dbname=name))
     return f"postgresql://{parts['user']}@/{name}?host={parts['host']}"
