@@ -1,4 +1,4 @@
-"""Which events a route is asked about: the filters that the log's list and its exports have in common."""
+"""Which events a route is asked about: the filters that the log's list, its stream and its exports have in common."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,15 +8,18 @@ from litestar.params import FromQuery, QueryParameter, SkipValidation
 
 from interfaces.http.parameters import When, time_of
 
+Kind = Annotated[str | None, QueryParameter(description="What they are about: call, group, sweep …")]
+EventName = Annotated[str | None, QueryParameter(description="Their name: call.answered or call.answered.v1.")]
+Entity = Annotated[
+    str | None, QueryParameter(description="The id of the one thing they are about, members and links included.")
+]
 EventsAsked = NamedDependency[SkipValidation[dict[str, Any]]]
 
 
 def asked(
-    kind: Annotated[str | None, QueryParameter(description="What they are about: call, group, sweep …")] = None,
-    event: Annotated[str | None, QueryParameter(description="Their name: call.answered or call.answered.v1.")] = None,
-    entity: Annotated[
-        str | None, QueryParameter(description="The id of the one thing they are about, members and links included.")
-    ] = None,
+    kind: Kind = None,
+    event: EventName = None,
+    entity: Entity = None,
     actor: FromQuery[str | None] = None,
     process: FromQuery[str | None] = None,
     correlation_id: FromQuery[UUID | None] = None,

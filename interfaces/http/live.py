@@ -15,6 +15,7 @@ from application.follow_log import FellBehind, FollowingEnded
 from domain.errors import Rejected, StudyError
 from interfaces.http.call_stream import MEDIA_TYPE
 from interfaces.http.event_feed import EventFeed, farewell, frame, heartbeat
+from interfaces.http.event_filter import Entity, EventName, Kind
 from interfaces.http.parameters import OpenStudy, When, time_of
 from interfaces.http.problems import problem_of, problem_responses
 from interfaces.study import Study
@@ -67,11 +68,9 @@ async def follow_log(
         str | None,
         HeaderParameter(name="Last-Event-ID", description="The last id that was read; it counts before `after`."),
     ] = None,
-    kind: Annotated[str | None, QueryParameter(description="What they are about: call, group, sweep …")] = None,
-    event: Annotated[str | None, QueryParameter(description="Their name: call.answered or call.answered.v1.")] = None,
-    entity: Annotated[
-        str | None, QueryParameter(description="The id of the one thing they are about, members and links included.")
-    ] = None,
+    kind: Kind = None,
+    event: EventName = None,
+    entity: Entity = None,
     actor: FromQuery[str | None] = None,
     process: FromQuery[str | None] = None,
     correlation_id: FromQuery[UUID | None] = None,
