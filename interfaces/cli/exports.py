@@ -61,9 +61,7 @@ def _file(*formats: str, default: str | None = None, explained: str) -> Callable
             "--format",
             "file_format",
             type=click.Choice(formats),
-            required=default is None,
-            default=default,
-            show_default=default is not None,
+            **({"required": True} if default is None else {"default": default, "show_default": True}),
             help=explained,
         ),
         click.option(

@@ -33,6 +33,11 @@ def test_calls_and_events_are_written_to_files_and_to_stdout(study_here: Study, 
     assert (nothing.out, nothing.code) == ("", 0)
 
 
+def test_without_a_format_the_formats_are_told(study_here: Study) -> None:
+    told = study_here("export", "calls", "--out", "calls.jsonl")
+    assert (told.code, "--format" in told.err) == (2, True), told
+
+
 def test_what_can_not_be_exported_is_told(study_here: Study, tmp_path: Path) -> None:
     out = str(tmp_path / "calls")
     for words, code in (
