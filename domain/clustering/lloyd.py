@@ -11,6 +11,10 @@ come nearer, these two alone are compared; when another may have, all are. (Hame
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from domain.clustering.compilation import BLOCKS, ROWS, compiled, part_of_kernels, rough_part_of_kernels
@@ -21,14 +25,15 @@ Index = Any
 """A whole number of any kind."""
 
 LANES = 64  # rows that go into one product
+SIDE = 8  # of the square pieces in which rows are laid side by side
 
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 SMALLEST_NORMAL = 2.0**-126  # of float32
 # What slacks give away for being computed in float32, relative to the distances, and for being stored in it.
 CAUTION = np.float32(2.0**-17)
 STORED = np.float32(1.0 - 2.0**-22)
-# From this part of the rows on, it is faster to take all of them, in whole blocks, than to pick them.
-MANY = 0.45
+# What a row costs, in comparisons with a centroid: beside them in a whole block, if it is picked, with its rival alone.
+APART, GATHERED, PAIR = 6, 12, 14
 # Beneath this mean length, unit rows cancel each other out and their mean has no direction.
 SHORTEST_MEAN_DIRECTION = 1e-7
 
@@ -104,7 +109,6 @@ class Centres(NamedTuple):
 
     centroids: Vectors  # (n_clusters, n_features)
     faced: Vectors  # (n_clusters, features of a block), near
-    columns: Vectors  # (n_features, n_clusters), the same transposed
     halves: Vectors  # (n_clusters,), half the square of each
 
 
@@ -158,7 +162,6 @@ def _face(centres: Centres, shift: Doubles, scale: float) -> float:
         for feature in range(n_features):
             value = np.float32((np.float64(centres.centroids[cluster, feature]) - shift[feature]) * scale)
             centres.faced[cluster, feature] = value
-            centres.columns[feature, cluster] = value
             square += np.float64(value) * np.float64(value)
         centres.halves[cluster] = np.float32(square / 2)
         longest = max(longest, square)
@@ -210,41 +213,151 @@ def _collect(known: Knowledge, drift: Drift, all_of: Labels, pairs: Labels) -> t
     return n_all, n_pairs
 
 
-@part_of_kernels
-def _multiply_block(
-    blocks: Vectors, block: int, n_samples: int, faced: Vectors, scores: Vectors, members: Labels
-) -> int:
-    """Multiply the rows of a block with all centroids; return how many there are."""
-    np.dot(faced, blocks[block], scores)
-    for lane in range(LANES):
-        members[lane] = block * LANES + lane
-    return min(LANES, n_samples - block * LANES)
+def _tile(clusters: int, lanes: int) -> Any:
+    """Make a part that multiplies so many centroids with so many rows of a block, sums kept in registers.
+
+    faced: (n_clusters, n_features), from `cluster` on; block: (n_features, LANES), from `lane` on
+    scores: (n_clusters, LANES), gets the products there
+    """
+    numbers = ir.VectorType(ir.FloatType(), lanes)
+    index = ir.IntType(32)
+
+    @intrinsic
+    def multiply(_: Any, faced: Any, cluster: Any, block: Any, lane: Any, scores: Any) -> Any:  # noqa: ARG001 - numba gives types
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            left, right, found = (
+                context.make_array(signature.args[place])(context, builder, arguments[place]) for place in (0, 2, 4)
+            )
+            first, start = arguments[1], arguments[3]
+            n_features, n_lanes = (cgutils.unpack_tuple(builder, array.shape)[1] for array in (left, right))
+            which = [builder.add(first, ir.Constant(first.type, number)) for number in range(clusters)]
+            rows = [builder.gep(left.data, [builder.mul(each, n_features)]) for each in which]
+            sums = [cgutils.alloca_once_value(builder, numbers(None)) for _ in which]
+            nothing, everywhere = numbers(ir.Undefined), ir.VectorType(index, lanes)(None)
+            with cgutils.for_range(builder, n_features) as feature:
+                place = builder.add(builder.mul(feature.index, n_lanes), start)
+                values = builder.load(builder.bitcast(builder.gep(right.data, [place]), numbers.as_pointer()), align=4)
+                for row, total in zip(rows, sums, strict=True):
+                    factor = builder.load(builder.gep(row, [feature.index]))
+                    factors = builder.shuffle_vector(
+                        builder.insert_element(nothing, factor, index(0)), nothing, everywhere
+                    )
+                    product = builder.fmul(factors, values, flags=("contract",))
+                    builder.store(builder.fadd(product, builder.load(total), flags=("contract",)), total)
+            for each, total in zip(which, sums, strict=True):
+                place = builder.add(builder.mul(each, n_lanes), start)
+                target = builder.bitcast(builder.gep(found.data, [place]), numbers.as_pointer())
+                builder.store(builder.load(total), target, align=4)
+            return context.get_dummy_value()
+
+        return types.void(faced, types.intp, block, types.intp, scores), generate
+
+    return multiply
+
+
+_six_centroids, _four_centroids = _tile(6, 16), _tile(4, 16)
+_two_centroids, _one_centroid = _tile(2, 32), _tile(1, 64)
 
 
 @part_of_kernels
-def _multiply_some(
-    near: Vectors,
-    rows: Labels,
-    start: int,
-    n_rows: int,
-    columns: Vectors,
-    buffer: Vectors,
-    by_row: Vectors,
-    scores: Vectors,
-    members: Labels,
-) -> int:
-    """Multiply the next LANES of the rows that are listed with all centroids; return how many there are."""
-    count = min(LANES, n_rows - start)
-    for lane in range(count):
-        row = np.uint32(rows[start + lane])
-        members[lane] = row
-        for feature in range(near.shape[1]):
-            buffer[lane, feature] = near[row, feature]
-    np.dot(buffer, columns, by_row)
-    for cluster in range(columns.shape[1]):
+def _multiply(faced: Vectors, block: Vectors, scores: Vectors) -> None:
+    """Multiply the rows of a block, (n_features, LANES), with all centroids: scores (n_clusters, LANES).
+
+    What BLAS does of such small tables is mostly to bring them into the order that blocks have already.
+    """
+    n_clusters = len(faced)
+    cluster = 0
+    while n_clusters - cluster >= 6:
+        for lane in range(0, LANES, 16):
+            _six_centroids(faced, cluster, block, lane, scores)
+        cluster += 6
+    if n_clusters - cluster >= 4:
+        for lane in range(0, LANES, 16):
+            _four_centroids(faced, cluster, block, lane, scores)
+        cluster += 4
+    if n_clusters - cluster >= 2:
+        for lane in range(0, LANES, 32):
+            _two_centroids(faced, cluster, block, lane, scores)
+        cluster += 2
+    if n_clusters - cluster >= 1:
+        _one_centroid(faced, cluster, block, 0, scores)
+
+
+@intrinsic
+def _lay_some(_: Any, near: Any, members: Any, lane: Any, feature: Any, block: Any) -> Any:
+    """Lay SIDE features of SIDE rows side by side, from a lane and a feature on, turned within registers.
+
+    near: (n_samples, n_features), its rows members[lane], …; block: (n_features, LANES)
+    """
+    numbers, index = ir.VectorType(ir.FloatType(), SIDE), ir.IntType(32)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given, rows, laid = (
+            context.make_array(signature.args[place])(context, builder, arguments[place]) for place in (0, 1, 4)
+        )
+        first_lane, first_feature = arguments[2], arguments[3]
+        n_features, n_lanes = (cgutils.unpack_tuple(builder, array.shape)[1] for array in (given, laid))
+        vectors = []
+        for number in range(SIDE):
+            place = builder.add(first_lane, ir.Constant(first_lane.type, number))
+            row = builder.zext(builder.load(builder.gep(rows.data, [place])), first_lane.type)
+            start = builder.gep(given.data, [builder.add(builder.mul(row, n_features), first_feature)])
+            vectors.append(builder.load(builder.bitcast(start, numbers.as_pointer()), align=4))
+        # Each turn swaps halves, then quarters, then neighbours, between rows that lie so far apart (Eklundh 1972).
+        apart = SIDE // 2
+        while apart:
+            places = range(SIDE)
+            low = [place if not place & apart else SIDE + place - apart for place in places]
+            high = [place + apart if not place & apart else SIDE + place for place in places]
+            for number in places:
+                if not number & apart:
+                    one, other = vectors[number], vectors[number + apart]
+                    for target, chosen in ((number, low), (number + apart, high)):
+                        mask = ir.Constant(ir.VectorType(index, SIDE), [index(place) for place in chosen])
+                        vectors[target] = builder.shuffle_vector(one, other, mask)
+            apart //= 2
+        for number, vector in enumerate(vectors):
+            feature_there = builder.add(first_feature, ir.Constant(first_feature.type, number))
+            place = builder.add(builder.mul(feature_there, n_lanes), first_lane)
+            target = builder.bitcast(builder.gep(laid.data, [place]), numbers.as_pointer())
+            builder.store(vector, target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(near, members, types.intp, types.intp, block), generate
+
+
+@part_of_kernels
+def _lay(near: Vectors, members: Labels, block: Vectors) -> None:
+    """Lay LANES rows side by side into a block, (n_features, LANES)."""
+    n_features = near.shape[1]
+    for lane in range(0, LANES, SIDE):
+        for feature in range(0, n_features - SIDE + 1, SIDE):
+            _lay_some(near, members, lane, feature, block)
+    for feature in range(n_features // SIDE * SIDE, n_features):
         for lane in range(LANES):
-            scores[np.uint32(cluster), np.uint32(lane)] = by_row[np.uint32(lane), np.uint32(cluster)]
-    return count
+            block[feature, lane] = near[np.uint32(members[lane]), feature]
+
+
+@part_of_kernels
+def _insert(
+    score: np.float32,
+    cluster: np.int32,
+    lowest: np.float32,
+    second: np.float32,
+    third: np.float32,
+    nearest: np.int32,
+    rival: np.int32,
+) -> tuple[np.float32, np.float32, np.float32, np.int32, np.int32]:
+    """Put a score among the three lowest so far, and its cluster among the two nearest; ties stay behind."""
+    wins, beats_rival = score < lowest, score < second
+    above = score if score > second else second
+    return (
+        score if wins else lowest,
+        lowest if wins else (score if beats_rival else second),
+        above if above < third else third,
+        cluster if wins else nearest,
+        nearest if wins else (cluster if beats_rival else rival),
+    )
 
 
 @part_of_kernels
@@ -253,20 +366,49 @@ def _find_three_lowest(halves: Vectors, lanes: Lanes) -> None:
     for lane in range(LANES):
         lanes.lowest[lane], lanes.second[lane], lanes.third[lane] = NEVER, NEVER, NEVER
         lanes.nearest[lane], lanes.next_nearest[lane] = 0, 0
-    for cluster in range(len(halves)):
+    n_clusters = len(halves)
+    # Some clusters at a time: what is known of a lane is fetched and put back once for all of them.
+    for cluster in range(0, n_clusters - 3, 4):
+        one, two, three, four = halves[cluster], halves[cluster + 1], halves[cluster + 2], halves[cluster + 3]
+        a, b, c, d = (
+            lanes.scores[cluster],
+            lanes.scores[cluster + 1],
+            lanes.scores[cluster + 2],
+            lanes.scores[cluster + 3],
+        )
+        for lane in range(LANES):
+            known = (
+                lanes.lowest[lane],
+                lanes.second[lane],
+                lanes.third[lane],
+                lanes.nearest[lane],
+                lanes.next_nearest[lane],
+            )
+            p, q, r, s = one - a[lane], two - b[lane], three - c[lane], four - d[lane]
+            a[lane], b[lane], c[lane], d[lane] = p, q, r, s
+            known = _insert(p, np.int32(cluster), *known)
+            known = _insert(q, np.int32(cluster + 1), *known)
+            known = _insert(r, np.int32(cluster + 2), *known)
+            known = _insert(s, np.int32(cluster + 3), *known)
+            lanes.lowest[lane], lanes.second[lane], lanes.third[lane], lanes.nearest[lane], lanes.next_nearest[lane] = (
+                known
+            )
+    for cluster in range(n_clusters // 4 * 4, n_clusters):
         half, own = halves[cluster], lanes.scores[cluster]
         for lane in range(LANES):
+            known = (
+                lanes.lowest[lane],
+                lanes.second[lane],
+                lanes.third[lane],
+                lanes.nearest[lane],
+                lanes.next_nearest[lane],
+            )
             score = half - own[lane]
             own[lane] = score
-            one, two, three = lanes.lowest[lane], lanes.second[lane], lanes.third[lane]
-            first, rival = lanes.nearest[lane], lanes.next_nearest[lane]
-            wins, beats_rival = score < one, score < two
-            above = score if score > two else two
-            lanes.third[lane] = above if above < three else three
-            lanes.second[lane] = one if wins else (score if beats_rival else two)
-            lanes.next_nearest[lane] = first if wins else (np.int32(cluster) if beats_rival else rival)
-            lanes.lowest[lane] = score if wins else one
-            lanes.nearest[lane] = np.int32(cluster) if wins else first
+            known = _insert(score, np.int32(cluster), *known)
+            lanes.lowest[lane], lanes.second[lane], lanes.third[lane], lanes.nearest[lane], lanes.next_nearest[lane] = (
+                known
+            )
 
 
 @part_of_kernels
@@ -311,20 +453,24 @@ def _compare_all(
     active: the rows to label, n_active of them; if that is all of them, whole blocks are taken
     """
     (n_samples, n_features), n_clusters = data.rows.shape, len(centres.centroids)
-    buffer, by_row = np.zeros((LANES, n_features), np.float32), np.empty((LANES, n_clusters), np.float32)
+    laid = np.zeros((data.blocks.shape[1], LANES), np.float32)
     lanes = _room(n_clusters)
     per_length, fixed = _per_length(n_features, longest), _fixed(n_features, longest)
     n_changed = 0
-    whole = n_active == n_samples and len(data.blocks) > 0
+    whole = n_active == n_samples
     # Taken out of their tuples here, or each turn of the loop counts the references to them.
     rows, near, blocks, row_lengths = data
-    centroids, faced, columns, halves = centres
+    centroids, faced, halves = centres
     members, lengths, scores = lanes.members, lanes.lengths, lanes.scores
     for start in range(0, n_active, LANES):
+        count = min(LANES, n_active - start)
+        for lane in range(count):
+            members[lane] = start + lane if whole else active[start + lane]
         if whole:
-            count = _multiply_block(blocks, start // LANES, n_samples, faced, scores, members)
+            _multiply(faced, blocks[start // LANES], scores)
         else:
-            count = _multiply_some(near, active, start, n_active, columns, buffer, by_row, scores, members)
+            _lay(near, members, laid)
+            _multiply(faced, laid, scores)
         _find_three_lowest(halves, lanes)
         for lane in range(count):
             lengths[lane] = row_lengths[np.uint32(members[lane])]
@@ -336,7 +482,7 @@ def _compare_all(
 @part_of_kernels
 def _room(n_clusters: int) -> Lanes:
     return Lanes(
-        np.empty(LANES, np.int32), np.ones(LANES, np.float32), np.empty((n_clusters, LANES), np.float32),
+        np.zeros(LANES, np.int32), np.ones(LANES, np.float32), np.empty((n_clusters, LANES), np.float32),
         np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.empty(LANES, np.float32),
         np.empty(LANES, np.int32), np.empty(LANES, np.int32), np.empty(LANES, np.float32),
         np.empty(LANES, np.float32), np.empty(LANES, np.float32),
@@ -568,11 +714,10 @@ def lloyd(
     sums: (n_clusters, n_features) of each cluster's rows, and sizes: (n_clusters,), both zeros before
     Returns the number of iterations and whether it stopped by itself.
     """
-    (n_samples, n_features), n_clusters = rows.shape, len(centroids)
+    n_samples, n_clusters = len(rows), len(centroids)
     data = Data(rows, near, blocks, lengths)
     faced = np.zeros((n_clusters, blocks.shape[1]), np.float32)
-    columns = np.empty((n_features, n_clusters), np.float32)
-    centres = Centres(centroids, faced, columns, np.empty(n_clusters, np.float32))
+    centres = Centres(centroids, faced, np.empty(n_clusters, np.float32))
     known = Knowledge(
         labels, np.empty(n_samples, np.int32), np.empty(n_samples, np.float32), np.empty(n_samples, np.float32)
     )
@@ -588,7 +733,7 @@ def lloyd(
     while True:
         longest = _face(centres, shift, scale)
         n_all, n_pairs = _collect(known, drift, all_of, pairs)
-        if n_all > MANY * n_samples and len(blocks) > 0:
+        if n_all * (n_clusters + GATHERED) + n_pairs * PAIR > n_samples * (n_clusters + APART):
             n_all, n_pairs = n_samples, 0
         n_first = _compare_all(data, centres, longest, known, drift, all_of, n_all, of_all)
         n_second = _compare_pairs(data, centres, longest, known, drift, pairs, n_pairs, of_pairs)
