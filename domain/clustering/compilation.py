@@ -1,9 +1,13 @@
-"""How the kernels become machine code: once for each machine and version of their file, kept between processes."""
+"""How the kernels become machine code: once for each machine and version of their files, kept between processes."""
 
 from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core.caching import FunctionCache
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -18,26 +22,39 @@ def compiled(signature: str) -> Callable[[Kernel], Kernel]:
     """Compile a function for these argument types when its module is imported, so that no call waits for a compiler.
 
     Kernels hold no interpreter lock and start no threads. Sums are added up in the order that is written, neither
-    reordered nor fused, so that every processor gives the same bits; only np.dot may differ in its last ones.
+    reordered nor fused, so that every processor gives the same bits; only estimates may differ in their last ones.
     Machine code is kept beside the source or, where that can't be written, in the user's cache folder. It is made anew
-    when that file has changed, and for no other reason: a kernel's parts and constants lie in its own file.
+    when any file of kernels has changed, for a kernel is made of parts and constants of others too.
     """
 
     def compile_it(function: Kernel) -> Kernel:
+        kernel: Any = njit(nogil=True, error_model="numpy")(function)
         try:
-            return _jit(function, signature, cache=True)
+            kernel._cache = _MachineCode(function)
         except RuntimeError as error:
+            # Nowhere to keep it, as in a read-only container: this process compiles for itself.
             if "cannot cache" not in str(error):
                 raise
-            # Nowhere to keep it, as in a read-only container: this process compiles for itself.
-            return _jit(function, signature, cache=False)
+        kernel.compile(signature)
+        kernel.disable_compile()
+        return cast("Kernel", kernel)
 
     return compile_it
 
 
-def _jit(function: Kernel, signature: str, cache: bool) -> Kernel:
-    kernel = njit([signature], cache=cache, nogil=True, error_model="numpy")(function)
-    return cast("Kernel", kernel)
+class _MachineCode(FunctionCache):
+    """What numba keeps of a function, which by itself goes by the function's own file alone."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), _sources())
+
+
+@cache
+def _sources() -> str:
+    """Tell the version of all files of kernels and their parts: those that take from numba or from this one."""
+    texts = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
+    kernels = [text for text in texts if b"from numba" in text or __name__.encode() in text]
+    return sha256(b"\0".join(kernels)).hexdigest()
 
 
 def part_of_kernels(function: Kernel) -> Kernel:

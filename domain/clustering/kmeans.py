@@ -106,7 +106,8 @@ def k_means_of_each(
 
 
 def _run(ready: ReadyRows, seeds: Seeds, max_iterations: int, tolerance: float) -> Clustering:
-    from domain.clustering.lloyd import add_up_squared_distances, lloyd
+    from domain.clustering.lloyd import lloyd
+    from domain.clustering.row_sums import add_up_squared_distances
 
     rows = ready.rows
     centroids = rows[seeds]

@@ -31,7 +31,8 @@ class ReadyRows:
 
     def __init__(self, vectors: ArrayLike, spherical: bool = False) -> None:
         """Raises Rejected as check_vectors does. spherical: bring rows to unit length; zero rows stay zero."""
-        from domain.clustering.lloyd import LANES, average, lay_side_by_side, measure_lengths, scatter_about
+        from domain.clustering.products import LANES, lay_side_by_side
+        from domain.clustering.row_sums import average, measure_lengths, scatter_about
 
         self.rows = unit_rows(vectors) if spherical else check_vectors(vectors)
         self.spherical = spherical

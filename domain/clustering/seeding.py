@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.clustering.compilation import BLOCKS, compiled, part_of_kernels
+from domain.clustering.products import LANES
 from domain.clustering.vectors import Doubles, Vectors
 
-LANES = 64  # rows of a block
 TRIALS = 8  # rows drawn for each seed
 AT_ONCE = 4  # of them are compared with a row at a time
 
@@ -99,9 +99,7 @@ def choose_seeds(blocks: Vectors, n_samples: int, first: int, chances: Doubles, 
     chances: (len(seeds) − 1, TRIALS) uniform in 0 to 1; seeds: gets row indices
     Returns how many were found before every row was equal to one.
     """
-    n_blocks, n_features, lanes = blocks.shape
-    if lanes != LANES:
-        raise ValueError("the blocks have another width than seeds are chosen from")
+    n_blocks, n_features = blocks.shape[:2]
     closest, improved = np.empty((n_blocks, LANES), np.float32), np.empty((n_blocks, TRIALS, LANES), np.float32)
     sums, candidates = np.empty((TRIALS, n_blocks)), np.empty((TRIALS, n_features), np.float32)
     drawn = np.empty(TRIALS, np.int64)
