@@ -70,7 +70,11 @@ class Generation(Struct, frozen=True, kw_only=True):
 def opened(connect: Connect) -> Connection:
     """A connection in the state that generations rely on."""
     connection = connect()
-    prepare(connection)
+    try:
+        prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

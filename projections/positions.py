@@ -34,6 +34,7 @@ class PositionWaits:
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._connection: Connection | None = None
+        self._closed = False
         self._turn = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._polling: asyncio.Task[None] | None = None
@@ -67,8 +68,9 @@ class PositionWaits:
                 ) from None
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection for good: a poll that nobody waits for any more opens no other."""
         with self._turn:
+            self._closed = True
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -118,6 +120,8 @@ class PositionWaits:
 
     def _standing(self) -> list[tuple[str, int, int | None, str | None]]:
         with self._turn:
+            if self._closed:
+                raise Unavailable(f"{READING}: the study is closed")
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = opened(self._connect)

@@ -14,6 +14,7 @@ from domain.errors import Unavailable
 from projections import generations
 from projections.follow import Follower, FollowerThread
 from projections.generations import install, opened
+from projections.positions import PositionWaits
 from projections.raw_calls import RAW_CALLS
 from projections.read_models import READ_MODELS
 from tests.projections.log import answered, chat, requested
@@ -241,6 +242,37 @@ async def test_waiting_is_bounded_and_says_who_is_behind(log, tallying):
     position = log.write(STREAM, happened())
     with pytest.raises(Unavailable, match=r"stored, but not to be read after 0\.05 s: raw_calls is at 0"):
         await follower.wait_until(position, 0.05)
+
+
+async def test_a_poll_that_outlives_its_waiter_opens_no_connection_once_closed(log, connect, tallying):
+    made: list[psycopg.Connection] = []
+
+    def counted() -> psycopg.Connection:
+        made.append(connect())
+        return made[-1]
+
+    waits = PositionWaits(counted)
+    tallying()
+    with pytest.raises(Unavailable):
+        await waits.wait_until(log.write(STREAM, happened()), 0.05)
+    waits.close()
+    with pytest.raises(Unavailable, match="the study is closed"):
+        waits.positions()
+    await asyncio.wait_for(waits._polling, 5.0)
+    assert [connection.closed for connection in made] == [True]
+
+
+def test_a_connection_that_can_not_be_prepared_is_closed(connect):
+    made: list[psycopg.Connection] = []
+
+    def broken() -> psycopg.Connection:
+        made.append(connect())
+        made[-1].execute("SELECT 1")  # begins a transaction, in which autocommit can't be set
+        return made[-1]
+
+    with pytest.raises(psycopg.ProgrammingError):
+        opened(broken)
+    assert made[0].closed
 
 
 async def test_waiting_for_a_failed_read_model_ends_at_once_and_for_another_one_not_at_all(log, tallying):
