@@ -1,4 +1,4 @@
-"""The way in: a token that is pasted once and kept in a cookie that no script reads, and the way out."""
+"""The way in: a token that is pasted once and kept in a cookie that no script reads. And the ways out, and home."""
 
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +15,7 @@ COOKIE = "study_token"
 LONGEST_TOKEN = 512
 LARGEST_FORM_BYTES = 16_384
 LOGIN = read("login.html").decode()
+NOWHERE = read("nowhere.html").decode()
 
 _environment = Environment(autoescape=True)
 
@@ -62,6 +63,11 @@ def signed_out() -> Response:
     answer = RedirectResponse(HOME, status_code=303)
     answer.delete_cookie(COOKIE, path=HOME, httponly=True, samesite="strict")
     return answer
+
+
+def nowhere() -> Response:
+    """What an address shows that leads to nothing here: a way home, and nothing that only who signed in may see."""
+    return HTMLResponse(_environment.from_string(NOWHERE).render(home=HOME, assets=ASSETS_AT), status_code=404)
 
 
 def _inside(address: str) -> str:

@@ -19,7 +19,7 @@ from domain.errors import NotFound, Rejected, StudyError
 from interfaces.as_of import NOW, Moment
 from interfaces.dashboard.assets import ASSETS, ASSETS_AT, read
 from interfaces.dashboard.documents import DOCUMENTS
-from interfaces.dashboard.entrance import login_page, read_form, signed_in, signed_out, token_in
+from interfaces.dashboard.entrance import login_page, nowhere, read_form, signed_in, signed_out, token_in
 from interfaces.dashboard.page import HOME, Drawn, Page, View
 from interfaces.dashboard.states import failure, status_of
 from interfaces.dashboard.views import VIEWS
@@ -106,7 +106,7 @@ class Dashboard:
         elif path in (HOME, HOME.rstrip("/"), *DOCUMENTS) and method in ("GET", "HEAD"):
             response = await self._page(request, token)
         else:
-            response = HTMLResponse("Not found", status_code=404)
+            response = nowhere()
         await response(scope, receive, send)
 
     async def _sign_in(self, request: Request) -> Response:

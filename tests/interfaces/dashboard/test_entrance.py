@@ -58,6 +58,20 @@ def test_the_root_leads_to_the_dashboard_and_the_api_is_where_it_was(here: httpx
     assert here.get("/no/such/thing").headers["content-type"].startswith("application/problem+json")
 
 
+def test_an_address_that_leads_nowhere_shows_the_way_home(here: httpx.Client, visitor: httpx.Client) -> None:
+    for who in (here, visitor):  # whether or not tokens are asked for
+        page = who.get("/dashboard/calls/zzz")
+        assert page.status_code == 404
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        home = re.search(r'<a class="primary" href="([^"]+)">', page.text)
+        assert home is not None
+        assert home[1] == "/dashboard/"
+        style = re.search(r'<link rel="stylesheet" href="([^"]+)">', page.text)
+        assert style is not None
+        assert who.get(style[1]).status_code == 200
+    assert here.post("/dashboard/zzz").status_code == 404
+
+
 def test_a_page_loads_nothing_from_elsewhere_and_says_so_to_the_browser(here: httpx.Client) -> None:
     page = here.get("/dashboard/", params={"view": "calls"})
     policy = page.headers["content-security-policy"]
