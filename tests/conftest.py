@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+import study_query_llm
 from infrastructure.embedded_postgres import EmbeddedPostgres
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.roles import application_grants, database_grant
@@ -31,9 +34,24 @@ LONGEST_FIRST = (
     "tests/test_documentation.py",
 )
 
+# Two halves of the work, for two processors.
+KERNELS = ("lloyd", "counting, distances, eigenvectors, nearest_subspaces, seeding")
+
 # How long an example takes says more of the machine's other work than of our code.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compiles the kernels before the tests' processes begin, each of which would else do so for itself."""
+    if session.config.getoption("numprocesses", None):
+        root = Path(__file__).parents[1]
+        compiling = [
+            subprocess.Popen([sys.executable, "-c", f"from domain.clustering import {names}"], cwd=root)
+            for names in KERNELS
+        ]
+        for each in compiling:
+            each.wait()  # what can't be imported is told by its tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,6 +80,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         return
     embedded = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
     running = embedded.start(lambda running: running)
+    # What a test left is of no use to anybody after a power cut; crashes of Postgres alone lose nothing so either.
+    with psycopg.connect(running.owner_uri, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        connection.execute("SELECT pg_reload_conf()")
     yield running.owner_uri, running.application_uri
     embedded.stop()
     shutil.rmtree(embedded.status().data_folder.parent)
@@ -81,6 +104,15 @@ def template(server: tuple[str, str]) -> Iterator[str]:
     yield name
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture(scope="session")
+def opened_template(server: tuple[str, str], template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same as its first opening left it, with empty read models: for tests of what comes after."""
+    with fresh_database(server, template) as database:
+        with study_query_llm.open(database_url=database.application_uri, home=tmp_path_factory.mktemp("home")):
+            pass
+        yield str(conninfo_to_dict(database.owner_uri)["dbname"])
 
 
 @pytest.fixture

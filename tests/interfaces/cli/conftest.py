@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from interfaces.cli import main
 from interfaces.logs import CHATTY
-from tests.conftest import Database
+from tests.conftest import Database, fresh_database
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,6 +34,13 @@ class Ran(NamedTuple):
 
 
 Study = Callable[..., Ran]
+
+
+@pytest.fixture
+def database(server: tuple[str, str], opened_template: str) -> Iterator[Database]:
+    """A database of a test's own that has been opened before."""
+    with fresh_database(server, opened_template) as database:
+        yield database
 
 
 @pytest.fixture

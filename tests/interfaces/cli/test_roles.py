@@ -10,8 +10,15 @@ import psycopg
 import pytest
 
 from infrastructure.embedded_postgres import EmbeddedPostgres
-from tests.conftest import Database, role_of, uri_on
+from tests.conftest import Database, fresh_database, role_of, uri_on
 from tests.interfaces.cli.conftest import Study
+
+
+@pytest.fixture
+def database(server: tuple[str, str], template: str) -> Iterator[Database]:
+    """A database that nobody has opened: whoever does so first owns its read models."""
+    with fresh_database(server, template) as database:
+        yield database
 
 
 @pytest.fixture

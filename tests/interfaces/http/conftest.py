@@ -6,19 +6,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
-from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 import uvicorn
-from psycopg.conninfo import conninfo_to_dict
 
-from infrastructure.event_store.roles import database_grant
 from infrastructure.settings import Settings, read_settings
 from interfaces.http.app import create_app
-from tests.conftest import Database, role_of
+from tests.conftest import Database, fresh_database
+
+
+@pytest.fixture
+def database(server: tuple[str, str], opened_template: str) -> Iterator[Database]:
+    """A database of a test's own that has been opened before."""
+    with fresh_database(server, opened_template) as database:
+        yield database
 
 
 @pytest.fixture
@@ -33,18 +35,14 @@ def http(settings: Settings) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def reader(server: tuple[str, str], template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def reader(
+    server: tuple[str, str], opened_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
     """A server that a file's tests share, since they leave nothing behind that would disturb another."""
-    name = f"shared_{uuid4().hex}"
-    application = "postgresql:///?" + urlencode({**conninfo_to_dict(server[1]), "dbname": name})
-    with psycopg.connect(server[0], autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
-        connection.execute(database_grant(role_of(server[1]), name).encode())
-    settings = read_settings(database_url=application, study_home=tmp_path_factory.mktemp("home"))
-    with serving(settings) as address, httpx.Client(base_url=address, timeout=20) as client:
-        yield client
-    with psycopg.connect(server[0], autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+    with fresh_database(server, opened_template) as database:
+        settings = read_settings(database_url=database.application_uri, study_home=tmp_path_factory.mktemp("home"))
+        with serving(settings) as address, httpx.Client(base_url=address, timeout=20) as client:
+            yield client
 
 
 @contextmanager
