@@ -69,22 +69,28 @@ class Changes(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Room for what is found on the way."""
+    """Room for what is found on the way, of rows that are compared together."""
 
-    for_all: Labels  # (n_samples + 1,), rows to compare with all centroids
-    for_pairs: Labels  # (n_samples + 1,), rows to compare with their rival alone
+    for_all: Labels  # (n_rows + 1,), rows to compare with all centroids
+    for_pairs: Labels  # (n_rows + 1,), rows to compare with their rival alone
     of_all: Changes
     of_pairs: Changes
+    laid: Vectors  # (features of a block, LANES), rows that are picked, side by side
+    lanes: Lanes
+    lanes_of_pairs: Lanes
 
 
 @part_of_kernels
-def workspace(n_samples: int) -> Workspace:
-    """Make room for so many rows."""
+def workspace(n_rows: int, n_clusters: int, n_features: int) -> Workspace:
+    """Make room for so many rows; n_features: of a block."""
     return Workspace(
-        np.empty(n_samples + 1, np.int32),
-        np.empty(n_samples + 1, np.int32),
-        Changes(np.empty(n_samples, np.int32), np.empty(n_samples, np.int32)),
-        Changes(np.empty(n_samples, np.int32), np.empty(n_samples, np.int32)),
+        np.empty(n_rows + 1, np.int32),
+        np.empty(n_rows + 1, np.int32),
+        Changes(np.empty(n_rows, np.int32), np.empty(n_rows, np.int32)),
+        Changes(np.empty(n_rows, np.int32), np.empty(n_rows, np.int32)),
+        np.zeros((n_features, LANES), np.float32),
+        room(n_clusters),
+        room(1),
     )
 
 
@@ -100,8 +106,8 @@ def compare(
     n_all, n_pairs = _collect(known, drift, work.for_all, work.for_pairs)
     if n_all * (n_clusters + PICKED) + n_pairs * PAIR > n_samples * (n_clusters + APART):
         n_all, n_pairs = n_samples, 0
-    n_first = _compare_all(data, centres, longest, known, drift, work.for_all, n_all, work.of_all)
-    n_second = _compare_pairs(data, centres, longest, known, drift, work.for_pairs, n_pairs, work.of_pairs)
+    n_first = _compare_all(data, centres, longest, known, drift, n_all, work)
+    n_second = _compare_pairs(data, centres, longest, known, drift, n_pairs, work)
     return _merge(work.of_all, n_first, work.of_pairs, n_second, changes)
 
 
@@ -145,16 +151,14 @@ def _decide(
 
 @part_of_kernels
 def _compare_all(
-    data: Data, centres: Centres, longest: float, known: Knowledge, drift: Drift, active: Labels, n_active: int,
-    changes: Changes,
-) -> int:  # fmt: skip
-    """Label rows with the nearest of all centroids; list those that changed, and return how many.
+    data: Data, centres: Centres, longest: float, known: Knowledge, drift: Drift, n_active: int, work: Workspace
+) -> int:
+    """Label the rows to compare with all centroids; list those that changed, and return how many.
 
-    active: the rows to label, n_active of them; if that is all of them, whole blocks are taken
+    n_active: how many they are; if that is all of them, whole blocks are taken
     """
-    (n_samples, n_features), n_clusters = data.rows.shape, len(centres.centroids)
-    laid = np.zeros((data.blocks.shape[1], LANES), np.float32)
-    lanes = room(n_clusters)
+    n_samples, n_features = data.rows.shape
+    active, changes, laid, lanes = work.for_all, work.of_all, work.laid, work.lanes
     per_length, fixed = error_per_length(n_features, longest), fixed_error(n_features, longest)
     n_changed = 0
     whole = n_active == n_samples
@@ -167,10 +171,10 @@ def _compare_all(
         for lane in range(count):
             members[lane] = start + lane if whole else active[start + lane]
         if whole:
-            multiply(faced, blocks[start // LANES], products)
+            multiply(faced, blocks[start // LANES], count, products)
         else:
-            lay(near, members, laid)
-            multiply(faced, laid, products)
+            lay(near, members, count, laid)
+            multiply(faced, laid, count, products)
         find_three_lowest(halves, lanes)
         for lane in range(count):
             lengths[lane] = row_lengths[np.uint32(members[lane])]
@@ -208,12 +212,11 @@ def _label(
 
 @part_of_kernels
 def _compare_pairs(
-    data: Data, centres: Centres, longest: float, known: Knowledge, drift: Drift, pairs: Labels, n_pairs: int,
-    changes: Changes,
-) -> int:  # fmt: skip
+    data: Data, centres: Centres, longest: float, known: Knowledge, drift: Drift, n_pairs: int, work: Workspace
+) -> int:
     """Label rows with the nearer of their label and its rival; list those that changed, and return how many."""
     n_features = data.rows.shape[1]
-    lanes = room(1)
+    pairs, changes, lanes = work.for_pairs, work.of_pairs, work.lanes_of_pairs
     per_length, fixed = error_per_length(n_features, longest), fixed_error(n_features, longest)
     n_changed = 0
     for start in range(0, n_pairs, LANES):

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from domain.clustering.clusterings import Clustering, check_fit
 from domain.clustering.ready_rows import ReadyRows, Seeds
-from domain.clustering.threads import in_parts
-from domain.clustering.vectors import Doubles, Vectors
+from domain.clustering.threads import in_parts, thread_count
+from domain.clustering.vectors import Doubles, Labels, Vectors
 from domain.errors import Rejected
 
 # Centroids that together move less than this part of a feature's variance have settled; scikit-learn's default too.
@@ -16,6 +16,9 @@ TOLERANCE = 1e-4
 
 # Beneath this part of the scatter, subtracting would leave too few digits of an objective.
 SMALLEST_SHARE = 1e-4
+
+# So many for each thread, at least, if restarts can be divided so far: they end at different times.
+TASKS = 4
 
 
 def k_means(
@@ -94,26 +97,36 @@ def k_means_of_each(
         raise Rejected(f"tolerance must be at least 0, not {tolerance}", fields=("tolerance",))
     chosen = ready.seeds(max(numbers_of_clusters), restarts, seed) if seeds is None else seeds
 
-    def run(task: tuple[int, int]) -> Clustering:
-        n_clusters, restart = task
-        return _run(ready, chosen[restart, :n_clusters], max_iterations, tolerance)
+    # Restarts of a K go in step, which spares memory its traffic, as far as each thread still has some tasks.
+    threads, in_step = thread_count(), restarts
+    if threads > 1:
+        in_step = max(1, min(restarts, restarts * len(numbers_of_clusters) // (TASKS * threads)))
+    tasks = [
+        (n_clusters, slice(first, min(first + in_step, restarts)))
+        for n_clusters in numbers_of_clusters
+        for first in range(0, restarts, in_step)
+    ]
+
+    def run(task: tuple[int, slice]) -> list[Clustering]:
+        n_clusters, some = task
+        return _run(ready, chosen[some, :n_clusters], max_iterations, tolerance)
 
     # The longest first, so that no thread is left alone with one of them at the end.
-    tasks = [(n_clusters, restart) for n_clusters in numbers_of_clusters for restart in range(restarts)]
     order = sorted(range(len(tasks)), key=lambda number: -tasks[number][0])
     found = dict(zip(order, in_parts(run, [tasks[number] for number in order]), strict=True))
-    return [[found[first + restart] for restart in range(restarts)] for first in range(0, len(tasks), restarts)]
+    each = [clustering for number in range(len(tasks)) for clustering in found[number]]
+    return [each[first : first + restarts] for first in range(0, len(each), restarts)]
 
 
-def _run(ready: ReadyRows, seeds: Seeds, max_iterations: int, tolerance: float) -> Clustering:
+def _run(ready: ReadyRows, seeds: Seeds, max_iterations: int, tolerance: float) -> list[Clustering]:
     from domain.clustering.lloyd import lloyd
-    from domain.clustering.row_sums import add_up_squared_distances
 
-    rows = ready.rows
+    rows, (n_runs, n_clusters) = ready.rows, seeds.shape
     centroids = rows[seeds]
-    labels = np.empty(len(rows), dtype=np.int32)
-    sums, sizes = np.zeros(centroids.shape), np.zeros(len(seeds), dtype=np.int64)
-    iterations, converged = lloyd(
+    labels = np.empty((n_runs, len(rows)), dtype=np.int32)
+    sums, sizes = np.zeros(centroids.shape), np.zeros((n_runs, n_clusters), dtype=np.int64)
+    iterations, converged = np.zeros(n_runs, dtype=np.int64), np.zeros(n_runs, dtype=np.bool_)
+    lloyd(
         rows,
         ready.near,
         ready.blocks,
@@ -128,18 +141,32 @@ def _run(ready: ReadyRows, seeds: Seeds, max_iterations: int, tolerance: float) 
         labels,
         sums,
         sizes,
+        iterations,
+        converged,
     )
-    objective = _objective(ready, centroids, sums, sizes)
-    if not objective > SMALLEST_SHARE * ready.scatter:
-        objective = add_up_squared_distances(rows, labels, centroids)
-    return Clustering(labels, centroids, objective, iterations, bool(converged), int((sizes == 0).sum()))
+    return [
+        Clustering(
+            labels[run].copy(),
+            centroids[run].copy(),
+            _objective(ready, labels[run], centroids[run], sums[run], sizes[run]),
+            int(iterations[run]),
+            bool(converged[run]),
+            int((sizes[run] == 0).sum()),
+        )
+        for run in range(n_runs)
+    ]
 
 
-def _objective(ready: ReadyRows, centroids: Vectors, sums: Doubles, sizes: NDArray[np.int64]) -> float:
+def _objective(ready: ReadyRows, labels: Labels, centroids: Vectors, sums: Doubles, sizes: NDArray[np.int64]) -> float:
     """Add up squared distances to the own centroid from what is known of each cluster.
 
     About the mean, Σ|x − c|² is Σ|x|² − 2·c·Σx + size·|c|².
     """
+    from domain.clustering.row_sums import add_up_squared_distances
+
     away = centroids - ready.mean
     about = sums - sizes[:, None] * ready.mean
-    return ready.scatter + float(np.einsum("kd,kd->", away, sizes[:, None] * away - 2 * about))
+    objective = ready.scatter + float(np.einsum("kd,kd->", away, sizes[:, None] * away - 2 * about))
+    if objective > SMALLEST_SHARE * ready.scatter:
+        return objective
+    return add_up_squared_distances(ready.rows, labels, centroids)

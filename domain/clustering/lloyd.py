@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from domain.clustering.comparing import ALWAYS, Centres, Changes, Data, Drift, Knowledge, compare, workspace
 from domain.clustering.compilation import BLOCKS, ROWS, compiled, part_of_kernels
 from domain.clustering.lanes import NEVER, rounded_up
+from domain.clustering.products import LANES
 from domain.clustering.row_sums import Index, squared_distance
 from domain.clustering.vectors import Doubles, Labels, Vectors
 
@@ -13,6 +14,8 @@ Sizes = NDArray[np.int64]
 
 # Beneath this mean length, unit rows cancel each other out and their mean has no direction.
 SHORTEST_MEAN_DIRECTION = 1e-7
+# Rows that are compared together, of which a core's own cache holds so many numbers; in fewer, bookkeeping would count.
+NUMBERS_TOGETHER, FEWEST_TOGETHER = 2**16, 512
 
 
 @part_of_kernels
@@ -143,9 +146,15 @@ def _move(sums: Doubles, sizes: Sizes, spherical: bool, scale: float, centroids:
     return together
 
 
+@part_of_kernels
+def _known_of(known: Knowledge, first: int, stop: int) -> Knowledge:
+    labels, rivals, rival_slack, others_slack = known
+    return Knowledge(labels[first:stop], rivals[first:stop], rival_slack[first:stop], others_slack[first:stop])
+
+
 @compiled(
-    f"UniTuple(int64, 2)({ROWS}, {ROWS}, {BLOCKS}, float32[::1], float64[::1], float64, float64, int64, boolean, "
-    "boolean, float32[:, ::1], int32[::1], float64[:, ::1], int64[::1])"
+    f"void({ROWS}, {ROWS}, {BLOCKS}, float32[::1], float64[::1], float64, float64, int64, boolean, boolean, "
+    "float32[:, :, ::1], int32[:, ::1], float64[:, :, ::1], int64[:, ::1], int64[::1], boolean[::1])"
 )
 def lloyd(
     rows: Vectors,
@@ -162,47 +171,74 @@ def lloyd(
     labels: Labels,
     sums: Doubles,
     sizes: Sizes,
-) -> tuple[int, bool]:
+    iterations: Sizes,
+    converged: NDArray[np.bool_],
+) -> None:
     """Alternate between nearest centroids and means, from the centroids given until little or nothing changes.
+
+    Several runs go in step, some rows at a time, so that these are fetched once for all of them; what comes of a run
+    is the same bits as of it alone.
 
     rows, near, blocks, lengths, shift, scale, spherical, update_sums: as in ReadyRows
     tolerance: a sum of squared shifts of the centroids
-    centroids: (n_clusters, n_features), changed; labels: (n_samples,), filled in
-    sums: (n_clusters, n_features) of each cluster's rows, and sizes: (n_clusters,), both zeros before
-    Returns the number of iterations and whether it stopped by itself.
+    centroids: (n_runs, n_clusters, n_features), changed; labels: (n_runs, n_samples), filled in
+    sums: (n_runs, n_clusters, n_features) of each cluster's rows, and sizes: (n_runs, n_clusters), both zeros before
+    iterations, converged: (n_runs,), get the number of iterations and whether a run stopped by itself; zeros before
     """
-    n_samples, n_clusters = len(rows), len(centroids)
-    data = Data(rows, near, blocks, lengths)
-    faced = np.zeros((n_clusters, blocks.shape[1]), np.float32)
-    halves = np.full(rounded_up(n_clusters), NEVER)
-    centres = Centres(centroids, faced, halves)
-    known = Knowledge(
-        labels, np.empty(n_samples, np.int32), np.empty(n_samples, np.float32), np.empty(n_samples, np.float32)
-    )
-    for row in range(n_samples):
-        known.labels[row], known.rivals[row] = n_clusters, n_clusters
-        known.rival_slack[row], known.others_slack[row] = ALWAYS, ALWAYS
-    drift = Drift(np.zeros(n_clusters + 1), np.zeros(n_clusters + 1), np.zeros(n_clusters + 1))
-    work, changes = workspace(n_samples), Changes(np.empty(n_samples, np.int32), np.empty(n_samples, np.int32))
-    settled, iteration = False, 0
-    while True:
-        longest = _face(centres, shift, scale)
-        n_changed = compare(data, centres, longest, known, drift, work, changes)
-        for index in range(n_changed):
-            row = changes.rows[index]
-            _move_row(rows, row, changes.were[index], labels[row], sums, sizes)
-        if iteration == max_iterations:
-            # The centroids have moved since: labels had to be those of the centroids that are returned.
-            return iteration, False
-        iteration += 1
-        filled = 0
-        empty = 0
-        for cluster in range(n_clusters):
-            empty += sizes[cluster] == 0
-        if empty > 0:
-            n_changed, filled = _fill(rows, centroids, known, sums, sizes, changes, n_changed)
-        if n_changed == 0 or (settled and filled == 0):
-            return iteration, True
-        if not update_sums:
-            _add_up(rows, labels, sums)
-        settled = _move(sums, sizes, spherical, scale, centroids, drift) <= tolerance
+    n_samples, (n_runs, n_clusters, n_features) = len(rows), centroids.shape
+    together = max(FEWEST_TOGETHER, NUMBERS_TOGETHER // n_features // LANES * LANES)
+    faced = np.zeros((n_runs, n_clusters, blocks.shape[1]), np.float32)
+    halves, longest = np.full((n_runs, rounded_up(n_clusters)), NEVER), np.empty(n_runs)
+    rivals = np.full((n_runs, n_samples), np.int32(n_clusters))
+    rival_slack, others_slack = np.full((n_runs, n_samples), ALWAYS), np.full((n_runs, n_samples), ALWAYS)
+    labels[:] = n_clusters
+    drifts = np.zeros((n_runs, 3, n_clusters + 1))
+    changed, were = np.empty((n_runs, n_samples), np.int32), np.empty((n_runs, n_samples), np.int32)
+    n_changed, settled = np.zeros(n_runs, np.int64), np.zeros(n_runs, np.bool_)
+    work = workspace(min(together, n_samples), n_clusters, blocks.shape[1])
+    found = Changes(np.empty(together, np.int32), np.empty(together, np.int32))
+    running, n_running = np.arange(n_runs), n_runs
+    while n_running > 0:
+        for run in running[:n_running]:
+            centres = Centres(centroids[run], faced[run], halves[run])
+            longest[run] = _face(centres, shift, scale)
+            n_changed[run] = 0
+        for first in range(0, n_samples, together):
+            stop = min(first + together, n_samples)
+            some = Data(
+                rows[first:stop], near[first:stop], blocks[first // LANES : -(-stop // LANES)], lengths[first:stop]
+            )
+            for run in running[:n_running]:
+                centres = Centres(centroids[run], faced[run], halves[run])
+                known = Knowledge(labels[run], rivals[run], rival_slack[run], others_slack[run])
+                drift = Drift(drifts[run, 0], drifts[run, 1], drifts[run, 2])
+                n_found = compare(some, centres, longest[run], _known_of(known, first, stop), drift, work, found)
+                own, own_sums, own_sizes = labels[run], sums[run], sizes[run]
+                for index in range(n_found):
+                    row = first + found.rows[index]
+                    _move_row(rows, row, found.were[index], own[row], own_sums, own_sizes)
+                    changed[run, n_changed[run] + index], were[run, n_changed[run] + index] = row, found.were[index]
+                n_changed[run] += n_found
+        still = 0
+        for run in running[:n_running]:
+            if iterations[run] == max_iterations:
+                # The centroids have moved since: labels had to be those of the centroids that are returned.
+                continue
+            iterations[run] += 1
+            filled = 0
+            if (sizes[run] == 0).any():
+                known = Knowledge(labels[run], rivals[run], rival_slack[run], others_slack[run])
+                changes = Changes(changed[run], were[run])
+                n_changed[run], filled = _fill(
+                    rows, centroids[run], known, sums[run], sizes[run], changes, n_changed[run]
+                )
+            if n_changed[run] == 0 or (settled[run] and filled == 0):
+                converged[run] = True
+                continue
+            if not update_sums:
+                _add_up(rows, labels[run], sums[run])
+            drift = Drift(drifts[run, 0], drifts[run, 1], drifts[run, 2])
+            settled[run] = _move(sums[run], sizes[run], spherical, scale, centroids[run], drift) <= tolerance
+            running[still] = run
+            still += 1
+        n_running = still

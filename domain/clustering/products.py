@@ -33,23 +33,23 @@ _lay_square = square_of(SIDE)
 
 
 @part_of_kernels
-def multiply(faced: Vectors, block: Vectors, products: Vectors) -> None:
-    """Multiply the rows of a block, (n_features, LANES), with all centroids: products (n_clusters, LANES).
+def multiply(faced: Vectors, block: Vectors, n_rows: int, products: Vectors) -> None:
+    """Multiply the first rows of a block, (n_features, LANES), with all centroids: products (n_clusters, LANES).
 
     What BLAS does of such small tables is mostly to bring them into the order that blocks have already.
     """
     n_clusters = len(faced)
     cluster = 0
     while n_clusters - cluster >= 6:
-        for lane in range(0, LANES, 16):
+        for lane in range(0, n_rows, 16):
             _six_centroids(faced, cluster, block, lane, products)
         cluster += 6
     if n_clusters - cluster >= 4:
-        for lane in range(0, LANES, 16):
+        for lane in range(0, n_rows, 16):
             _four_centroids(faced, cluster, block, lane, products)
         cluster += 4
     if n_clusters - cluster >= 2:
-        for lane in range(0, LANES, 32):
+        for lane in range(0, n_rows, 32):
             _two_centroids(faced, cluster, block, lane, products)
         cluster += 2
     if n_clusters - cluster >= 1:
@@ -57,12 +57,12 @@ def multiply(faced: Vectors, block: Vectors, products: Vectors) -> None:
 
 
 @part_of_kernels
-def lay(near: Vectors, members: Labels, block: Vectors) -> None:
-    """Lay LANES rows side by side into a block, (n_features, LANES)."""
+def lay(near: Vectors, members: Labels, n_rows: int, block: Vectors) -> None:
+    """Lay the first members, rows of near, side by side into a block, (n_features, LANES)."""
     n_features = near.shape[1]
-    for lane in range(0, LANES, SIDE):
+    for lane in range(0, n_rows, SIDE):
         for feature in range(0, n_features - SIDE + 1, SIDE):
             _lay_square(near, members, lane, feature, block)
     for feature in range(n_features // SIDE * SIDE, n_features):
-        for lane in range(LANES):
+        for lane in range(n_rows):
             block[feature, lane] = near[np.uint32(members[lane]), feature]

@@ -9,12 +9,12 @@ from domain.clustering.products import LANES, lay, lay_side_by_side, multiply
 
 @njit(nogil=True)
 def multiplied(faced, block, products):
-    multiply(faced, block, products)
+    multiply(faced, block, LANES, products)
 
 
 @njit(nogil=True)
 def laid(rows, members, block):
-    lay(rows, members, block)
+    lay(rows, members, LANES, block)
 
 
 def random(*shape):
