@@ -219,7 +219,8 @@ class _Run:
             told.tell(list(self.steps) if self.config.k_values else [k])
 
         async with asyncio.TaskGroup() as tasks:
-            for k in missing:
+            # The longest first, so that none is computed alone at the end.
+            for k in sorted(missing, reverse=True):
                 tasks.create_task(step(k))
 
     def _in_rounds(self, prepared: Prepared, labels: Sequence[str] | None, k: int) -> StepInRounds:

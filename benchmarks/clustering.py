@@ -168,12 +168,14 @@ def our_study(vectors: Any, labels: Sequence[str] | None) -> Any:
 
 
 def run_steps(prepared: Prepared, config: SweepConfig, labels: Sequence[str] | None) -> list[StepResult]:
-    """As a sweep runs them here: one task each."""
+    """As a sweep runs them here: one task each, the longest first."""
 
     async def all_steps() -> list[StepResult]:
         compute = LocalCompute()
         try:
-            return await asyncio.gather(*(compute.run(run_step, prepared, k, config, labels) for k in config.k_values))
+            return await asyncio.gather(
+                *(compute.run(run_step, prepared, k, config, labels) for k in sorted(config.k_values, reverse=True))
+            )
         finally:
             compute.close()
 
