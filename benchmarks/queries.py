@@ -35,7 +35,7 @@ from benchmarks.filling import bring_up_to_date, fill, verified
 from benchmarks.questions import Log, Question, Questions
 from benchmarks.server import options, server, show
 from projections.queries import Queries
-from projections.reading import Reader, Row
+from projections.reading import Planned, Reader, Row
 
 MOST_TIMES = 200
 FEWEST_TIMES = 20
@@ -87,12 +87,12 @@ class ExplainingReader(Reader):
         self.plans: list[dict[str, Any]] = []
 
     async def rows(
-        self, sql: str, parameters: dict[str, Any], *, binary: bool = False, planned_anew: bool = False
+        self, sql: str, parameters: dict[str, Any], *, binary: bool = False, planned: Planned | None = None
     ) -> list[Row]:
         """The rows, after the plan of getting them."""
         explained = await super().rows(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) {sql}", parameters)
         self.plans.append(explained[0]["QUERY PLAN"][0])
-        return await super().rows(sql, parameters, binary=binary, planned_anew=planned_anew)
+        return await super().rows(sql, parameters, binary=binary, planned=planned)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

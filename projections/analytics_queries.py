@@ -18,17 +18,20 @@ from domain.pricing import plain
 from domain.time_buckets import USUAL, Bucket, bucket_named, bucket_starts, zone_named
 from projections.analytics_sources import (
     EARLIEST,
+    NO_MODEL,
+    as_records,
     checked,
     failures_of,
     newest_of,
     points_source,
+    records_of,
     source_of,
 )
 from projections.call_queries import EVERY_CALL, CallFilter
 from projections.paging import Page
 from projections.reading import Reader, Row, in_json
 from projections.rollups import SPANS
-from projections.series import points_of
+from projections.series import SeriesPoint, filled, points_of, series_of
 
 MOST_ITEMS = 1000
 MOST_POINTS = 20_000
@@ -62,30 +65,7 @@ _BASICS = f"""
     coalesce(sum(cost) FILTER (WHERE NOT {_A_CALL}), 0) AS saved,
     coalesce(sum(cost_unknown) FILTER (WHERE NOT {_A_CALL}), 0)::bigint AS saved_unknown
 """
-# What a chart shows, ready as it is: there may be thousands of them.
-POINTS = """
-    calls, success, failed, tokens_total AS tokens_sum,
-    round(tokens_total::numeric / nullif(tokens_calls, 0), 3)::float8 AS tokens_mean,
-    round(latency_us::numeric / nullif(latency_calls * 1000, 0), 3)::float8 AS latency_ms_mean,
-    CASE WHEN cost_unknown = 0 OR cost_unknown < success THEN trim_scale(cost)::text END AS cost, cost_unknown
-"""
-GIVEN_POINTS = """
-    joined, cached,
-    CASE WHEN saved_unknown = 0 OR saved_unknown < joined + cached THEN trim_scale(saved)::text END AS saved,
-    saved_unknown
-"""
 POINT_TOTALS = f"{_BASICS}, {_sums('latency_calls', 'latency_us')}"
-NO_POINT: Row = {
-    **dict.fromkeys(("calls", "success", "failed", "tokens_sum"), 0),
-    "tokens_mean": None,
-    "latency_ms_mean": None,
-    "cost": "0",
-    "cost_unknown": 0,
-    "joined": 0,
-    "cached": 0,
-    "saved": "0",
-    "saved_unknown": 0,
-}
 NOT_GIVEN: Row = dict.fromkeys(("joined", "cached", "saved", "saved_unknown"))
 TOTALS = f"""
     {_BASICS}, {_counts("cancelled", "in_doubt", "requested")},
@@ -167,6 +147,7 @@ class AnalyticsQueries:
         by: an item for each bucket and provider, or model
         fill: an item also for a bucket in which there was nothing, of each provider or model that there is at all
         detail: also percentiles, first tokens, attempts, every outcome and kind of tokens
+        Items are a SeriesPoint each, as thousands of dicts would take most of the time; with `detail`, dicts.
         Raises Rejected for an unknown bucket or zone, for more than 10,000 buckets, and as the summary does.
         """
         checked(wanted)
@@ -179,51 +160,77 @@ class AnalyticsQueries:
         if wanted.since is None or wanted.until is None or wanted.since >= wanted.until:
             return answer
         starts = bucket_starts(length, zone, wanted.since, wanted.until)
-        keys = KEYS[by]
-        points = await self._points(wanted, starts, keys, detail=detail, as_of=as_of)
-        known = sorted({tuple(point[key] for key in keys) for point in points}) if fill else []
-        if max(len(points), len(known) * (len(starts) - 1)) > MOST_POINTS:
-            raise Rejected(
-                f"That is more than {MOST_POINTS:,} items, one for each bucket and {by}; take longer buckets, "
-                f"a later since, or a single {by}",
-                fields=("bucket", "since", by),
-            )
-        if fill:
-            nothing = _flat([NOTHING], wanted)[0] if detail else NO_POINT
-            points = _filled(points, len(starts) - 1, keys, known, nothing)
-        # Points have the numbers of buckets: in its zone, an hour that comes twice would be equal to itself.
-        shown = to_builtins([start.astimezone(zone) for start in starts[:-1]])
-        for point in points:
-            point["at"] = shown[point["at"]]
-            if wanted.group_id is not None:
-                # An answer that was given without a call is in no group: the call that it came from is.
-                point.update(NOT_GIVEN)
-        return {**answer, "items": points}
+        shown: list[str] = to_builtins([start.astimezone(zone) for start in starts[:-1]])
+        drawn = self._details if detail else self._points
+        return {**answer, "items": await drawn(wanted, starts, shown, by=by, fill=fill, as_of=as_of)}
 
     async def _points(
-        self, wanted: CallFilter, starts: list[datetime], keys: tuple[str, ...], *, detail: bool, as_of: int | None
+        self,
+        wanted: CallFilter,
+        starts: list[datetime],
+        shown: list[str],
+        *,
+        by: str,
+        fill: bool,
+        as_of: int | None,
+    ) -> list[SeriesPoint]:
+        """A point for each bucket and key in which there was something, or for each; in their order."""
+        of_models = by == "model"
+        series = series_of(await self._records(wanted, starts, of_models=of_models, as_of=as_of), starts)
+        _check_points(max(len(series.places), len(series.keys) * len(shown) * fill), by)
+        if fill:
+            series = filled(series, len(shown))
+        # An answer that was given without a call is in no group: the call that it came from is.
+        return points_of(series, shown, of_models=of_models, given=wanted.group_id is None)
+
+    async def _records(
+        self, wanted: CallFilter, starts: list[datetime], *, of_models: bool, as_of: int | None
     ) -> list[Row]:
-        """A point for each bucket and key in which there was something, in their order; `at` is the bucket's number."""
+        """What a series is made of: out of points, or of rollups and calls where points don't know it."""
         longest = _span_within(starts)
-        if not detail and as_of is None:
-            source = points_source(wanted, POINT_TOTALS, longest_span=longest, of_models="model" in keys)
-            if source is not None:
-                return points_of(await self._reader.rows(source.sql, source.parameters, binary=True), starts, keys)
-        source, named = source_of(wanted, as_of=as_of, longest_span=longest), ", ".join(keys)
-        sql = (
-            f"SELECT width_bucket(at, %(starts)s::timestamptz[]) - 1 AS bucket, {named}, "  # noqa: S608
-            f"{TOTALS if detail else POINT_TOTALS} FROM {source.sql} AS s GROUP BY bucket, {named}"
+        if as_of is None:
+            known = points_source(wanted, POINT_TOTALS, longest_span=longest, of_models=of_models)
+            if known is not None:
+                return await self._reader.rows(known.sql, known.parameters, binary=True, planned="once")
+        source = source_of(wanted, as_of=as_of, longest_span=longest)
+        bucketed = (
+            "SELECT (%(starts)s::timestamptz[])[width_bucket(at, %(starts)s::timestamptz[])] AS at, provider, "  # noqa: S608
+            f"{'model' if of_models else NO_MODEL} AS model, {POINT_TOTALS} FROM {source.sql} AS s "
+            f"GROUP BY 1, 2, 3 LIMIT {MOST_POINTS + 1}"
         )
-        sql = f"SELECT bucket AS at, {named}, {'*' if detail else f'{POINTS}, {GIVEN_POINTS}'} FROM ({sql}) AS t"  # noqa: S608
+        found = records_of([as_records(bucketed)], {**source.parameters, "starts": starts[:-1]})
+        return await self._reader.rows(found.sql, found.parameters, binary=True)
+
+    async def _details(
+        self,
+        wanted: CallFilter,
+        starts: list[datetime],
+        shown: list[str],
+        *,
+        by: str,
+        fill: bool,
+        as_of: int | None,
+    ) -> list[Row]:
+        """The same with all that is known of each."""
+        keys = KEYS[by]
+        source, named = source_of(wanted, as_of=as_of, longest_span=_span_within(starts)), ", ".join(keys)
         rows = await self._reader.rows(
-            f"{sql} ORDER BY bucket, {named} LIMIT {MOST_POINTS + 1}",
+            f"SELECT width_bucket(at, %(starts)s::timestamptz[]) - 1 AS at, {named}, {TOTALS} "  # noqa: S608
+            f"FROM {source.sql} AS s GROUP BY 1, {named} ORDER BY 1, {named} LIMIT {MOST_POINTS + 1}",
             {**source.parameters, "starts": starts[:-1]},
             binary=True,
         )
-        if not detail:
-            return rows
         told = _flat(rows, wanted)
-        return [{**{name: row[name] for name in ("at", *keys)}, **each} for row, each in zip(rows, told, strict=True)]
+        # Until they are told, points have the numbers of buckets: in its zone, an hour that comes twice would be equal
+        # to itself.
+        points = [{**{name: row[name] for name in ("at", *keys)}, **each} for row, each in zip(rows, told, strict=True)]
+        known = sorted({tuple(point[key] for key in keys) for point in points}) if fill else []
+        _check_points(max(len(points), len(known) * len(shown)), by)
+        if fill:
+            points = _filled(points, len(shown), keys, known, _flat([NOTHING], wanted)[0])
+        for point in points:
+            point["at"] = shown[point["at"]]
+        return points
 
     @in_json
     async def errors(self, wanted: CallFilter = EVERY_CALL, *, as_of: int | None = None) -> Page[Row]:
@@ -257,6 +264,15 @@ class AnalyticsQueries:
             earliest = max(wanted.until - USUAL[bucket], EARLIEST)
             wanted = structs.replace(wanted, since=bucket_starts(bucket, zone, earliest, wanted.until)[0])
         return wanted
+
+
+def _check_points(count: int, by: str) -> None:
+    if count > MOST_POINTS:
+        raise Rejected(
+            f"That is more than {MOST_POINTS:,} items, one for each bucket and {by}; take longer buckets, "
+            f"a later since, or a single {by}",
+            fields=("bucket", "since", by),
+        )
 
 
 def _filled(

@@ -26,6 +26,7 @@ EARLIEST, LATEST_TIME = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, t
 COLUMNS = tuple(name for name in ROLLUPS.columns if name != "span")
 FAILURE_COLUMNS = tuple(name for name in FAILURES.columns if name != "span")
 _BEGINNINGS = f"{{{','.join(map(str, BEGINNINGS))}}}"  # as text: a list would be converted for each question
+NO_MODEL = "''::text"  # where models aren't told apart
 IN_DOUBT_OR_REQUESTED = "CASE WHEN c.in_doubt THEN 'in_doubt' ELSE 'requested' END"
 
 
@@ -76,20 +77,32 @@ def points_source(wanted: CallFilter, totals: str, *, longest_span: int, of_mode
     if any((wanted.group_id, wanted.actor, wanted.modality, wanted.status)) or longest_span < SPANS_OF_POINTS[0]:
         return None
     pieces, parameters = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), longest_span)
-    model = "model" if of_models else "''::text"
-    rest = [select for (_, span), select in pieces.items() if span not in SPANS_OF_POINTS]
-    added_up = (
-        f"SELECT at, provider, model, {AS_SUMS} AS sums FROM (SELECT at, provider, {model} AS model, {totals} "  # noqa: S608
-        f"FROM {_united([*rest, *_beside(wanted)])} AS s GROUP BY 1, 2, 3) AS t"
-    )
-    selects, apart = [added_up], of_models or wanted.model is not None
-    for number, span in pieces:
-        if span in SPANS_OF_POINTS:
-            between = _between(*_bounds(number), *(parameters[name] for name in _bounds(number)))
-            selects.append(
-                f"SELECT at, provider, {model}, sums FROM projections.{POINTS.name} "  # noqa: S608
-                f"WHERE of_models = {apart} AND span = {span} AND {between} AND {_alike(wanted)}"
-            )
+    periods, _ = _periods(wanted, longest_span)
+    model = "model" if of_models else NO_MODEL
+    rest = [select for span, select in pieces.items() if span not in SPANS_OF_POINTS]
+    selects = [
+        as_records(
+            f"SELECT at, provider, {model} AS model, {totals} FROM {_united([*rest, *_beside(wanted)])} AS s "  # noqa: S608
+            "GROUP BY 1, 2, 3"
+        )
+    ]
+    apart = of_models or wanted.model is not None
+    selects += [
+        f"SELECT at, provider, {model}, sums FROM projections.{POINTS.name} "  # noqa: S608
+        f"WHERE of_models = {apart} AND span = {span} AND ({within}) AND {_alike(wanted)}"
+        for span, within in periods.items()
+        if span in SPANS_OF_POINTS
+    ]
+    return records_of(selects, parameters)
+
+
+def as_records(added_up: str) -> str:
+    """SELECTs what rollups that are added up hold, as points keep it."""
+    return f"SELECT at, provider, model, {AS_SUMS} AS sums FROM ({added_up}) AS t"  # noqa: S608
+
+
+def records_of(selects: Sequence[str], parameters: dict[str, Any]) -> Source:
+    """SELECTs for each provider and model its times and sums, one behind the other."""
     return Source(
         "SELECT provider, model, string_agg(timestamptz_send(at) || sums, ''::bytea) AS records "  # noqa: S608
         f"FROM {_united(selects)} AS s GROUP BY provider, model",
@@ -178,21 +191,30 @@ def _within(wanted: CallFilter, sources: list[str], *, but: str = "") -> list[st
 
 def _pieces(
     wanted: CallFilter, table: Table, columns: tuple[str, ...], edges: str, longest_span: int
-) -> tuple[dict[tuple[int, int], str], dict[str, Any]]:
-    """Whole spans from their table, and what is no whole minute from `edges`, by a number and the span."""
-    parameters, alike, selects = _parameters(wanted, None), _alike(wanted), {}
+) -> tuple[dict[int, str], dict[str, Any]]:
+    """By span: whole spans from their table, and for 0, what is no whole minute, from `edges`; and the parameters."""
+    parameters, alike = _parameters(wanted, None), _alike(wanted)
+    periods, bounds = _periods(wanted, longest_span)
+    pieces = {0: edges} | {
+        span: f"SELECT {', '.join(columns)} FROM projections.{table.name} WHERE span = {span}"  # noqa: S608
+        for span in SPANS
+    }
+    selects = {
+        span: f"SELECT * FROM ({pieces[span]}) s WHERE ({within}) AND {alike}"  # noqa: S608
+        for span, within in periods.items()
+    }
+    return selects, {**parameters, **bounds}
+
+
+def _periods(wanted: CallFilter, longest_span: int) -> tuple[dict[int, str], dict[str, Any]]:
+    """By span, when what is taken of it lies: one condition, as a SELECT for each period would be planned as each."""
+    periods: dict[int, list[str]] = {}
+    bounds: dict[str, Any] = {}
     for number, (span, since, until) in enumerate(cover(wanted.since, wanted.until, longest_span)):
-        parameters |= dict(zip(_bounds(number), (since, until), strict=True))
-        piece = edges
-        if span:
-            piece = f"SELECT {', '.join(columns)} FROM projections.{table.name} WHERE span = {span}"  # noqa: S608
-        bounded = _between(*_bounds(number), since, until)
-        selects[number, span] = f"SELECT * FROM ({piece}) s WHERE {bounded} AND {alike}"  # noqa: S608
-    return selects, parameters
-
-
-def _bounds(number: int) -> tuple[str, str]:
-    return f"from_{number}", f"to_{number}"
+        names = f"from_{number}", f"to_{number}"
+        bounds |= dict(zip(names, (since, until), strict=True))
+        periods.setdefault(span, []).append(_between(*names, since, until))
+    return {span: " OR ".join(found) for span, found in periods.items()}, bounds
 
 
 def _united(selects: Sequence[str]) -> str:

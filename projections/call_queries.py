@@ -101,7 +101,7 @@ class CallQueries:
                 "as_of": as_of,
                 "position": last_counted(as_of),
             },
-            planned_anew=wanted.group_id is not None,  # groups are small or large
+            planned=None if wanted.group_id is None else "anew",  # groups are small or large
         )
         return page_of(rows, page.limit, as_of, lambda row: (row["created_at"], row["position"]))
 

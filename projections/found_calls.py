@@ -51,7 +51,7 @@ async def _pages_of_words(reader: Reader, wanted: CallSearch, position: int, cal
     while after < last:
         eras = range((after + 1) >> ERA_BITS, (last >> ERA_BITS) + 1)
         of_eras = {**parameters, **asked.parameters(eras), "after": after, "limit": calls}
-        rows = await reader.rows(IN_ERAS, of_eras, planned_anew=True)
+        rows = await reader.rows(IN_ERAS, of_eras, planned="anew")
         if rows:
             yield [row["call_id"] for row in rows]
         if len(rows) < calls:

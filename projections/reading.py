@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import msgspec
 import psycopg
@@ -15,9 +15,13 @@ from domain.errors import Rejected, Unavailable
 
 Row = dict[str, Any]
 Json = dict[str, Any]
+Planned = Literal["anew", "once"]
+PREPARED: dict[Planned | None, bool | None] = {"anew": False, "once": True, None: None}
 P = ParamSpec("P")
 ASK_SECONDS = 2
 READING = "The read models can't be read"
+# One plan has to guess how many rows there are: such a guess must not make a server compile it.
+ONE_PLAN = b"SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL jit = off"
 
 
 @asynccontextmanager
@@ -67,15 +71,18 @@ class Reader:
         self._pool = pool
 
     async def rows(
-        self, sql: str, parameters: dict[str, Any], *, binary: bool = False, planned_anew: bool = False
+        self, sql: str, parameters: dict[str, Any], *, binary: bool = False, planned: Planned | None = None
     ) -> list[Row]:
         """All rows, as name → value. Raises Unavailable for trouble with the store, Rejected for a NUL.
 
         binary: have them sent so, which is faster where there are many numbers or bytes
-        planned_anew: for these very parameters, where one way doesn't suit them all
+        planned: anew for these very parameters, where one way doesn't suit them all; or once, where planning takes
+            longer than the answer and one way does; or as the server finds best
         """
         async with connected(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(sql.encode(), parameters, binary=binary, prepare=False if planned_anew else None)
+            if planned == "once":
+                await cursor.execute(ONE_PLAN)
+            await cursor.execute(sql.encode(), parameters, binary=binary, prepare=PREPARED[planned])
             rows: list[Row] = await cursor.fetchall()
             return rows
 

@@ -256,7 +256,7 @@ class _Look:
         of them, there are no others.
         """
         sql = self._filled(PASSING_CALLS, terms="a.terms")
-        found = await self._reader.rows(sql, parameters, planned_anew=True)
+        found = await self._reader.rows(sql, parameters, planned="anew")
         rows = [row for row in found if row["call_id"] is not None]
         if found[0]["calls"] < PASSING or found[0]["stretch"] is None:
             return rows, 0

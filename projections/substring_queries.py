@@ -73,10 +73,10 @@ class SubstringLook:
     async def newest(self, before: int, calls: int, texts: int) -> list[Row]:
         """Texts of the newest calls requested before a position, at most so many, newest first."""
         parameters = {**self._parameters, "before": before, "texts": texts}
-        rows = await self._reader.rows(NEWEST.format(**self._sql), parameters, planned_anew=True)
+        rows = await self._reader.rows(NEWEST.format(**self._sql), parameters, planned="anew")
         if len({row["call_id"] for row in rows}) >= calls:
             return rows
-        return await self._reader.rows(IN_ERAS.format(**self._sql), parameters, planned_anew=True)
+        return await self._reader.rows(IN_ERAS.format(**self._sql), parameters, planned="anew")
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """[begin, end) of each place in a text where it stands."""
@@ -89,7 +89,7 @@ async def pages_of_substring(
     """Calls with such a text as of a position, in the order of the log, at most so many at once; the part is minded."""
     parameters = {"pattern": pattern_of(wanted), "part": wanted.part, "position": position, "era_bits": ERA_BITS}
     after = -1
-    while rows := await reader.rows(FROM_OLDEST, {**parameters, "after": after, "limit": calls}, planned_anew=True):
+    while rows := await reader.rows(FROM_OLDEST, {**parameters, "after": after, "limit": calls}, planned="anew"):
         yield [row["call_id"] for row in rows]
         if len(rows) < calls:
             return

@@ -45,7 +45,7 @@ async def see_over_time(
     A day has 23 or 25 hours when clocks are changed. Without `until` it ends with the newest call; without `since`
     it has 3 hours of minutes, 7 days of hours, or 90 days. At most 10,000 buckets and 20,000 items.
     """
-    return await study.analytics.timeseries(
+    return await study.analytics.series(
         wanted, moment, bucket=bucket, timezone=timezone, by=by, fill=fill, detail=detail
     )
 

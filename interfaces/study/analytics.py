@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import to_builtins
+
 from application.ports import Clock
 from domain.errors import Rejected
 from domain.groups import group_id_of
@@ -39,7 +41,12 @@ class Analytics:
         position = await self._shown(wanted, moment)
         return await self._queries.analytics.providers(wanted, as_of=position)
 
-    async def timeseries(
+    async def timeseries(self, wanted: CallFilter = EVERY_CALL, moment: Moment = NOW, **options: Any) -> Json:
+        """The same of each minute, hour or day in a time zone, and of each provider or model in it; see `series`."""
+        series: Json = to_builtins(await self.series(wanted, moment, **options))
+        return series
+
+    async def series(
         self,
         wanted: CallFilter = EVERY_CALL,
         moment: Moment = NOW,
@@ -50,7 +57,7 @@ class Analytics:
         fill: bool = False,
         detail: bool = False,
     ) -> Json:
-        """The same of each minute, hour or day in a time zone, and of each provider or model in it.
+        """The same, with points that are not made dicts yet: for those who encode it.
 
         Without `until` it ends with the newest call, leaving out those that a wrong clock put into the future.
         """

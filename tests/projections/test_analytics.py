@@ -5,6 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from domain.calls import CallCancelled, CallFoundInDoubt, Tokens
@@ -49,8 +50,8 @@ def ask_at(log, number, at, *facts, **asked):
 async def both(queries, name, wanted, as_of, **more):
     """The answer out of rollups, which is the same out of calls."""
     method = getattr(queries.analytics, name)
-    added_up = await method(wanted, **more)
-    assert added_up == await method(wanted, as_of=as_of, **more)
+    added_up = to_builtins(await method(wanted, **more))
+    assert added_up == to_builtins(await method(wanted, as_of=as_of, **more))
     return added_up
 
 
