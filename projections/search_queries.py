@@ -1,8 +1,8 @@
 """Calls by the words of their prompts and answers, newest first, or by rank among the newest.
 
 A frequent word is in the newest texts, which are walked through; another one is looked up in the index, era by era from
-the newest back until there is a page, which costs next to nothing where it doesn't occur. Of a frequent word in rare
-calls, such as failed ones, it is the calls that are looked through. Measured in docs/decisions/032-search.md.
+the newest back until there is a page, which costs next to nothing where it doesn't occur. Of rare calls, such as failed
+ones, the newest are looked through before both. Measured in docs/decisions/032-search.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,15 +22,15 @@ from projections.substring_queries import SubstringLook, check_substrings
 Places = Callable[[str], list[tuple[int, int]]]
 
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
-PASSING = 1_000  # calls that pass the filters, the newest, whose texts are looked at before the index is asked
+PASSING_FIRST = 100  # calls that pass the filters, the newest, whose texts are looked at before all: enough for a page
+PASSING = 1_000  # that are looked at before the index is asked
 PASSINGS = 10  # times that so many of a group are looked at, one after the other, in place of the index
 RANKED = 1_000  # matching texts, the newest, that are put in order by rank
 FIRST_ERAS = 16  # that are asked for before all the others: mostly there is a page in them
 
 MEMBER_ONE_BY_ONE = f"{IN_GROUP.rstrip().removesuffix(')')} OFFSET 0)"
-FOUND = "SELECT t.call_id, t.part, t.call_position, ts_rank(t.words, {terms}, 1) AS rank"
 NEWEST = """
-    {found} FROM (
+    SELECT t.call_id, t.part, t.call_position, ts_rank(t.words, {terms}, 1) AS rank FROM (
         SELECT * FROM projections.searched_texts w
         WHERE w.call_position < %(before)s AND w.call_position >= %(walked_to)s
         ORDER BY w.call_position DESC LIMIT %(walked)s
@@ -53,8 +53,8 @@ PASSING_CALLS = """
             WHERE s.first_at <= (SELECT min(created_at) FROM passing)
         ) AS stretch
     )
-    SELECT told.*, f.* FROM told LEFT JOIN (
-        {found} FROM texts t JOIN ({asked}) AS a ON a.era = t.call_position >> %(era_bits)s
+    SELECT told.*, f.call_id, f.part, f.call_position, ts_rank(f.words, f.terms, 1) AS rank FROM told LEFT JOIN (
+        SELECT t.*, a.terms FROM texts t JOIN ({asked}) AS a ON a.era = t.call_position >> %(era_bits)s
         WHERE t.words @@ a.query AND {texts_alone}
         ORDER BY t.call_position DESC LIMIT %(texts)s
     ) f ON true ORDER BY f.call_position DESC
@@ -65,10 +65,11 @@ MEMBERS = """
     ) m
 """
 # The sums keep the planner from walking by position, which only pays for frequent words. Eras are asked one by one, in
-# order, until there are texts enough.
+# order, until there are texts enough, and only those are ranked.
 IN_ERAS = """
-    SELECT f.* FROM ({asked}) AS a CROSS JOIN LATERAL (
-        {found} FROM projections.searched_texts t {calls}
+    SELECT f.call_id, f.part, f.call_position, ts_rank(f.words, a.terms, 1) AS rank
+    FROM ({asked}) AS a CROSS JOIN LATERAL (
+        SELECT t.call_id, t.part, t.call_position, t.words FROM projections.searched_texts t {calls}
         WHERE t.words @@ a.query AND t.call_position + 0 < %(before)s AND t.position <= %(position)s AND {conditions}
         ORDER BY t.call_position + 0 DESC LIMIT %(texts)s
     ) f ORDER BY a.era DESC, f.call_position DESC LIMIT %(texts)s
@@ -191,7 +192,6 @@ class _Look:
             "as_of": as_of,
             "position": last_counted(as_of),
             "walked": WALKED,
-            "limit": PASSING,
             "passing": PASSING * PASSINGS,
             "era_bits": ERA_BITS,
         }
@@ -204,9 +204,15 @@ class _Look:
             return []
         begin, end = bounds["first"] << STRETCH_BITS, (bounds["last"] + 1) << STRETCH_BITS
         parameters["before"] = before = min(before, end)
-        rows = await self._walked(parameters)
+        rounds, rows = await self._rounds_of_passing(parameters), []
+        if rounds:
+            rows, parameters["before"] = await self._of_passing(parameters, PASSING_FIRST)
+        # Where so few calls lie further apart than is walked, all of that has been looked at.
+        if before - parameters["before"] < WALKED and not _are(calls, texts, rows):
+            walked = rows + await self._walked(parameters)
+            rows = walked if _are(calls, texts, walked) else rows
         if not _are(calls, texts, rows):
-            rows = await self._looked_up(parameters, begin, calls)
+            rows = await self._looked_up(parameters, begin, calls, rounds, rows)
         return rows
 
     def places(self, text: str) -> list[tuple[int, int]]:
@@ -224,22 +230,22 @@ class _Look:
         sql = self._filled(NEWEST, query=IN_THIS_ERA.format("query"), terms=IN_THIS_ERA.format("terms"))
         return await self._reader.rows(sql, {**parameters, **asked, **places})
 
-    async def _looked_up(self, parameters: Json, begin: int, calls: int) -> list[Row]:
-        """What the newest texts are too few for, from a position on."""
-        rows: list[Row] = []
-        for _ in range(await self._rounds_of_passing(parameters)):
-            eras = range((parameters["before"] - 1 >> ERA_BITS) + 1)
-            found, before = await self._of_passing(self._of_eras(parameters, eras), parameters["before"])
-            rows += found
-            stands, parameters["before"] = before == parameters["before"], before
-            if stands or before <= begin or _are(calls, parameters["texts"], rows):
+    async def _looked_up(self, parameters: Json, begin: int, calls: int, rounds: int, rows: list[Row]) -> list[Row]:
+        """With what those rows and the newest texts are too few for, from a position on."""
+        for _ in range(rounds):
+            if parameters["before"] <= begin or _are(calls, parameters["texts"], rows):
                 break
-        newest, sql = parameters["before"] - 1 >> ERA_BITS, self._filled(IN_ERAS, terms="a.terms")
+            found, before = await self._of_passing(parameters, PASSING)
+            rows = rows + found
+            stands, parameters["before"] = before == parameters["before"], before
+            if stands:
+                break
+        newest, sql = parameters["before"] - 1 >> ERA_BITS, self._filled(IN_ERAS)
         eras = range(begin >> ERA_BITS, newest + 1)
         for some in (eras[-FIRST_ERAS:], eras[:-FIRST_ERAS]):
             if not some or _are(calls, parameters["texts"], rows):
                 break
-            rows += await self._reader.rows(sql, self._of_eras(parameters, some))
+            rows = rows + await self._reader.rows(sql, self._of_eras(parameters, some))
         return rows
 
     async def _rounds_of_passing(self, parameters: Json) -> int:
@@ -249,16 +255,18 @@ class _Look:
         row = await self._reader.row(MEMBERS, parameters)
         return PASSINGS if row is not None and row["members"] < PASSING * PASSINGS else 0
 
-    async def _of_passing(self, parameters: Json, before: int) -> tuple[list[Row], int]:
-        """Texts of the newest calls that pass, and the position before which there may be others.
+    async def _of_passing(self, parameters: Json, calls: int) -> tuple[list[Row], int]:
+        """Texts of so many of the newest calls that pass, and the position before which there may be others.
 
         Those calls are the newest by their times, texts by their positions: in a stretch that began after the oldest
         of them, there are no others.
         """
-        sql = self._filled(PASSING_CALLS, terms="a.terms")
-        found = await self._reader.rows(sql, parameters, planned="anew")
+        before = parameters["before"]
+        asked = self._of_eras(parameters, range((before - 1 >> ERA_BITS) + 1))
+        sql = self._filled(PASSING_CALLS)
+        found = await self._reader.rows(sql, {**asked, "limit": calls}, planned="anew")
         rows = [row for row in found if row["call_id"] is not None]
-        if found[0]["calls"] < PASSING or found[0]["stretch"] is None:
+        if found[0]["calls"] < calls or found[0]["stretch"] is None:
             return rows, 0
         left = min(before, (found[0]["stretch"] + 1) << STRETCH_BITS)
         return [row for row in rows if row["call_position"] >= left], left
@@ -267,8 +275,8 @@ class _Look:
         """With what is asked in each of some eras."""
         return {**parameters, **self._asked.parameters(eras)}
 
-    def _filled(self, sql: str, *, terms: str, query: str = "") -> str:
-        return sql.format(found=FOUND.format(terms=terms), query=query, **self._sql)
+    def _filled(self, sql: str, *, terms: str = "", query: str = "") -> str:
+        return sql.format(terms=terms, query=query, **self._sql)
 
 
 def _are(calls: int, texts: int, rows: list[Row]) -> bool:

@@ -36,6 +36,7 @@ def many(server, template):
         patch.setattr(search_queries, "ERA_BITS", 4)
         patch.setattr(found_calls, "ERA_BITS", 4)
         patch.setattr(search_queries, "WALKED", 10)
+        patch.setattr(search_queries, "PASSING_FIRST", 5)
         patch.setattr(search_queries, "PASSING", 12)
         patch.setattr(search_queries, "PASSINGS", 1)
         patch.setattr(search_queries, "FIRST_ERAS", 3)
@@ -115,6 +116,7 @@ async def test_pages_show_every_call_once_that_passes_a_filter(queries, filters,
 
 
 async def test_a_groups_calls_are_looked_through_in_as_many_rounds_as_it_takes(queries, monkeypatch):
+    monkeypatch.setattr(search_queries, "PASSING_FIRST", 3)
     monkeypatch.setattr(search_queries, "PASSING", 4)
     monkeypatch.setattr(search_queries, "PASSINGS", 10)
     assert await every_page(queries, search="common", group_id=LARGE) == list(range(COUNT, 0, -10))
