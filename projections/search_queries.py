@@ -95,7 +95,7 @@ class SearchQueries:
     def __init__(self, reader: Reader, *, substrings: bool = False) -> None:
         """substrings: whether there is a read model of whole texts"""
         self._reader = reader
-        self._substrings = substrings
+        self.substrings = substrings
 
     @in_json
     async def calls(self, wanted: CallSearch, *, as_of: int | None = None, page: Paging = FIRST_PAGE) -> Page[Row]:
@@ -118,7 +118,7 @@ class SearchQueries:
         self._look(wanted, None)
 
     def _look(self, wanted: CallSearch, as_of: int | None) -> "_Look | SubstringLook":
-        check_substrings(wanted, there=self._substrings)
+        check_substrings(wanted, there=self.substrings)
         if wanted.match == "words":
             return _Look(self._reader, wanted, as_of)
         return SubstringLook(self._reader, wanted, as_of)
@@ -204,7 +204,8 @@ class _Look:
             return []
         begin, end = bounds["first"] << STRETCH_BITS, (bounds["last"] + 1) << STRETCH_BITS
         parameters["before"] = before = min(before, end)
-        rounds, rows = await self._rounds_of_passing(parameters), []
+        rounds = await self._rounds_of_passing(parameters)
+        rows: list[Row] = []
         if rounds:
             rows, parameters["before"] = await self._of_passing(parameters, PASSING_FIRST)
         # Where so few calls lie further apart than is walked, all of that has been looked at.

@@ -89,6 +89,15 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
             None,
         ),
         _check(
+            "search in texts",
+            True,
+            "by words, and by parts of words, with pg_trgm"
+            if study.calls.finds_substrings
+            else "by words; pg_trgm finds parts of words too, which the owner adds to a database of your own: "
+            "CREATE EXTENSION pg_trgm",
+            None,
+        ),
+        _check(
             "calls in doubt",
             True,
             f"{len(in_doubt['items'])} whose process died before an answer, {len(open_calls)} under way",

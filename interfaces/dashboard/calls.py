@@ -15,8 +15,9 @@ from projections.call_queries import STATUSES, CallFilter
 from projections.paging import Paging
 
 ROWS = 50
+HOW_TO_SEARCH = ("part", "order", "match")
 MODALITIES = ("text", "embedding", "image", "audio")
-FILTERS = ("q", "part", "order", "provider", "model", "modality", "status", "group", "since", "until")
+FILTERS = ("q", *HOW_TO_SEARCH, "provider", "model", "modality", "status", "group", "since", "until")
 COLUMNS = ("When", "Status", "Model", "Latency", "Tokens", "Cost", "Tries", "")
 NUMBERS = (3, 4, 5, 6)
 
@@ -44,6 +45,7 @@ async def draw(page: Page) -> Drawn:
 
 
 def _filters(page: Page) -> Markup:
+    matches = {"match": choice(page, "match", "Look for", ("words", "substring"))}
     return filters(
         page,
         text_field(page, "q", "Words in prompt or answer", kind="search", hint='"in a row", one OR other, -without'),
@@ -53,6 +55,7 @@ def _filters(page: Page) -> Markup:
         more={
             "part": choice(page, "part", "Search in", ("prompt", "answer")),
             "order": choice(page, "order", "Order of what is found", ("newest", "rank")),
+            **(matches if page.study.calls.finds_substrings else {}),
             "modality": choice(page, "modality", "Kind", MODALITIES),
             "group": text_field(page, "group", "Group", hint="TYPE/NAME"),
             "since": text_field(page, "since", "Since", hint="2026-03-01"),
@@ -62,9 +65,9 @@ def _filters(page: Page) -> Markup:
 
 
 def _wanted(page: Page) -> CallFilter:
-    words = {name: page.text(name) for name in ("provider", "model", "modality", "status", "part", "order")}
+    words = {name: page.text(name) for name in ("provider", "model", "modality", "status", *HOW_TO_SEARCH)}
     if page.text("q") is None:
-        words |= {"part": None, "order": None}  # how to search, where nothing is searched for
+        words |= dict.fromkeys(HOW_TO_SEARCH)  # how to search, where nothing is searched for
     return calls_wanted(
         search=page.text("q"), group=group_in(page), since=time_in(page, "since"), until=time_in(page, "until"), **words
     )

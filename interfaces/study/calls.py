@@ -31,6 +31,11 @@ class Calls:
         self._queries = queries
         self._moments = moments
 
+    @property
+    def finds_substrings(self) -> bool:
+        """Whether parts of words can be searched for too: where the store's database has pg_trgm."""
+        return self._queries.search.substrings
+
     async def get(self, call_id: UUID | str, moment: Moment = NOW) -> Json:
         """One call with its request, answer and attempts. Raises NotFound."""
         position = await self._moments.shown(moment, reads=ANSWERS)

@@ -28,3 +28,6 @@ def test_the_page_about_searching_says_what_works(study_here: Study) -> None:
     assert "what to search for" in study_here("calls", "--in", "prompt").err
     parts = study_here("calls", "--search", "prim", "--match", "substring")
     assert (parts.code, "CREATE EXTENSION pg_trgm" in parts.err) == (2, True)
+    checks = {each["check"]: each for each in study_here("doctor", "--json").document["items"]}
+    assert checks["search in texts"]["ok"]
+    assert "CREATE EXTENSION pg_trgm" in checks["search in texts"]["detail"]
