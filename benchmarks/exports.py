@@ -1,10 +1,11 @@
 """Exporting calls: how fast, and how much memory it takes for few calls and for many.
 
-    python -m benchmarks.exports [--calls 20000 200000] [--database-url URL] [--json]
+    python -m benchmarks.exports [--calls 20000 200000] [--search quick] [--database-url URL] [--json]
 
 The log holds made-up chats of about 600 and 900 bytes, written and followed as the program does it. Each
 export is made by a process of its own, whose resident memory at its highest is told; `before` is that of the process
 with the same code loaded and nothing exported. An export of the first N calls is one as of the position of the N-th.
+With a search, such as for `quick`, which is in all texts, calls are exported as they are found in the index of words.
 """
 
 import asyncio
@@ -43,6 +44,9 @@ from projections.generations import install
 from projections.group_links import GROUP_LINKS
 from projections.queries import Queries
 from projections.raw_calls import RAW_CALLS
+from projections.read_model import ReadModel
+from projections.search import SEARCH
+from projections.search_eras import CallSearch
 
 AT_ONCE = 1000
 READ = (RAW_CALLS, GROUP_LINKS)  # what an export reads
@@ -91,30 +95,31 @@ def _chat(ids: TimeOrderedIds, number: int) -> Iterator[NewEvent]:
     yield NewEvent(stream_id=call_id, version=2, fact=answered, envelope=envelope, payloads=(response,))
 
 
-def build(uri: str, count: int) -> None:
+def build(uri: str, count: int, read: tuple[ReadModel, ...]) -> None:
     """Fill an empty store and follow it."""
     recorder = Recorder(Datastore(uri, pool_size=3), FactMapper())
     with psycopg.connect(uri) as connection:
-        install(connection, READ)
+        install(connection, read)
     with psycopg.connect(uri, autocommit=True) as connection:
         for append in chats(count):
             recorder.insert_appends(connection, [recorder.encode(append)], process=1)
         connection.execute("ANALYZE events.payloads")
-    follower = Follower(recorder, lambda: psycopg.connect(uri), READ)
+    follower = Follower(recorder, lambda: psycopg.connect(uri), read)
     follower.catch_up()
     follower.close()
     recorder.datastore.close()
 
 
-async def export(kind: str, calls: int, uri: str) -> dict[str, Any]:
+async def export(kind: str, calls: int, uri: str, search: str) -> dict[str, Any]:
     """One export, and what it held."""
+    wanted = CallSearch(search=search) if search else EVERY_CALL
     before = resident_mb()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"calls.{kind}"
         async with AsyncConnectionPool(uri, min_size=1, max_size=2, open=False) as pool:
             began = time.perf_counter()
             exporting = ExportCalls(Queries(pool).calls_in_bulk, COLUMNS, StreamedRowEncoders())
-            done = await exporting(kind, EVERY_CALL, position=2 * calls)
+            done = await exporting(kind, wanted, position=2 * calls)
             with whole_file(out) as file:
                 async for chunk in done.chunks():
                     file.write(chunk)
@@ -132,13 +137,13 @@ async def export(kind: str, calls: int, uri: str) -> dict[str, Any]:
     }
 
 
-def exports(uri: str, counts: list[int]) -> list[dict[str, Any]]:
+def exports(uri: str, counts: list[int], search: str) -> list[dict[str, Any]]:
     """Each format and number, by a process of its own."""
     rows = []
     for kind in OF_ROWS:
         for calls in counts:
             print(f"export {calls} as {kind} …", file=sys.stderr)
-            command = [sys.executable, "-m", "benchmarks.exports", "--export", kind, str(calls), uri]
+            command = [sys.executable, "-m", "benchmarks.exports", "--export", kind, str(calls), uri, search]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             rows.append(msgspec.json.decode(done.stdout))
             print(done.stdout.strip(), file=sys.stderr)
@@ -148,15 +153,16 @@ def exports(uri: str, counts: list[int]) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure and print."""
     if sys.argv[1:2] == ["--export"]:
-        kind, calls, uri = sys.argv[2:5]
-        print(msgspec.json.encode(asyncio.run(export(kind, int(calls), uri))).decode())
+        kind, calls, uri, search = sys.argv[2:6]
+        print(msgspec.json.encode(asyncio.run(export(kind, int(calls), uri, search))).decode())
         return
     parser = options(__doc__, seconds=0)
     parser.add_argument("--calls", type=int, nargs="+", default=[20_000, 200_000])
+    parser.add_argument("--search", default="", help="words that every call has, to export what they find")
     asked = parser.parse_args()
     with server(asked.database_url) as (uri, machine):
-        build(uri, max(asked.calls))
-        tables = {"export": exports(uri, asked.calls)}
+        build(uri, max(asked.calls), (*READ, SEARCH) if asked.search else READ)
+        tables = {"export": exports(uri, asked.calls, asked.search)}
     show({**machine, "calls": max(asked.calls)}, tables, as_json=asked.json)
 
 
