@@ -71,9 +71,9 @@ def test_two_thousand_short_texts_take_less_than_two_seconds() -> None:
     texts = [
         f"text {number} about topic {number % 7} and something else entirely {number * 7919}" for number in range(2000)
     ]
-    began = time.perf_counter()
+    began = time.process_time()
     embed_ngrams(texts)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 async def test_answers_are_the_same_bytes_in_openais_shape() -> None:
