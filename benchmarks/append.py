@@ -125,6 +125,9 @@ class LibraryRecorder(Recorder):
             positions += self._library.insert_events(stored[first : first + LIBRARY_SAVE]) or []
         return positions
 
+    def takes_over(self, connection: psycopg.Connection[Any]) -> bool:
+        return False  # the library waits, so that it writes in the thread
+
     def encode(self, append: Append) -> EncodedAppend:
         return EncodedAppend(append, [], EVENT_BYTES)  # the library's mapper encodes
 

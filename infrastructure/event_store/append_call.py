@@ -23,6 +23,7 @@ SQL = (
     b"$10::int[], $11::text[], $12::uuid[], $13::bigint, "
     b"$14::int[], $15::text[], $16::uuid[])"
 )
+TELL = b"SELECT pg_notify('study_events', '')"  # that there is something new; the function itself doesn't
 ALL_BINARY = [pq.Format.BINARY] * 16
 INT, BIGINT, TEXT, BYTEA, UUIDS = 23, 20, 25, 17, 2950  # the elements' types, by Postgres's own numbers
 NULL = b"\xff\xff\xff\xff"
@@ -91,39 +92,56 @@ def _array(kind: int, elements: Sequence[bytes]) -> bytes:
     return _head(1, 0, kind, len(elements), 1) + b"".join(pieces)
 
 
+def send(line: pq.abc.PGconn, parameters: AppendParameters) -> None:
+    """Send the call on a line that knows it, and don't wait for what is said. Raises psycopg.Error."""
+    line.send_query_prepared(NAME, parameters, ALL_BINARY, pq.Format.BINARY)
+
+
+def said(result: pq.abc.PGresult) -> tuple[int, list[Row]]:
+    """The position before the batch, and what is said of each append that was not appended now.
+
+    Raises psycopg.Error.
+    """
+    rows = [_row(checked(result), at) for at in range(result.ntuples)]
+    return rows[0][1], rows[1:]
+
+
+def checked(result: pq.abc.PGresult) -> pq.abc.PGresult:
+    """What the server says, if it is no error. Raises psycopg.Error."""
+    if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+        raise error_from_result(result)
+    return result
+
+
 class AppendCall:
     """Calls the function, prepared once a connection."""
 
     def __init__(self) -> None:
         self._prepared: WeakSet[psycopg.Connection[Any]] = WeakSet()
 
-    def __call__(self, connection: psycopg.Connection[Any], parameters: AppendParameters) -> tuple[int, list[Row]]:
-        """The position before the batch, and what is said of each append that was not appended now.
+    def is_known_to(self, connection: psycopg.Connection[Any]) -> bool:
+        """Whether the call was prepared there."""
+        return connection in self._prepared
 
-        Raises psycopg.Error.
-        """
+    def __call__(self, connection: psycopg.Connection[Any], parameters: AppendParameters) -> tuple[int, list[Row]]:
+        """Call it and wait; see `said`."""
         line = connection.pgconn
         if connection.autocommit:
             if connection not in self._prepared:
                 line.send_prepare(NAME, SQL)
                 _answered(connection)
                 self._prepared.add(connection)
-            line.send_query_prepared(NAME, parameters, ALL_BINARY, pq.Format.BINARY)
+            send(line, parameters)
         else:
             connection.execute("SELECT")  # which begins the transaction, if none is under way
             # Unprepared, since psycopg forgets whatever a connection has prepared when a transaction is rolled back.
             line.send_query_params(SQL, parameters, param_formats=ALL_BINARY, result_format=pq.Format.BINARY)
-        result = _answered(connection)
-        rows = [_row(result, at) for at in range(result.ntuples)]
-        return rows[0][1], rows[1:]
+        return said(_answered(connection))
 
 
 def _answered(connection: psycopg.Connection[Any]) -> pq.abc.PGresult:
     """What the server says to what was sent last. Raises psycopg.Error."""
-    result: pq.abc.PGresult = connection.wait(execute(connection.pgconn))[-1]
-    if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
-        raise error_from_result(result)
-    return result
+    return checked(connection.wait(execute(connection.pgconn))[-1])
 
 
 def _row(result: pq.abc.PGresult, at: int) -> Row:

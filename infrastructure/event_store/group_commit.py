@@ -1,7 +1,10 @@
-"""Group commit: many tasks append, one writer thread sends them in batches, one batch in flight.
+"""Group commit: many tasks append, one of them at a time sends what all of them have queued, one batch in flight.
 
 A batch is one round trip and one commit for everybody in it. While it is under way the next one gathers, so that the
 batch size follows the load by itself. Appends that are queued are written even if their caller leaves.
+
+The event loop sends the batches itself, since waking a thread and being woken by it takes as long as a commit. Whatever
+may take time is the writer thread's: to connect, and all that follows from trouble.
 """
 
 import asyncio
@@ -10,15 +13,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import psycopg
 import structlog
+from psycopg.pq.abc import PGresult
 
 from application.ports import Append, AppendConflict, ClaimHeld, Unacknowledged
 from application.store_trouble import is_inputs_fault, trouble_of, unavailable
 from domain.errors import Rejected, StudyError, Unavailable
-from infrastructure.event_store.datastore import configure, writers
+from infrastructure.event_store.append_call import TELL, checked
+from infrastructure.event_store.datastore import CONNECT_SECONDS, configure, writers
+from infrastructure.event_store.line import Line, tell_and_leave
 from infrastructure.event_store.recorder import EncodedAppend, Recorder, Refused
 
 BATCH_APPENDS = 1_000
@@ -26,6 +32,10 @@ BATCH_BYTES = 8 * 1024 * 1024
 QUEUE_APPENDS = 10_000
 QUEUE_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 5.0
+CLOSE_SECONDS = RETRY_SECONDS * 2
+# Whoever waits for new events is told so soon after a batch, once for all that came meanwhile: telling is a transaction
+# that all commits of the server wait for, and takes as long as a commit.
+TELL_SECONDS = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +48,7 @@ class _Waiting(NamedTuple):
 
 
 class GroupCommit:
-    """The one writer of a process. `append` may be called from any number of tasks of one event loop."""
+    """The one writer of a process. `append` may be called from any number of tasks of one event loop at a time."""
 
     def __init__(self, recorder: Recorder, connect: Callable[[], psycopg.Connection], *, process: int) -> None:
         self._recorder = recorder
@@ -49,7 +59,12 @@ class GroupCommit:
         self._callers: deque[asyncio.Future[None]] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._connection: psycopg.Connection | None = None
+        self._writing: Literal["nobody", "loop", "thread"] = "nobody"
+        self._connection: psycopg.Connection | None = None  # the thread's, until a loop makes a line of it
+        self._line: Line | None = None
+        self._sent: list[_Waiting] = []  # on the line
+        self._handed: tuple[list[_Waiting], Exception | None] = ([], None)  # to the thread, and why
+        self._telling: Literal["nothing", "soon", "now"] = "nothing"
         self._thread = threading.Thread(target=self._write, name="event-writer", daemon=True)
         self._thread.start()
 
@@ -64,10 +79,14 @@ class GroupCommit:
         with self._changed:
             if self._closing:
                 raise Unavailable("The store is closing; nothing can be written any more")
+            if self._line is not None and self._line.loop is not loop:
+                if not self._line.may_be_touched:
+                    raise RuntimeError("Another event loop that runs appends to this store: open one for each")
+                self._hand_over(psycopg.OperationalError("the event loop that wrote has ended"))
             self._queue.append(waiting)
             self._queued_bytes += encoded.byte_size
-            if len(self._queue) == 1:
-                self._changed.notify()
+            if self._writing == "nobody":
+                loop.call_soon(self._begin, loop)  # not at once, so that what else is ready now comes along
         return await waiting.done  # cancelling it stops the wait, not the write
 
     @property
@@ -79,9 +98,15 @@ class GroupCommit:
         """Write what is queued, then stop. Waits for it."""
         with self._changed:
             self._closing = True
+            if self._line is not None and self._line.may_be_touched:
+                self._hand_over(psycopg.OperationalError("the store is being closed"))
             self._changed.notify()
-        self._thread.join(timeout=RETRY_SECONDS * 2)
+        self._thread.join(timeout=CLOSE_SECONDS)
+        if self._line is not None:
+            self._give_up_line()
         if self._connection is not None:
+            if self._telling != "nothing":
+                tell_and_leave(self._connection)
             self._connection.close()
 
     def _full(self) -> bool:
@@ -102,15 +127,135 @@ class GroupCommit:
             raise
         return self._full()
 
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have what is queued written, by this loop that runs here, or by the thread if there is no line yet."""
+        with self._changed:
+            if self._writing != "nobody" or not (self._queue or self._telling == "now"):
+                return
+            if self._connection is not None and self._recorder.takes_over(self._connection):
+                self._line = Line(self._connection, loop, heard=self._heard, lost=self._lost)
+                self._connection = None
+            self._writing = "thread" if self._line is None else "loop"
+            self._changed.notify()
+        if self._line is not None:
+            self._send_next(self._line)
+
+    def _send_next(self, line: Line) -> None:
+        """Send the next batch, or that there is something new; without either, nobody writes any more."""
+        try:
+            if self._telling == "now":
+                self._telling = "nothing"
+                line.send(lambda there: there.send_query(TELL))
+                return
+            with self._changed:
+                self._sent = self._next_batch()
+                if not self._sent:
+                    self._writing = "nobody"
+                    self._changed.notify()
+                    return
+            batch = [each.encoded for each in self._sent]
+            line.send(lambda there: self._recorder.send_appends(there, batch, process=self._process))
+        except Exception as error:  # noqa: BLE001 - its callers would wait for ever
+            self._hand_over(error)
+
+    def _heard(self, result: PGresult) -> None:
+        """The server has answered what was sent on the line."""
+        try:
+            if self._sent:
+                results = self._told(self._sent, self._recorder.appends_told([e.encoded for e in self._sent], result))
+            else:
+                checked(result)
+        except Exception as error:  # noqa: BLE001 - its callers would wait for ever
+            self._hand_over(error)
+            return
+        if self._line is None:
+            return
+        if self._sent:
+            batch, self._sent = self._sent, []
+            self._settle(batch, results, here=self._line.loop)
+            if self._telling == "nothing":
+                self._telling = "soon"
+                self._line.loop.call_later(TELL_SECONDS, self._tell_now, self._line)
+        self._send_next(self._line)
+
+    def _tell_now(self, line: Line) -> None:
+        if self._telling == "soon" and self._line is line:
+            self._telling = "now"
+            with self._changed:
+                if self._writing != "nobody":
+                    return  # it goes before the next batch
+                self._writing = "loop"
+            self._send_next(line)
+
+    def _lost(self, error: psycopg.Error) -> None:
+        """The line is gone; if that was while nobody wrote, it is the next one's to connect."""
+        if self._writing == "loop":
+            self._hand_over(error)
+        elif self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _hand_over(self, error: Exception) -> None:
+        """Leave what was sent on the line, and all that is queued, to the thread."""
+        if self._line is not None:
+            self._line.close(tells=self._telling != "nothing" and not self._sent)
+            self._line, self._telling = None, "nothing"
+        with self._changed:
+            self._handed = self._sent, error
+            self._sent = []
+            self._writing = "thread"
+            self._changed.notify()
+
+    def _give_up_line(self) -> None:
+        """Close a line on which nothing is under way; where its loop runs elsewhere, there."""
+        line, self._line = self._line, None
+        tells, self._telling = self._telling != "nothing", "nothing"
+        if line is None:
+            return
+        if line.may_be_touched:
+            line.close(tells=tells)
+            return
+        closed = threading.Event()
+
+        def close() -> None:
+            line.close(tells=tells)
+            closed.set()
+
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+            line.loop.call_soon_threadsafe(close)
+            closed.wait(CONNECT_SECONDS)
+
     def _write(self) -> None:
+        """What the thread does: write when a loop can't."""
         while True:
             with self._changed:
-                while not self._queue and not self._closing:
+                while self._writing != "thread" and not (self._closing and self._writing == "nobody"):
                     self._changed.wait()
-                if not self._queue:
-                    return
-                batch = self._next_batch()
-            self._settle(batch, self._commit(batch))
+                self._writing = "thread"
+                (batch, error), self._handed = self._handed, ([], None)
+                if not batch:
+                    batch, error = self._next_batch(), None
+                if not batch:
+                    self._writing = "nobody"
+                    if self._closing:
+                        return
+                    continue
+            self._settle(batch, self._commit(batch, error))
+            self._give_back(batch[-1].loop)
+
+    def _give_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a loop go on, and tell that there is something new; whatever is queued meanwhile comes first."""
+        with self._changed:
+            if self._connection is not None:
+                self._telling = "now"
+            if self._closing:
+                return
+            loop = self._queue[0].loop if self._queue else loop
+            self._writing = "nobody"
+            try:
+                loop.call_soon_threadsafe(self._begin, loop)
+            except RuntimeError:  # it has been closed
+                self._writing = "thread"
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -122,8 +267,10 @@ class GroupCommit:
             batch.append(self._queue.popleft())
         return batch
 
-    def _commit(self, batch: list[_Waiting]) -> list[int | StudyError | None]:
+    def _commit(self, batch: list[_Waiting], failed: Exception | None = None) -> list[int | StudyError | None]:
         """Send a batch; one result an append, None for those to be sent once more.
+
+        failed: what came of it when it was sent on a line
 
         The same bytes sent again are recognised by the store, so that a lost acknowledgement is simply retried. So is
         trouble that passes, for a while; other trouble is told at once.
@@ -133,10 +280,12 @@ class GroupCommit:
         pause = 0.05
         while True:
             try:
-                connection = self._connected()
                 try:
+                    if failed is not None:
+                        error, failed = failed, None
+                        raise error
                     results = self._recorder.insert_appends(
-                        connection, [each.encoded for each in batch], process=self._process
+                        self._connected(), [each.encoded for each in batch], process=self._process
                     )
                 except psycopg.Error as error:
                     sent = sent or _may_have_landed(error)
@@ -157,10 +306,14 @@ class GroupCommit:
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
             else:
-                return [
-                    result if isinstance(result, int) else _failure(each.encoded.append, result)
-                    for each, result in zip(batch, results, strict=True)
-                ]
+                return self._told(batch, results)
+
+    @staticmethod
+    def _told(batch: list[_Waiting], results: list[int | Refused]) -> list[int | StudyError | None]:
+        return [
+            result if isinstance(result, int) else _failure(each.encoded.append, result)
+            for each, result in zip(batch, results, strict=True)
+        ]
 
     def _behind_whom(self, error: Exception) -> str:
         """Who holds the lock that didn't come free, if that was it."""
@@ -180,7 +333,12 @@ class GroupCommit:
             self._connection.close()
         self._connection = None
 
-    def _settle(self, batch: list[_Waiting], results: list[int | StudyError | None]) -> None:
+    def _settle(
+        self,
+        batch: list[_Waiting],
+        results: list[int | StudyError | None],
+        here: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         again = [waiting for waiting, result in zip(batch, results, strict=True) if result is None]
         with self._changed:
             self._queue.extendleft(reversed(again))
@@ -192,7 +350,9 @@ class GroupCommit:
                 for waiting, result in zip(batch, results, strict=True)
                 if waiting.loop is loop and result is not None
             ]
-            if not loop.is_closed():
+            if loop is here:
+                self._tell(settled)
+            elif not loop.is_closed():
                 loop.call_soon_threadsafe(self._tell, settled)
 
     def _tell(self, settled: list[tuple[asyncio.Future[int], int | StudyError]]) -> None:

@@ -7,17 +7,22 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import IntegrityError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder
+from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import tuple_row
 
 from application.ports import Append, Claim, NewEvent
 from domain.events import RecordedEvent
 from infrastructure.event_store.append_call import (
+    TELL,
     AppendCall,
     AppendParameters,
+    Row,
     bigints,
     byteas,
     int8,
     ints,
+    said,
+    send,
     texts,
     uuids,
 )
@@ -71,10 +76,24 @@ class Recorder(PostgresApplicationRecorder):
 
         Returns for each its last position, or why it did not land.
         """
+        return self._outcomes(batch, *self._append(connection, self._parameters(batch, process)))
+
+    def takes_over(self, connection: psycopg.Connection[Any]) -> bool:
+        """Whether batches may be sent on a connection by `send_appends`: it has sent one by `insert_appends`."""
+        return self._append.is_known_to(connection)
+
+    def send_appends(self, line: PGconn, batch: Sequence[EncodedAppend], *, process: int) -> None:
+        """The same without waiting; what the server says goes to `appends_told`. Raises psycopg.Error."""
+        send(line, self._parameters(batch, process))
+
+    def appends_told(self, batch: Sequence[EncodedAppend], result: PGresult) -> list[int | Refused]:
+        """What became of a batch that was sent. Raises psycopg.Error."""
+        return self._outcomes(batch, *said(result))
+
+    def _parameters(self, batch: Sequence[EncodedAppend], process: int) -> AppendParameters:
         numbers: list[int] = []
         events: list[NewEvent] = []
         states: list[bytes] = []
-        ends: list[int] = []
         bodies: list[tuple[int, str, bytes | None, bytes | None]] = []
         taken: list[tuple[int, Claim]] = []
         freed: list[tuple[int, Claim]] = []
@@ -84,11 +103,9 @@ class Recorder(PostgresApplicationRecorder):
                 events.append(event)
                 bodies.extend((len(events), each.part, each.body, each.vectors) for each in event.payloads)
             states += encoded
-            # Claims alone have no position of their own: that of the log before them is one that there is.
-            ends.append(len(events) if append.events else 0)
             taken.extend((number, claim) for claim in append.take)
             freed.extend((number, claim) for claim in append.free)
-        parameters = AppendParameters(
+        return AppendParameters(
             append_nos=ints(numbers),
             ids=uuids(event.stream_id for event in events),
             versions=bigints(event.version for event in events),
@@ -106,8 +123,14 @@ class Recorder(PostgresApplicationRecorder):
             freed_keys=texts(claim.key for _, claim in freed),
             freed_holders=uuids(claim.holder for _, claim in freed),
         )
-        base, others = self._append(connection, parameters)
-        results: list[int | Refused] = [base + end for end in ends]
+
+    def _outcomes(self, batch: Sequence[EncodedAppend], base: int, others: Sequence[Row]) -> list[int | Refused]:
+        results: list[int | Refused] = []
+        end = base
+        for append, _, _ in batch:
+            end += len(append.events)
+            # Claims alone have no position of their own: that of the log before them is one that there is.
+            results.append(end if append.events else base)
         for number, position, outcome, holder in others:
             results[number] = position if outcome == "repeated" else Refused(outcome, holder)
         return results
@@ -138,6 +161,7 @@ class Recorder(PostgresApplicationRecorder):
         )
         with self.datastore.get_connection() as connection:
             base, others = self._append(connection, parameters)
+            connection.execute(TELL)
         if not others:
             return range(base + 1, base + count + 1)
         last, what = others[0][1:3]

@@ -1,0 +1,126 @@
+"""Batches that the event loop sends itself: whatever becomes of line and loop, nothing is lost or repeated."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from domain.errors import Unavailable
+from infrastructure.event_store import line as lines
+from infrastructure.event_store.keeper import Keeper
+from infrastructure.event_store.store import PostgresEventStore
+from tests.conftest import Database
+from tests.support.appends import append_of
+from tests.support.cut_line import CutLine
+
+APPEND_LOCK = "SELECT pg_advisory_xact_lock(7453, 1)"
+
+
+@pytest.fixture
+def blocker(database: Database) -> Iterator[psycopg.Connection]:
+    """Who has the lock that every append waits for, once it executes APPEND_LOCK."""
+    with psycopg.connect(database.owner_uri) as connection:
+        yield connection
+
+
+def positions(store: PostgresEventStore) -> list[int]:
+    return [event.position for event in store.page(after=0, limit=1000)]
+
+
+async def test_no_thread_is_woken_for_an_append(store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.append(append_of())  # which connects
+    insert, waited = store.recorder.insert_appends, []
+    monkeypatch.setattr(store.recorder, "insert_appends", lambda *a, **k: waited.append(a) or insert(*a, **k))
+    await asyncio.gather(*(store.append(append_of()) for _ in range(50)))
+    assert positions(store) == list(range(1, 52))
+    assert waited == []
+
+
+def test_each_event_loop_may_append_in_its_turn(store: PostgresEventStore) -> None:
+    for expected in (1, 2, 3):
+        assert asyncio.run(store.append(append_of())) == expected
+
+
+async def test_two_event_loops_that_run_need_a_store_each(store: PostgresEventStore) -> None:
+    for _ in range(2):
+        await store.append(append_of())
+    with pytest.raises(RuntimeError, match="open one for each"):
+        await asyncio.to_thread(asyncio.run, store.append(append_of()))
+    assert await store.append(append_of()) == 3
+
+
+def test_what_a_loop_had_sent_when_it_ended_lands_once(store: PostgresEventStore, blocker: psycopg.Connection) -> None:
+    async def left_behind() -> None:
+        await store.append(append_of())
+        blocker.execute(APPEND_LOCK)
+        sent = asyncio.create_task(store.append(append_of()))
+        await asyncio.sleep(0.2)
+        sent.cancel()
+
+    asyncio.run(left_behind())
+    blocker.commit()
+    asyncio.run(store.append(append_of()))
+    assert len(positions(store)) == 3
+
+
+async def test_what_is_under_way_when_the_store_is_closed_lands_once(
+    database: Database, store: PostgresEventStore, blocker: psycopg.Connection
+) -> None:
+    closing = PostgresEventStore(database.application_uri, process=2)
+    await closing.append(append_of())
+    blocker.execute(APPEND_LOCK)
+    sent = [asyncio.create_task(closing.append(append_of())) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    threading.Timer(0.3, blocker.commit).start()
+    closing.close()
+    assert sorted(await asyncio.gather(*sent)) == positions(store)[1:]
+    with pytest.raises(Unavailable, match="closing"):
+        await closing.append(append_of())
+
+
+async def test_a_store_may_be_closed_beside_the_loop_that_writes(
+    database: Database, store: PostgresEventStore, blocker: psycopg.Connection
+) -> None:
+    closing = PostgresEventStore(database.application_uri, process=2)
+    await closing.append(append_of())
+    blocker.execute(APPEND_LOCK)
+    sent = [asyncio.create_task(closing.append(append_of())) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    threading.Timer(0.3, blocker.commit).start()
+    await asyncio.to_thread(closing.close)
+    assert sorted(await asyncio.gather(*sent)) == positions(store)[1:]
+
+
+async def test_a_line_that_falls_silent_is_given_up(
+    database: Database, keeper: Keeper, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "SILENCE_SECONDS", 0.5)
+    with CutLine(database.application_uri) as line:
+        far = PostgresEventStore(line.uri, process=keeper.number)
+        await far.append(append_of())
+        await far.append(append_of())
+        line.swallow_answers()
+        began = time.monotonic()
+        assert await far.append(append_of()) == 3
+        assert time.monotonic() - began < 4
+        far.close()
+    assert positions(store) == [1, 2, 3]
+
+
+async def test_an_idle_line_that_is_cut_is_let_go_of(database: Database, keeper: Keeper) -> None:
+    """A loop that went on watching it would be woken by it without end."""
+    with CutLine(database.application_uri) as line:
+        far = PostgresEventStore(line.uri, process=keeper.number)
+        await far.append(append_of())
+        await far.append(append_of())
+        await asyncio.sleep(0.1)  # until those who wait for events are told
+        line.mend()
+        await asyncio.sleep(0.1)
+        began = time.thread_time()
+        await asyncio.sleep(0.3)
+        assert time.thread_time() - began < 0.1
+        assert await far.append(append_of()) == 3
+        far.close()
