@@ -53,7 +53,7 @@ def check_fit(n_samples: int, n_clusters: int, restarts: int, max_iterations: in
         )
 
 
-def restart_generator(seed: int, n_clusters: int, restart: int) -> np.random.Generator:
+def restart_generator(seed: int, n_clusters: int, restart: int) -> "np.random.Generator":
     """Give each restart of each K its own stream of chance, whatever else is run beside it."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(n_clusters, restart)))
 

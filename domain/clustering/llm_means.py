@@ -106,7 +106,7 @@ def sample_members(
 
 
 def _unlike(
-    rows: Vectors, members: NDArray[np.intp], distances: NDArray[np.float64], most: int, chance: np.random.Generator
+    rows: Vectors, members: NDArray[np.intp], distances: NDArray[np.float64], most: int, chance: "np.random.Generator"
 ) -> NDArray[np.intp]:
     chosen = [int(distances.argmin())]
     own = rows[members].astype(np.float64)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from interfaces.dashboard.scales import Scale, of_numbers, of_times, of_whole_numbers
-from interfaces.report.charts import COLOURS, Series
+from interfaces.report.looks import COLOURS, Series
 
 DASHES = ("none", "6 4", "2 4")  # in pixels
 MOST_DOTS = 100  # of a line; where they are more, the line alone is drawn

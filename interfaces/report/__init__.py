@@ -3,7 +3,6 @@
 from interfaces.report.command import command_of, unsaid
 from interfaces.report.data import ReportData
 from interfaces.report.markdown import to_markdown
-from interfaces.report.page import render
 from interfaces.report.writing import ReportFormat, format_of, report_as, write_report
 
 __all__ = [
@@ -11,7 +10,6 @@ __all__ = [
     "ReportFormat",
     "command_of",
     "format_of",
-    "render",
     "report_as",
     "to_markdown",
     "unsaid",

@@ -11,10 +11,8 @@ from bokeh.models.annotations import Legend, LegendItem, Span
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-# Okabe and Ito's colours, without the two that vanish on white or on black; the shape tells further clusters apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-SHAPES = ("circle", "square", "triangle", "inverted_triangle", "diamond", "hex")
-NOISE_LOOK = ("#8a929b", "x")
+from interfaces.report.looks import COLOURS, Series, look_of
+
 DASHES = ("solid", "dashed", "dotted")
 
 FONT = "system-ui, sans-serif"
@@ -46,15 +44,6 @@ LEGEND_STYLE: dict[str, Any] = {
 }
 
 
-class Series(NamedTuple):
-    """A line of a chart: one value for each K, None where there is none; `spread` is what `spread_name` says."""
-
-    name: str
-    values: Sequence[float | None]
-    spread: Sequence[float | None] | None = None
-    spread_name: str = "standard deviation"
-
-
 class Points(NamedTuple):
     """The rows of a scatter, as columns of equal length."""
 
@@ -64,13 +53,6 @@ class Points(NamedTuple):
     text: Sequence[str]
     cluster_name: Sequence[str]
     true_label: Sequence[str] | None
-
-
-def look_of(cluster: int) -> tuple[str, str]:
-    """A cluster's colour and shape; 36 clusters differ, further ones repeat. Noise, −1, looks like none of them."""
-    if cluster < 0:
-        return NOISE_LOOK
-    return COLOURS[cluster % len(COLOURS)], SHAPES[cluster // len(COLOURS) % len(SHAPES)]
 
 
 def metric_chart(k_values: Sequence[int], series: Sequence[Series], chosen_k: int, y_label: str) -> figure:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from interfaces.report.charts import look_of
 from interfaces.report.data import ReportData
+from interfaces.report.looks import look_of
 from interfaces.report.wording import SHOWN_CHARACTERS, clipped
 
 REPRESENTATIVES_AT_ONCE = 3

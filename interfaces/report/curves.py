@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from domain.clustering.selection import RULES
-from interfaces.report.charts import Series, metric_chart
 from interfaces.report.data import ReportData
+from interfaces.report.looks import Series
 from interfaces.report.wording import number, short
 
 STEP_COLUMNS = (
@@ -105,22 +105,6 @@ def measured_curves(sweep: Mapping[str, Any]) -> list[MeasuredCurve]:
     decisive = None if rule is None else rule.reads
     ordered = sorted(CURVES, key=lambda curve: decisive not in curve.names)
     return [found for curve in ordered if (found := _measured(sweep, steps, curve, decisive in curve.names))]
-
-
-def metric_charts(data: ReportData) -> list[dict[str, Any]]:
-    """A chart for each curve that was measured; that of the rule that chose comes first."""
-    return [
-        {
-            "title": each.title,
-            "caption": each.caption,
-            "decides": each.decides,
-            "spoken": each.spoken,
-            "plot": metric_chart(
-                each.k_values, each.series, each.chosen_k, each.title if len(each.series) == 1 else "fraction"
-            ),
-        }
-        for each in measured_curves(data.sweep)
-    ]
 
 
 def _measured(

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from interfaces.report.agreement import labels_found_in
 from interfaces.report.asked import asked, key_figures, lead, provenance, title
-from interfaces.report.charts import documents
+from interfaces.report.charts import documents, metric_chart
 from interfaces.report.clusters import cluster_rows, rounds_told
-from interfaces.report.curves import measured_columns, metric_charts, rule_told
+from interfaces.report.curves import measured_columns, measured_curves, rule_told
 from interfaces.report.data import ReportData, check_finished, chosen_step
 from interfaces.report.maps import map_of
 from interfaces.report.troubles import doubts, fallbacks
@@ -24,7 +24,7 @@ from interfaces.report.wording import number
 def render(data: ReportData) -> str:
     """Make the page: self-contained, and the same bytes for the same data. Raises Rejected for an unfinished sweep."""
     check_finished(data)
-    charts = metric_charts(data)
+    charts = _metric_charts(data)
     clusters = cluster_rows(data)
     scatter = map_of(data, clusters, data.scatter)
     umap = None if data.view is None else map_of(data, clusters, data.view, axes=("UMAP 1", "UMAP 2"))
@@ -58,6 +58,22 @@ def render(data: ReportData) -> str:
         "bokeh": Markup(_bokeh_script()),  # noqa: S704 - the library's own bundle
     }
     return str(_template().render(view))
+
+
+def _metric_charts(data: ReportData) -> list[dict[str, Any]]:
+    """A chart for each curve that was measured; that of the rule that chose comes first."""
+    return [
+        {
+            "title": each.title,
+            "caption": each.caption,
+            "decides": each.decides,
+            "spoken": each.spoken,
+            "plot": metric_chart(
+                each.k_values, each.series, each.chosen_k, each.title if len(each.series) == 1 else "fraction"
+            ),
+        }
+        for each in measured_curves(data.sweep)
+    ]
 
 
 def _as_script_json(value: Any) -> Markup:

@@ -1,8 +1,18 @@
 """One server, two applications: people's pages under /dashboard/, everything else the API's."""
 
+from pathlib import Path
+
+from msgspec import Struct
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 DASHBOARD = "/dashboard"
+
+
+class Place(Struct, frozen=True):
+    """Where the worker that has the dashboard listens for the others, and whether this process is that worker."""
+
+    path: Path
+    is_here: bool
 
 
 class Dispatcher:

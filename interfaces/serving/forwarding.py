@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
-from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -18,13 +17,6 @@ OF_ONE_CONNECTION = frozenset({b"connection", b"keep-alive", b"transfer-encoding
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 GOING_AWAY = 1001
 NOT_THERE = b"The worker that serves the dashboard is being started. Load the page again in a moment."
-
-
-class Place(Struct, frozen=True):
-    """Where the worker that has the dashboard listens for the others, and whether this process is that worker."""
-
-    path: Path
-    is_here: bool
 
 
 class Forwarding:

@@ -26,8 +26,7 @@ from interfaces.study import Study
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from interfaces.serving.dispatch import Dispatcher
-    from interfaces.serving.forwarding import Place
+    from interfaces.serving.dispatch import Dispatcher, Place
 
 
 FIRST_NAME = "first"  # whose the token is that a server makes

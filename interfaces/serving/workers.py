@@ -26,7 +26,7 @@ from domain.errors import StudyError
 from infrastructure.metrics import SHARED_FOLDER
 from infrastructure.settings import read_settings
 from interfaces.logs import configure_logs
-from interfaces.serving.forwarding import Place
+from interfaces.serving.dispatch import Place
 from interfaces.serving.process import RECORDING_SECONDS, Address, run
 from interfaces.signals import SIGNALS, exit_at_once
 

@@ -7,7 +7,7 @@ import pytest
 
 from interfaces.dashboard.charts import MOST_DOTS, MOST_TOLD, against_k, lines_over_time, ranges
 from interfaces.dashboard.scales import of_numbers, of_times, of_whole_numbers
-from interfaces.report.charts import Series
+from interfaces.report.looks import Series
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

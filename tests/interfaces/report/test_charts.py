@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interfaces.report import render
-from interfaces.report.charts import look_of
+from interfaces.report.looks import look_of
+from interfaces.report.page import render
 from tests.support.reports import Page, chosen_by, columns, report_data, step
 
 

@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 
 from domain.sweeps import SweepConfig, SweepSource, SweepStarted
-from interfaces.report import command_of, render, to_markdown, unsaid
+from interfaces.report import command_of, to_markdown, unsaid
+from interfaces.report.page import render
 from tests.support.reports import Page, report_data
 
 

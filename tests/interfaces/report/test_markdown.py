@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from domain.errors import Rejected
-from interfaces.report import format_of, render, to_markdown, write_report
+from interfaces.report import format_of, to_markdown, write_report
+from interfaces.report.page import render
 from tests.support.reports import report_data
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from domain.errors import Rejected
-from interfaces.report import render, to_markdown
+from interfaces.report import to_markdown
+from interfaces.report.page import render
 from tests.support.reports import NASTY, Page, columns, report_data, step
 
 ROOT = Path(__file__).parents[3]
@@ -96,7 +97,7 @@ def test_texts_names_and_labels_are_shown_as_they_are_and_never_run() -> None:
 def test_the_page_is_the_same_in_another_process() -> None:
     code = (
         "import hashlib, sys; from tests.support.reports import report_data; "
-        "from interfaces.report import render; from bokeh.plotting import figure; "
+        "from interfaces.report.page import render; from bokeh.plotting import figure; "
         "[figure() for _ in range(int(sys.argv[1]))]; "
         "print(hashlib.sha256(render(report_data()).encode()).hexdigest())"
     )

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from interfaces.report import render, to_markdown
+from interfaces.report import to_markdown
+from interfaces.report.page import render
 from interfaces.report.troubles import failed_calls, repeated_attempts
 from tests.support.reports import Page, report_data, step
 
