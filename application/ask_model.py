@@ -10,13 +10,14 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from application.call_provider import AttemptPolicy, CallIntent
+from application.flights import Given, MembersOf
 from application.group_calls import GroupCalls, GroupPlace
 from application.notebook import Context
 from application.ports import NewEvent, ProviderDirectory, Tokenizers
 from application.preprocess_messages import PreparedMessages, preprocessed
 from application.providers import ChatRequest, PreparedRequest, Provider
 from application.reuse_answers import ReuseAnswers
-from application.share_calls import Given, MembersOf, ShareCalls
+from application.share_calls import ShareCalls
 from domain.calls import Tokens
 from domain.errors import Rejected
 from domain.events import Metadata

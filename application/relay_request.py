@@ -12,12 +12,13 @@ import msgspec
 from msgspec import Struct, structs
 
 from application.call_provider import AttemptPolicy, CallIntent, CallProvider
+from application.flights import Given
 from application.group_calls import GroupCalls, GroupPlace
 from application.notebook import Context
 from application.ports import EventStore, Ids, NewEvent, PassageDirectory
 from application.providers import ClientsRequest, Operation, Passage, Provider, Reply
 from application.reuse_answers import ReuseAnswers
-from application.share_calls import Given, ShareCalls
+from application.share_calls import ShareCalls
 from domain.calls import CallAttemptFailed
 from domain.errors import ProviderFailed, Rejected
 from domain.events import Metadata

@@ -5,8 +5,8 @@ from typing import Protocol
 from uuid import UUID
 
 from application.call_provider import CallIntent
+from application.flights import Given, MembersOf
 from application.notebook import Context, Notebook
-from application.share_calls import Given, MembersOf
 from application.stored_answers import end_of, stored_answer
 from domain.calls import CallAnswered, CallServedFromCache
 

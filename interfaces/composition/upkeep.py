@@ -1,4 +1,4 @@
-"""What an open store does beside: it marks what dead processes left, and appends what waits in the journal."""
+"""What an open store does beside: it marks what dead processes left, appends what waits, and gives up claims."""
 
 import asyncio
 
@@ -38,9 +38,10 @@ async def recover(study: Study) -> None:
 
 
 async def replay_for_ever(study: Study, journal: AnswerJournal) -> None:
-    """Append what waits in the journal as soon as the store takes it."""
+    """Append what waits in the journal as soon as the store takes it, and give up claims that were left."""
     while True:
         await asyncio.sleep(REPLAY_SECONDS)
+        await study.house.give_up_claims()
         if journal.waits:
             try:
                 await study.house.replay()

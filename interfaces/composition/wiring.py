@@ -432,6 +432,7 @@ class Wiring:
             replay,
             recover,
             recover_sweeps,
+            self.share,
             self.outside.journal,
             self.stopping,
             ready_lag_seconds=self.outside.settings.study_ready_lag_s,

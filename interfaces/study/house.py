@@ -13,6 +13,7 @@ from application.notebook import Context
 from application.recover_calls import RecoverCalls
 from application.recover_sweeps import RecoverSweeps
 from application.replay_journal import ReplayJournal
+from application.share_calls import ShareCalls
 from domain.errors import Unavailable
 from infrastructure.answer_journal import AnswerJournal
 from infrastructure.event_store.store import PostgresEventStore, StorePlace
@@ -42,6 +43,7 @@ class House:
         replay_journal: ReplayJournal,
         recover_calls: RecoverCalls,
         recover_sweeps: RecoverSweeps,
+        share_calls: ShareCalls,
         journal: AnswerJournal,
         stopping: Stopping,
         *,
@@ -56,6 +58,7 @@ class House:
         self._replay_journal = replay_journal
         self._recover_calls = recover_calls
         self._recover_sweeps = recover_sweeps
+        self._share_calls = share_calls
         self._journal = journal
         self._stopping = stopping
         self._ready_lag_seconds = ready_lag_seconds
@@ -73,6 +76,10 @@ class House:
         caught_up = await asyncio.to_thread(self._follower.catch_up, backfill=backfill)
         for failure in caught_up.failures:
             log.warning("a read model has stopped; see `study projections status`", **msgspec.to_builtins(failure))
+
+    async def give_up_claims(self) -> None:
+        """Give up the claims of calls that were never made, if the store was away when they were to be given up."""
+        await self._share_calls.give_up_left()
 
     async def replay(self) -> int:
         """Append what waits in this process's journal and in those of dead ones; returns how many entries."""

@@ -6,6 +6,7 @@ Two processes are two instances here, over one list store.
 import asyncio
 import os
 from collections import Counter
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from msgspec import structs
 
 from application import share_calls
 from application.ask_model import Answer, AskModel, Question
+from application.call_provider import CallProvider
 from application.group_calls import GroupPlace
 from application.ports import Append, Claim
 from application.providers import AttemptFailed, PreparedRequest, ProviderAnswer
@@ -62,8 +64,11 @@ class Sharing:
         self.provider = Gated(*script)
         clock: Any = SteppingClock() if processes == 1 else SystemClock()
         self.book = notebook(self.store, clock, self.journal)
+        self.shares = [
+            share_calls.ShareCalls(self.book, CallProvider(self.book, chance=Random(0))) for _ in range(processes)
+        ]
         self.processes: list[AskModel] = [
-            ask_model(self.book, self.store, self.provider, attempts=attempts) for _ in range(processes)
+            ask_model(self.book, self.store, self.provider, attempts=attempts, share=each) for each in self.shares
         ]
 
     def asks(self, question: Question = QUESTION, *, process: int = 0) -> "asyncio.Task[Answer]":
@@ -250,6 +255,38 @@ async def test_who_leaves_just_as_it_takes_over_leaves_no_claim_behind(monkeypat
     with pytest.raises(asyncio.CancelledError):
         await joiner
     assert (len(sharing.requested()), sharing.store.claims) == (1, {})
+
+
+async def test_who_leaves_as_it_takes_over_while_the_store_is_away_gives_its_claim_up_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its process lives, so that nobody else may take the claim."""
+    monkeypatch.setattr(share_calls, "CLAIM_SECONDS", 0.02)
+    sharing = Sharing(processes=2)
+    sharing.asks()
+    while not sharing.provider.sent:
+        await asyncio.sleep(0)
+    joiner = sharing.asks(process=1)
+    await sharing.joined(1)
+    append = sharing.store.append
+
+    async def leaving(appended: Append) -> int:
+        if not appended.take:
+            return await append(appended)
+        sharing.store.claims.clear()  # as if its owner were gone
+        position = await append(appended)
+        sharing.store.unavailable = True
+        joiner.cancel()
+        return position
+
+    monkeypatch.setattr(sharing.store, "append", leaving)
+    with pytest.raises(asyncio.CancelledError):
+        await joiner
+    await sharing.shares[1].give_up_left()
+    assert sharing.store.claims != {}
+    sharing.store.unavailable = False
+    await sharing.shares[1].give_up_left()
+    assert sharing.store.claims == {}
 
 
 async def test_a_failure_reaches_other_processes_in_the_same_words() -> None:

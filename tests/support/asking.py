@@ -24,10 +24,11 @@ def ask_model(
     attempts: int = 3,
     places: Places = lambda _provider: nullcontext(),
     prices: PriceTable = NO_PRICES,
+    share: ShareCalls | None = None,
 ) -> AskModel:
     """Asks this provider."""
     return AskModel(
-        ShareCalls(book, CallProvider(book, chance=random.Random(0), places=places, prices=prices)),
+        share or ShareCalls(book, CallProvider(book, chance=random.Random(0), places=places, prices=prices)),
         ReuseAnswers(book, store),
         Directory(provider),
         GroupCalls(book),
