@@ -35,6 +35,7 @@ class Line:
         self.loop = loop
         self._connection = connection
         self._pgconn = connection.pgconn
+        self._silence_seconds = getattr(connection, "silence_seconds", SILENCE_SECONDS)
         self._heard = heard
         self._lost = lost
         self._result: PGresult | None = None
@@ -54,7 +55,7 @@ class Line:
     def send(self, send: Send) -> None:
         """Send something, and wait for no answer. Raises psycopg.Error and whatever `send` raises."""
         send(self._pgconn)
-        self._patience = self.loop.call_later(SILENCE_SECONDS, self._is_silent)
+        self._patience = self.loop.call_later(self._silence_seconds, self._is_silent)
         if self._pgconn.flush():
             self.loop.add_writer(self._watched, self._write)
 
@@ -97,7 +98,7 @@ class Line:
             self._lost(error)
 
     def _is_silent(self) -> None:
-        self._lost(psycopg.OperationalError(f"the server has said nothing for {SILENCE_SECONDS:g} s"))
+        self._lost(psycopg.OperationalError(f"the server has said nothing for {self._silence_seconds:g} s"))
 
 
 def tell_and_leave(connection: psycopg.Connection) -> None:

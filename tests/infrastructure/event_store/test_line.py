@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from domain.errors import Unavailable
-from infrastructure.event_store import line as lines
+from infrastructure.event_store.datastore import BoundedConnection
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
 from tests.conftest import Database
@@ -97,7 +97,7 @@ async def test_a_store_may_be_closed_beside_the_loop_that_writes(
 async def test_a_line_that_falls_silent_is_given_up(
     database: Database, keeper: Keeper, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(BoundedConnection, "silence_seconds", 0.5)
     with CutLine(database.application_uri) as line:
         far = PostgresEventStore(line.uri, process=keeper.number)
         await far.append(append_of())
