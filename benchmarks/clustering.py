@@ -27,242 +27,31 @@ are what the file holds instead (projected to 64 dimensions where it has more); 
 """
 
 import argparse
-import asyncio
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from benchmarks.clustering_data import COMPONENTS, KINDS, made_up, seconds
+from benchmarks.clustering_studies import large, our_study, whole
+from benchmarks.clustering_sweeps import RESTARTS, gemm_speed, sweep
 from benchmarks.server import show
 from domain.clustering import adjusted_rand_index, best, clustering_accuracy, k_means, normalized_mutual_information
-from domain.clustering.kmeans import k_means_of_each
-from domain.clustering.ready_rows import ReadyRows
-from domain.clustering.step import Prepared, StepResult, prepare, run_step
-from domain.clustering.threads import in_parts, thread_count
+from domain.clustering.step import prepare
+from domain.clustering.threads import thread_count
 from domain.sweeps import SweepConfig
-from infrastructure.compute import LocalCompute
 
 PARTS = ("sweep", "whole", "large", "quality", "metrics", "cold")
-KINDS = ("blobs", "overlapping", "unit", "none")
-K_VALUES = tuple(range(2, 21))
-RESTARTS = 10
-COMPONENTS = 64
 LARGE = (50_000, 1_536)
 SEEDS = range(5)
-
-
-def made_up(kind: str, n_samples: int, n_features: int = COMPONENTS) -> Any:
-    """(n_samples, n_features) float32 of one of KINDS."""
-    chance = np.random.default_rng(0)
-    n_centres, nearness = {"blobs": (12, 3.0), "overlapping": (12, 0.5), "unit": (150, 1.25), "none": (1, 0.0)}[kind]
-    centres = np.float32(nearness) * chance.standard_normal((n_centres, n_features), dtype=np.float32)
-    rows = np.empty((n_samples, n_features), dtype=np.float32)
-    # Some at a time, so that making them takes no more memory than having them.
-    for start in range(0, n_samples, 1_000):
-        part = rows[start : start + 1_000]
-        chance.standard_normal(dtype=np.float32, out=part)
-        part += centres[chance.integers(0, n_centres, len(part))]
-        if kind == "unit":
-            part *= np.exp(-np.arange(n_features, dtype=np.float32) / 20)
-            part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return rows
-
-
-def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """How long it takes, and what comes out."""
-    began = time.perf_counter()
-    found = work()
-    return time.perf_counter() - began, found
-
-
-def gemm_speed() -> float:
-    """Floating-point operations a second of a float32 product that fits the caches, in as many threads as we use."""
-    sides = [np.random.default_rng(0).standard_normal((512, 512), dtype=np.float32) for _ in range(thread_count())]
-
-    def multiply(side: Any) -> None:
-        for _ in range(20):
-            side @ side
-
-    in_parts(multiply, sides)
-    took, _ = seconds(lambda: in_parts(multiply, sides))
-    return len(sides) * 20 * 2 * 512**3 / took
-
-
-def our_sweep(rows: Any) -> list[list[Any]]:
-    """Every restart of every K."""
-    return k_means_of_each(ReadyRows(rows), K_VALUES, restarts=RESTARTS, max_iterations=300, seed=0)
-
-
-def sklearn_sweep(rows: Any) -> list[list[Any]]:
-    """The same of scikit-learn."""
-    from sklearn.cluster import KMeans
-
-    return [[KMeans(k, n_init=1, random_state=restart).fit(rows) for restart in range(RESTARTS)] for k in K_VALUES]
-
-
-def faiss_sweep(rows: Any, iterations: Sequence[int]) -> list[float] | None:
-    """The best inertia of each K; None without faiss."""
-    try:
-        import faiss
-    except ImportError:
-        return None
-    inertias = []
-    for k, niter in zip(K_VALUES, iterations, strict=True):
-        found = faiss.Kmeans(
-            rows.shape[1], k, niter=niter, nredo=RESTARTS, seed=1, max_points_per_centroid=len(rows),
-            min_points_per_centroid=1,
-        )  # fmt: skip
-        found.train(rows)
-        inertias.append(float(found.index.search(rows, 1)[0].sum()))
-    return inertias
-
-
-def sweep(rows: Any, kind: str, rounds: int, speed: float) -> dict[str, Any]:
-    """One line: a sweep of ours, of scikit-learn and of faiss, in turn."""
-    times: dict[str, list[float]] = {"ours": [], "sklearn": [], "faiss": []}
-    for _ in range(rounds):
-        took, found = seconds(lambda: our_sweep(rows))
-        times["ours"].append(took)
-        took, theirs = seconds(lambda: sklearn_sweep(rows))
-        times["sklearn"].append(took)
-        iterations = [round(statistics.mean(each.iterations for each in restarts)) for restarts in found]
-        took, of_faiss = seconds(lambda iterations=iterations: faiss_sweep(rows, iterations))
-        times["faiss"].append(took if of_faiss else float("nan"))
-    inertias = np.array([best(restarts).objective for restarts in found])
-    beside = np.array([min(fit.inertia_ for fit in fits) for fits in theirs])
-    products = sum(each.iterations * k for k, restarts in zip(K_VALUES, found, strict=True) for each in restarts)
-    return {
-        "data": kind,
-        "n": len(rows),
-        "d": rows.shape[1],
-        "ours_s": statistics.median(times["ours"]),
-        "sklearn_s": statistics.median(times["sklearn"]),
-        "ratio": _ratio(times["sklearn"], times["ours"]),
-        "faiss_s": statistics.median(times["faiss"]),
-        "faiss_ratio": _ratio(times["faiss"], times["ours"]),
-        "inertia_mean": float(np.mean(inertias / beside)),
-        "inertia_worst": float(np.max(inertias / beside)),
-        "faiss_inertia_mean": float(np.mean(np.array(of_faiss) / beside)) if of_faiss else None,
-        "iterations": statistics.mean(iterations),
-        "sklearn_iterations": statistics.mean(fit.n_iter_ for fits in theirs for fit in fits),
-        "of_gemm": 2 * products * rows.size / speed / statistics.median(times["ours"]),
-    }
-
-
-def our_study(vectors: Any, labels: Sequence[str] | None) -> Any:
-    """Preparation, sweep and metrics, as a sweep's steps compute them."""
-    config = SweepConfig(
-        method="k-means", k_values=K_VALUES, restarts=RESTARTS, pca_dim=min(COMPONENTS, *vectors.shape), seed=0
-    )
-    return run_steps(prepare(vectors, config), config, labels)
-
-
-def run_steps(prepared: Prepared, config: SweepConfig, labels: Sequence[str] | None) -> list[StepResult]:
-    """As a sweep runs them here: one task each, the longest first."""
-
-    async def all_steps() -> list[StepResult]:
-        compute = LocalCompute()
-        try:
-            return await asyncio.gather(
-                *(compute.run(run_step, prepared, k, config, labels) for k in sorted(config.k_values, reverse=True))
-            )
-        finally:
-            compute.close()
-
-    return asyncio.run(all_steps())
-
-
-def sklearn_study(vectors: Any, labels: Sequence[str] | None) -> Any:
-    """The same numbers, composed from scikit-learn."""
-    from itertools import combinations
-
-    from scipy.optimize import linear_sum_assignment
-    from sklearn import metrics
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
-    from sklearn.preprocessing import normalize
-
-    rows = PCA(min(COMPONENTS, *vectors.shape), svd_solver="covariance_eigh").fit_transform(normalize(vectors))
-    measured = []
-    for k in K_VALUES:
-        fits = [KMeans(k, n_init=1, random_state=restart).fit(rows) for restart in range(RESTARTS)]
-        chosen = min(fits, key=lambda fit: fit.inertia_)
-        distances = metrics.pairwise.paired_cosine_distances(rows, chosen.cluster_centers_[chosen.labels_])
-        measured.append([
-            statistics.mean(metrics.adjusted_rand_score(a.labels_, b.labels_) for a, b in combinations(fits, 2)),
-            metrics.silhouette_score(rows, chosen.labels_, metric="cosine"),
-            distances.mean(),
-            (distances <= 0.2).mean(),
-            metrics.calinski_harabasz_score(rows, chosen.labels_),
-            metrics.davies_bouldin_score(rows, chosen.labels_),
-        ])  # fmt: skip
-        if labels is not None:
-            linear_sum_assignment(metrics.cluster.contingency_matrix(labels, chosen.labels_), maximize=True)
-            metrics.homogeneity_completeness_v_measure(labels, chosen.labels_)
-            metrics.normalized_mutual_info_score(labels, chosen.labels_)
-            metrics.adjusted_rand_score(labels, chosen.labels_)
-    return measured
-
-
-def whole(vectors: Any, labels: Sequence[str] | None, rounds: int) -> dict[str, Any]:
-    """One line: a whole study of ours and of scikit-learn, in turn; and ours step by step."""
-    config = SweepConfig(
-        method="k-means", k_values=K_VALUES, restarts=RESTARTS, pca_dim=min(COMPONENTS, *vectors.shape), seed=0
-    )
-    ours, theirs, by_step = [], [], []
-    for _ in range(rounds):
-        took, found = seconds(lambda: our_study(vectors, labels))
-        ours.append(took)
-        took, beside = seconds(lambda: sklearn_study(vectors, labels))
-        theirs.append(took)
-        prepared = prepare(vectors, config)
-        took, _ = seconds(lambda prepared=prepared: [run_step(prepared, k, config, labels) for k in K_VALUES])
-        by_step.append(took)
-    silhouettes = [step.metrics.silhouette for step in found]
-    return {
-        "n": len(vectors),
-        "d": vectors.shape[1],
-        "ours_s": statistics.median(ours),
-        "step_by_step_s": statistics.median(by_step),
-        "sklearn_s": statistics.median(theirs),
-        "ratio": _ratio(theirs, ours),
-        "silhouette_mean": statistics.mean(silhouettes),
-        "sklearn_silhouette": statistics.mean(each[1] for each in beside),
-        "stability_mean": statistics.mean(step.metrics.stability_ari_mean for step in found),
-        "sklearn_stability": statistics.mean(each[0] for each in beside),
-    }
-
-
-def large(kind: str, n_samples: int, n_features: int) -> dict[str, Any]:
-    """Run in a process of its own: a whole study, and how much memory it took at its highest."""
-    our_study(made_up("blobs", 200), None)
-    vectors = made_up(kind, n_samples, n_features)
-    before = _peak_mb()
-    config = SweepConfig(method="k-means", k_values=K_VALUES, restarts=RESTARTS, pca_dim=COMPONENTS, seed=0)
-    preparing, prepared = seconds(lambda: prepare(vectors, config))
-    steps, found = seconds(lambda: run_steps(prepared, config, None))
-    return {
-        "data": kind,
-        "n": n_samples,
-        "d": n_features,
-        "prepare_s": preparing,
-        "steps_s": steps,
-        "together_s": preparing + steps,
-        "vectors_mb": vectors.nbytes / 1e6,
-        "before_mb": before,
-        "peak_mb": _peak_mb(),
-        "chosen_silhouette": max(step.metrics.silhouette for step in found),
-    }
 
 
 def quality(vectors: Any, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -319,14 +108,6 @@ def _rounded(tables: dict[str, Any]) -> dict[str, Any]:
         ]
         for title, lines in tables.items()
     }
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
-def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
-    return statistics.median(there / here for there, here in zip(theirs, ours, strict=True))
 
 
 def _read_labels(asked: str) -> list[str]:
