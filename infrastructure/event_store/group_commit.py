@@ -4,7 +4,8 @@ A batch is one round trip and one commit for everybody in it. While it is under 
 batch size follows the load by itself. Appends that are queued are written even if their caller leaves.
 
 The event loop sends the batches itself, since waking a thread and being woken by it takes as long as a commit. Whatever
-may take time is the writer thread's: to connect, and all that follows from trouble.
+may take time is the writer thread's: to connect, and all that follows from trouble. So is all of it, told of at once,
+where the loop can't watch a connection.
 """
 
 import asyncio
@@ -132,7 +133,7 @@ class GroupCommit:
         with self._changed:
             if self._writing != "nobody" or not (self._queue or self._telling == "now"):
                 return
-            if self._connection is not None and self._recorder.takes_over(self._connection):
+            if self._connection is not None and Line.fits(loop) and self._recorder.takes_over(self._connection):
                 self._line = Line(self._connection, loop, heard=self._heard, lost=self._lost)
                 self._connection = None
             self._writing = "thread" if self._line is None else "loop"
@@ -245,8 +246,11 @@ class GroupCommit:
 
     def _give_back(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have a loop go on, and tell that there is something new; whatever is queued meanwhile comes first."""
+        if self._connection is not None and not Line.fits(loop):
+            with contextlib.suppress(psycopg.Error):  # the next batch will see what is wrong
+                self._connection.execute(TELL)
         with self._changed:
-            if self._connection is not None:
+            if self._connection is not None and Line.fits(loop):
                 self._telling = "now"
             if self._closing:
                 return

@@ -44,6 +44,11 @@ class Line:
         self._watched = os.dup(connection.fileno())
         loop.add_reader(self._watched, self._read)
 
+    @staticmethod
+    def fits(loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether a loop can watch a connection; Windows' usual one can't."""
+        return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
+
     @property
     def may_be_touched(self) -> bool:
         """Whether the caller's thread is the loop's, or the loop runs nowhere."""

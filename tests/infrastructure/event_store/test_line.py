@@ -39,6 +39,26 @@ async def test_no_thread_is_woken_for_an_append(store: PostgresEventStore, monke
     assert waited == []
 
 
+class OfWindows(asyncio.SelectorEventLoop):
+    """It can't watch connections either."""
+
+    add_reader = asyncio.AbstractEventLoop.add_reader
+
+
+def test_the_thread_writes_for_a_loop_that_can_watch_no_connection(
+    database: Database, store: PostgresEventStore
+) -> None:
+    async def append() -> list[int]:
+        first = [await store.append(append_of()) for _ in range(3)]
+        return first + sorted(await asyncio.gather(*(store.append(append_of()) for _ in range(20))))
+
+    with psycopg.connect(database.application_uri, autocommit=True) as listener:
+        listener.execute("LISTEN study_events")
+        with asyncio.Runner(loop_factory=OfWindows) as runner:
+            assert runner.run(append()) == list(range(1, 24))
+        assert list(listener.notifies(timeout=5, stop_after=1))
+
+
 def test_each_event_loop_may_append_in_its_turn(store: PostgresEventStore) -> None:
     for expected in (1, 2, 3):
         assert asyncio.run(store.append(append_of())) == expected
