@@ -102,7 +102,8 @@ def said(result: pq.abc.PGresult) -> tuple[int, list[Row]]:
 
     Raises psycopg.Error.
     """
-    rows = [_row(checked(result), at) for at in range(result.ntuples)]
+    checked(result)
+    rows = [_row(result, at) for at in range(result.ntuples)]
     return rows[0][1], rows[1:]
 
 

@@ -280,16 +280,17 @@ class GroupCommit:
         trouble that passes, for a while; other trouble is told at once.
         """
         deadline = batch[0].since + RETRY_SECONDS  # whoever queued while the store was away has waited already
-        sent = False
+        sent = isinstance(failed, psycopg.Error) and _may_have_landed(failed)
         pause = 0.05
         while True:
             try:
+                if failed is not None:
+                    error, failed = failed, None
+                    raise error
+                connection = self._connected()
                 try:
-                    if failed is not None:
-                        error, failed = failed, None
-                        raise error
                     results = self._recorder.insert_appends(
-                        self._connected(), [each.encoded for each in batch], process=self._process
+                        connection, [each.encoded for each in batch], process=self._process
                     )
                 except psycopg.Error as error:
                     sent = sent or _may_have_landed(error)

@@ -4,11 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from domain.errors import Unavailable
+from application.ports import Append, Claim
+from domain.errors import Rejected, Unavailable
 from infrastructure.event_store.datastore import BoundedConnection
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
@@ -128,6 +130,14 @@ async def test_a_line_that_falls_silent_is_given_up(
         assert time.monotonic() - began < 4
         far.close()
     assert positions(store) == [1, 2, 3]
+
+
+async def test_what_the_server_refuses_on_a_line_is_told_in_its_words(store: PostgresEventStore) -> None:
+    for _ in range(2):
+        await store.append(append_of())
+    with pytest.raises(Rejected, match="invalid byte sequence"):
+        await store.append(Append(events=(), take=(Claim(key="never\x00", holder=uuid4()),)))
+    assert await store.append(append_of()) == 3
 
 
 async def test_an_idle_line_that_is_cut_is_let_go_of(database: Database, keeper: Keeper) -> None:
