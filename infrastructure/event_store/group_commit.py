@@ -131,7 +131,8 @@ class GroupCommit:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have what is queued written, by this loop that runs here, or by the thread if there is no line yet."""
         with self._changed:
-            if self._writing != "nobody" or not (self._queue or self._telling == "now"):
+            # Once the store is being closed, the thread writes what is left, and nothing takes its connection.
+            if self._closing or self._writing != "nobody" or not (self._queue or self._telling == "now"):
                 return
             if self._connection is not None and Line.fits(loop) and self._recorder.takes_over(self._connection):
                 self._line = Line(self._connection, loop, heard=self._heard, lost=self._lost)

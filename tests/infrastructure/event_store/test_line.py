@@ -116,6 +116,21 @@ async def test_a_store_may_be_closed_beside_the_loop_that_writes(
     assert sorted(await asyncio.gather(*sent)) == positions(store)[1:]
 
 
+async def test_a_loop_that_is_called_back_while_the_store_is_closed_leaves_its_connection_alone(
+    database: Database, store: PostgresEventStore
+) -> None:
+    closing = PostgresEventStore(database.application_uri, process=2)
+    first = asyncio.create_task(closing.append(append_of()))
+    while not positions(store):  # the thread has written, and is about to give the connection to this loop
+        await asyncio.sleep(0)
+        time.sleep(0.05)  # noqa: ASYNC251 - the loop must not get to it yet
+    closing.close()
+    assert await first == 1
+    writer = closing._writer
+    writer._begin(asyncio.get_running_loop())
+    assert writer._line is None
+
+
 async def test_a_line_that_falls_silent_is_given_up(
     database: Database, keeper: Keeper, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
