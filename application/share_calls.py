@@ -54,13 +54,6 @@ class ShareCalls:
             if given is not None:
                 return given
 
-    async def give_up_left(self) -> None:
-        """Give up the claims for which the store was away. To be called again and again.
-
-        Nobody else could: their holder never began, and its process lives.
-        """
-        await self._give_up()
-
     async def _call(self, asker: Asker, claim: Claim | None) -> Given:
         call_id = self._notebook.ids.new() if claim is None else claim.holder
         done = await self._call_provider(
@@ -117,20 +110,23 @@ class ShareCalls:
         A call gives its claim up in the append that ends it: whoever has the claim sees that end, which may have come
         between our last look and now.
         """
-        await self._give_up()
+        await self.give_up()
         try:
             await self._notebook.take(claim)
             outcome = await self._outcome(asker, joined.owner)
             if outcome is None:
                 return await self._call(asker, claim)
         except (asyncio.CancelledError, Unavailable):
-            await asyncio.shield(self._give_up(claim))
+            await asyncio.shield(self.give_up(claim))
             raise
-        await self._give_up(claim)
+        await self.give_up(claim)
         return await asker.given(joined, outcome)
 
-    async def _give_up(self, *claims: Claim) -> None:
-        """Free claims under which nothing was asked; those for which the store is away, the next time."""
+    async def give_up(self, *claims: Claim) -> None:
+        """Free claims under which nothing was asked; those for which the store is away, the next time.
+
+        To be called again and again, also without any: nobody else could free them, since our process lives.
+        """
         freeing, self._left = [*self._left, *claims], []
         try:
             if freeing:

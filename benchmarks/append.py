@@ -31,8 +31,9 @@ from benchmarks.server import options, server, show
 from domain.calls import CallRequested
 from domain.events import Envelope, PayloadRef
 from infrastructure.clock import TimeOrderedIds
+from infrastructure.event_store.append_queue import BATCH_APPENDS
 from infrastructure.event_store.datastore import Datastore
-from infrastructure.event_store.group_commit import BATCH_APPENDS, GroupCommit
+from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.recorder import EncodedAppend, Recorder, Refused

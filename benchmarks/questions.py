@@ -110,9 +110,13 @@ class Questions:
             Question("summary", LISTS_MS, ask.summary),
             Question("providers and models", LISTS_MS, ask.providers),
             Question("providers and models, 30 days", LISTS_MS, lambda: ask.providers(lately)),
-            Question("hours of 30 days", LISTS_MS, lambda: ask.timeseries(lately, bucket="hour")),
+            Question("hours of 30 days", LISTS_MS, lambda: self._queries.series.timeseries(lately, bucket="hour")),
             Question("hours of 30 days, a model", LISTS_MS, lambda: self._hours(lately)),
-            Question("hours of 30 days, Kolkata", LISTS_MS, lambda: ask.timeseries(lately, timezone="Asia/Kolkata")),
+            Question(
+                "hours of 30 days, Kolkata",
+                LISTS_MS,
+                lambda: self._queries.series.timeseries(lately, timezone="Asia/Kolkata"),
+            ),
             Question("days of 30 days, Berlin", LISTS_MS, lambda: self._days(lately)),
             Question("errors", LISTS_MS, ask.errors),
         ]
@@ -158,10 +162,10 @@ class Questions:
         return self._queries.calls.calls(as_of=middle)
 
     def _hours(self, lately: CallFilter) -> Awaitable[Any]:
-        return self._queries.analytics.timeseries(lately, bucket="hour", by="model")
+        return self._queries.series.timeseries(lately, bucket="hour", by="model")
 
     def _days(self, lately: CallFilter) -> Awaitable[Any]:
-        return self._queries.analytics.timeseries(lately, bucket="day", timezone="Europe/Berlin")
+        return self._queries.series.timeseries(lately, bucket="day", timezone="Europe/Berlin")
 
     def _search(self, name: str, *, anywhere: bool = False, **wanted: Any) -> Question:
         return Question(name, SEARCH_MS, lambda: self._found(anywhere=anywhere, **wanted))

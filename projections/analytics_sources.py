@@ -4,8 +4,8 @@ Every source has the same columns, a rollup's, so that what is added up doesn't 
 alone answer what rollups don't know: as of a position, of a group, of an actor.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -20,9 +20,10 @@ from projections.points import SPANS as SPANS_OF_POINTS
 from projections.raw_calls import STATUS
 from projections.read_model import Table
 from projections.rollups import FAILURES, ROLLUPS, SPANS
+from projections.spans import EARLIEST, cover
 from projections.tallies import MOST_TOKENS
 
-EARLIEST, LATEST_TIME = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+LATEST_TIME = datetime(3000, 1, 1, tzinfo=UTC)
 COLUMNS = tuple(name for name in ROLLUPS.columns if name != "span")
 FAILURE_COLUMNS = tuple(name for name in FAILURES.columns if name != "span")
 _BEGINNINGS = f"{{{','.join(map(str, BEGINNINGS))}}}"  # as text: a list would be converted for each question
@@ -65,7 +66,8 @@ def source_of(wanted: CallFilter, *, as_of: int | None, longest_span: int = SPAN
     if _needs_calls(wanted, as_of):
         given = [] if wanted.group_id is not None else [_given(as_of, wanted)]
         return _all_of(wanted, as_of, [" UNION ALL ".join([_calls(as_of, wanted), *given])])
-    pieces, parameters = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), longest_span)
+    periods, parameters = _periods(wanted, longest_span)
+    pieces = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), periods)
     return Source(_united([*pieces.values(), *_beside(wanted)]), parameters)
 
 
@@ -76,8 +78,8 @@ def points_source(wanted: CallFilter, totals: str, *, longest_span: int, of_mode
     """
     if any((wanted.group_id, wanted.actor, wanted.modality, wanted.status)) or longest_span < SPANS_OF_POINTS[0]:
         return None
-    pieces, parameters = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), longest_span)
-    periods, _ = _periods(wanted, longest_span)
+    periods, parameters = _periods(wanted, longest_span)
+    pieces = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), periods)
     model = "model" if of_models else NO_MODEL
     rest = [select for span, select in pieces.items() if span not in SPANS_OF_POINTS]
     selects = [
@@ -126,7 +128,8 @@ def failures_of(wanted: CallFilter, *, as_of: int | None) -> Source:
     alone = _failures(as_of, wanted)
     if wanted.status is not None or _needs_calls(wanted, as_of):
         return _all_of(wanted, as_of, [alone], but="status")
-    pieces, parameters = _pieces(wanted, FAILURES, FAILURE_COLUMNS, alone, SPANS[-1])
+    periods, parameters = _periods(wanted, SPANS[-1])
+    pieces = _pieces(wanted, FAILURES, FAILURE_COLUMNS, alone, periods)
     return Source(_united(list(pieces.values())), parameters)
 
 
@@ -147,34 +150,6 @@ def newest_of(wanted: CallFilter, *, now: datetime | None, as_of: int | None) ->
     return Source(f"SELECT date_trunc('minute', max(at), 'UTC') AS at FROM ({united}) AS newest", parameters)  # noqa: S608
 
 
-def cover(
-    since: datetime | None, until: datetime | None, longest_span: int = SPANS[-1]
-) -> Iterator[tuple[int, datetime | None, datetime | None]]:
-    """Spans, in minutes, that make up [since, until), the longest in the middle; 0 for what is no whole minute."""
-    yield from _cover(since, until, [span for span in SPANS if span <= longest_span])
-
-
-def _cover(
-    since: datetime | None, until: datetime | None, spans: list[int]
-) -> Iterator[tuple[int, datetime | None, datetime | None]]:
-    if since is not None and until is not None and since >= until:
-        return
-    if not spans:
-        yield 0, since, until
-        return
-    span, shorter = timedelta(minutes=spans[-1]), spans[:-1]
-    begin = None if since is None else EARLIEST - (EARLIEST - since) // span * span
-    end = None if until is None else EARLIEST + (until - EARLIEST) // span * span
-    if begin is not None and end is not None and begin >= end:
-        yield from _cover(since, until, shorter)
-        return
-    if begin is not None:
-        yield from _cover(since, begin, shorter)
-    yield spans[-1], begin, end
-    if end is not None:
-        yield from _cover(end, until, shorter)
-
-
 def _needs_calls(wanted: CallFilter, as_of: int | None) -> bool:
     """Whether something is asked that no rollup knows."""
     return as_of is not None or wanted.group_id is not None or wanted.actor is not None
@@ -190,31 +165,29 @@ def _within(wanted: CallFilter, sources: list[str], *, but: str = "") -> list[st
 
 
 def _pieces(
-    wanted: CallFilter, table: Table, columns: tuple[str, ...], edges: str, longest_span: int
-) -> tuple[dict[int, str], dict[str, Any]]:
-    """By span: whole spans from their table, and for 0, what is no whole minute, from `edges`; and the parameters."""
-    parameters, alike = _parameters(wanted, None), _alike(wanted)
-    periods, bounds = _periods(wanted, longest_span)
-    pieces = {0: edges} | {
-        span: f"SELECT {', '.join(columns)} FROM projections.{table.name} WHERE span = {span}"  # noqa: S608
-        for span in SPANS
-    }
-    selects = {
-        span: f"SELECT * FROM ({pieces[span]}) s WHERE ({within}) AND {alike}"  # noqa: S608
+    wanted: CallFilter, table: Table, columns: tuple[str, ...], edges: str, periods: dict[int, str]
+) -> dict[int, str]:
+    """By span: whole spans from their table, and for 0, what is no whole minute, from `edges`."""
+    named, alike = ", ".join(columns), _alike(wanted)
+    whole = {span: f"SELECT {named} FROM projections.{table.name} WHERE span = {span}" for span in SPANS}  # noqa: S608
+    return {
+        span: f"SELECT * FROM ({whole.get(span, edges)}) s WHERE ({within}) AND {alike}"  # noqa: S608
         for span, within in periods.items()
     }
-    return selects, {**parameters, **bounds}
 
 
 def _periods(wanted: CallFilter, longest_span: int) -> tuple[dict[int, str], dict[str, Any]]:
-    """By span, when what is taken of it lies: one condition, as a SELECT for each period would be planned as each."""
+    """By span, when what is taken of it lies, and the parameters of what is wanted and of that.
+
+    One condition for a span, as a SELECT for each period would be planned as each.
+    """
     periods: dict[int, list[str]] = {}
-    bounds: dict[str, Any] = {}
+    parameters = _parameters(wanted, None)
     for number, (span, since, until) in enumerate(cover(wanted.since, wanted.until, longest_span)):
         names = f"from_{number}", f"to_{number}"
-        bounds |= dict(zip(names, (since, until), strict=True))
+        parameters |= dict(zip(names, (since, until), strict=True))
         periods.setdefault(span, []).append(_between(*names, since, until))
-    return {span: " OR ".join(found) for span, found in periods.items()}, bounds
+    return {span: " OR ".join(found) for span, found in periods.items()}, parameters
 
 
 def _united(selects: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from projections.imported_calls import ImportedCalls
 from projections.provenance import ProvenanceQueries
 from projections.reading import Reader
 from projections.search_queries import SearchQueries
+from projections.series_queries import SeriesQueries
 from projections.similar_texts import SimilarTexts
 from projections.sweep_queries import SweepQueries
 from projections.token_queries import TokenQueries
@@ -44,3 +45,4 @@ class Queries:
         self.provenance = ProvenanceQueries(pool)
         self.tokens = TokenQueries(reader)
         self.analytics = AnalyticsQueries(reader)
+        self.series = SeriesQueries(reader)

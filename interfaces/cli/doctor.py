@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,6 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
         await study.house.replay()
         await study.house.catch_up()
     in_doubt = await study.calls.list(CallFilter(status="in_doubt"), page=Paging(LARGEST_PAGE))
-    read_models = (await study.house.status())["items"]
     position = await study.audit.end()
     place = await study.house.place()
     open_calls = await study.queries.calls.open_calls()
@@ -65,38 +65,8 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
             f"{place.byte_size / MB:,.0f} MB with all tables",
             None,
         ),
-        *(
-            _check(
-                f"read model {row['name']}",
-                row["failed_position"] is None,
-                f"at {row['position']}, {row['lag_events']} behind"
-                + (
-                    f"; stopped at event {row['failed_position']}: {row['failed_reason']}"
-                    if row["failed_reason"]
-                    else ""
-                ),
-                "study projections rebuild " + row["name"],
-            )
-            for row in read_models
-        ),
-        _check(
-            "similarity search",
-            True,
-            f"pgvector {study.vectors.pgvector}, an HNSW index for each large model"
-            if study.vectors.pgvector
-            else "exact, by looking at all vectors; pgvector 0.8 or later makes it faster, which the database's owner "
-            "adds: CREATE EXTENSION vector",
-            None,
-        ),
-        _check(
-            "search in texts",
-            True,
-            "by words, and by parts of words, with pg_trgm"
-            if study.calls.finds_substrings
-            else "by words; pg_trgm finds parts of words too, which the owner adds to a database of your own: "
-            "CREATE EXTENSION pg_trgm",
-            None,
-        ),
+        *_read_models((await study.house.status())["items"]),
+        *_searches(study),
         _check(
             "calls in doubt",
             True,
@@ -106,17 +76,42 @@ async def _inside(study: "Study", *, mend: bool) -> list[Check]:
         await _sweeps(study),
         _check("prices", True, _prices(study), None),
         _check("providers", bool(providers), ", ".join(providers), None),
-        *(
-            _check(f"provider {name}", False, reason, "Mend the plug-in, or uninstall its distribution")
-            for name, reason in study.registry.broken().items()
-        ),
-        *(
-            _check(f"method {each['method']}", False, each["error"], "Mend the plug-in, or uninstall its distribution")
-            for each in study.sweeps.method_documents()
-            if each["error"]
-        ),
+        *_plug_ins(study),
         *await _artifacts(study, mend=mend),
     ]
+
+
+def _read_models(rows: Sequence[dict[str, Any]]) -> list[Check]:
+    return [
+        _check(
+            f"read model {row['name']}",
+            row["failed_position"] is None,
+            f"at {row['position']}, {row['lag_events']} behind"
+            + (f"; stopped at event {row['failed_position']}: {row['failed_reason']}" if row["failed_reason"] else ""),
+            "study projections rebuild " + row["name"],
+        )
+        for row in rows
+    ]
+
+
+def _searches(study: "Study") -> list[Check]:
+    similarity = "exact, by looking at all vectors; pgvector 0.8 or later makes it faster, which the database's owner "
+    similarity += "adds: CREATE EXTENSION vector"
+    if study.vectors.pgvector:
+        similarity = f"pgvector {study.vectors.pgvector}, an HNSW index for each large model"
+    texts = "by words; pg_trgm finds parts of words too, which the owner adds to a database of your own: "
+    texts += "CREATE EXTENSION pg_trgm"
+    if study.calls.finds_substrings:
+        texts = "by words, and by parts of words, with pg_trgm"
+    return [_check("similarity search", True, similarity, None), _check("search in texts", True, texts, None)]
+
+
+def _plug_ins(study: "Study") -> list[Check]:
+    broken = {f"provider {name}": reason for name, reason in study.registry.broken().items()}
+    methods = study.sweeps.method_documents()
+    broken |= {f"method {each['method']}": each["error"] for each in methods if each["error"]}
+    mended = "Mend the plug-in, or uninstall its distribution"
+    return [_check(name, False, reason, mended) for name, reason in broken.items()]
 
 
 async def _sweeps(study: "Study") -> Check:

@@ -3,7 +3,7 @@
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
-from jinja2 import Environment
+from jinja2 import Environment, FunctionLoader
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -14,10 +14,8 @@ from interfaces.dashboard.page import HOME
 COOKIE = "study_token"
 LONGEST_TOKEN = 512
 LARGEST_FORM_BYTES = 16_384
-LOGIN = read("login.html").decode()
-NOWHERE = read("nowhere.html").decode()
 
-_environment = Environment(autoescape=True)
+_environment = Environment(autoescape=True, loader=FunctionLoader(lambda name: read(name).decode()))
 
 
 def token_in(headers: dict[bytes, str]) -> str | None:
@@ -45,7 +43,7 @@ async def read_form(request: Request, largest_bytes: int = LARGEST_FORM_BYTES) -
 
 def login_page(leads_to: str, *, wrong: bool = False) -> Response:
     """The form that asks for a token. It leads to where somebody wanted to go."""
-    page = _environment.from_string(LOGIN).render(leads_to=_inside(leads_to), wrong=wrong, assets=ASSETS_AT)
+    page = _page("login.html", leads_to=_inside(leads_to), wrong=wrong)
     return HTMLResponse(page, status_code=401)
 
 
@@ -67,7 +65,12 @@ def signed_out() -> Response:
 
 def nowhere() -> Response:
     """What an address shows that leads to nothing here: a way home, and nothing that only who signed in may see."""
-    return HTMLResponse(_environment.from_string(NOWHERE).render(home=HOME, assets=ASSETS_AT), status_code=404)
+    return HTMLResponse(_page("nowhere.html", home=HOME), status_code=404)
+
+
+def _page(name: str, **shown: str | bool) -> str:
+    """A page that stands outside of the notebook."""
+    return _environment.get_template(name).render(assets=ASSETS_AT, **shown)
 
 
 def _inside(address: str) -> str:

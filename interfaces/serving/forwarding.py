@@ -76,7 +76,7 @@ class Forwarding:
                         way.cancel()
                     await asyncio.gather(*ways, return_exceptions=True)
         except (OSError, WebSocketException):
-            pass
+            pass  # the browser is told below, and connects again
         with suppress(RuntimeError):  # it is closed already
             await send({"type": "websocket.close", "code": GOING_AWAY})
 

@@ -62,7 +62,7 @@ class Analytics:
         Without `until` it ends with the newest call, leaving out those that a wrong clock put into the future.
         """
         position = await self._shown(wanted, moment)
-        return await self._queries.analytics.timeseries(
+        return await self._queries.series.timeseries(
             wanted,
             bucket=bucket,
             timezone=timezone,

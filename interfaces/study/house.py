@@ -79,7 +79,7 @@ class House:
 
     async def give_up_claims(self) -> None:
         """Give up the claims of calls that were never made, if the store was away when they were to be given up."""
-        await self._share_calls.give_up_left()
+        await self._share_calls.give_up()
 
     async def replay(self) -> int:
         """Append what waits in this process's journal and in those of dead ones; returns how many entries."""

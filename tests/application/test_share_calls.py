@@ -212,9 +212,10 @@ async def test_processes_share_through_the_claim() -> None:
     assert sum(answer.shared_with is None for answer in answers) == 1
 
 
-async def test_an_answer_that_comes_between_the_last_look_and_taking_over_is_not_asked_for_again(
+async def joined_from_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> "tuple[Sharing, asyncio.Task[Answer], asyncio.Task[Answer]]":
+    """A call under way, and who waits for it in another process, ready to take over at any moment."""
     monkeypatch.setattr(share_calls, "CLAIM_SECONDS", 0.02)
     sharing = Sharing(processes=2)
     owner = sharing.asks()
@@ -222,6 +223,13 @@ async def test_an_answer_that_comes_between_the_last_look_and_taking_over_is_not
         await asyncio.sleep(0)
     joiner = sharing.asks(process=1)
     await sharing.joined(1)
+    return sharing, owner, joiner
+
+
+async def test_an_answer_that_comes_between_the_last_look_and_taking_over_is_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sharing, owner, joiner = await joined_from_elsewhere(monkeypatch)
     append = sharing.store.append
 
     async def once_the_owner_is_answered(appended: Append) -> int:
@@ -236,13 +244,7 @@ async def test_an_answer_that_comes_between_the_last_look_and_taking_over_is_not
 
 
 async def test_who_leaves_just_as_it_takes_over_leaves_no_claim_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(share_calls, "CLAIM_SECONDS", 0.02)
-    sharing = Sharing(processes=2)
-    sharing.asks()
-    while not sharing.provider.sent:
-        await asyncio.sleep(0)
-    joiner = sharing.asks(process=1)
-    await sharing.joined(1)
+    sharing, _, joiner = await joined_from_elsewhere(monkeypatch)
     append = sharing.store.append
 
     async def leaving(appended: Append) -> int:
@@ -261,13 +263,7 @@ async def test_who_leaves_as_it_takes_over_while_the_store_is_away_gives_its_cla
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its process lives, so that nobody else may take the claim."""
-    monkeypatch.setattr(share_calls, "CLAIM_SECONDS", 0.02)
-    sharing = Sharing(processes=2)
-    sharing.asks()
-    while not sharing.provider.sent:
-        await asyncio.sleep(0)
-    joiner = sharing.asks(process=1)
-    await sharing.joined(1)
+    sharing, _, joiner = await joined_from_elsewhere(monkeypatch)
     append = sharing.store.append
 
     async def leaving(appended: Append) -> int:
@@ -282,10 +278,10 @@ async def test_who_leaves_as_it_takes_over_while_the_store_is_away_gives_its_cla
     monkeypatch.setattr(sharing.store, "append", leaving)
     with pytest.raises(asyncio.CancelledError):
         await joiner
-    await sharing.shares[1].give_up_left()
+    await sharing.shares[1].give_up()
     assert sharing.store.claims != {}
     sharing.store.unavailable = False
-    await sharing.shares[1].give_up_left()
+    await sharing.shares[1].give_up()
     assert sharing.store.claims == {}
 
 

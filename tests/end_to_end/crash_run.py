@@ -29,7 +29,7 @@ import psycopg
 from application.ask_model import Question
 from domain.calls import CallAnswered, CallAttemptFailed, CallRequested
 from domain.errors import ProviderFailed, StudyError
-from infrastructure.event_store import group_commit
+from infrastructure.event_store import patient_writer
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.journal_state import waiting_files
 from infrastructure.settings import read_settings
@@ -40,7 +40,7 @@ from tests.support.server_process import ROOT, server_process
 TASKS = 50
 CALLS_PER_SECOND = 1_000  # roughly, so that the kills spread over the run
 LOOK_SECONDS = 0.5
-LONG_OUTAGE_SECONDS = group_commit.RETRY_SECONDS + 1.5
+LONG_OUTAGE_SECONDS = patient_writer.RETRY_SECONDS + 1.5
 
 
 def caller(answers: Path, calls: int) -> None:

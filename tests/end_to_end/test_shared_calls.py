@@ -22,7 +22,7 @@ import pytest
 from application.ask_model import Question
 from application.embed_texts import TextsToEmbed
 from domain.errors import StudyError
-from infrastructure.event_store import group_commit
+from infrastructure.event_store import patient_writer
 from infrastructure.settings import read_settings
 from interfaces.composition import open_study
 from interfaces.study import Study
@@ -180,7 +180,7 @@ async def test_a_process_that_lost_the_store_shares_its_answer_within_and_anothe
 ) -> None:
     """Seen from the store, a process that can't be reached is dead."""
     monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(patient_writer, "RETRY_SECONDS", 1.0)
     with CutLine(database.application_uri) as line:
         async with (
             opened(line.uri, tmp_path / "one") as cut_off,

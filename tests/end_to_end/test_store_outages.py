@@ -19,7 +19,7 @@ from application.ask_model import Question
 from application.embed_texts import TextsToEmbed
 from application.providers import PreparedRequest, ProviderAnswer
 from domain.errors import NotFound, Unavailable
-from infrastructure.event_store import group_commit
+from infrastructure.event_store import patient_writer
 from infrastructure.event_store.datastore import BoundedConnection
 from infrastructure.journal_state import waiting_files
 from infrastructure.settings import read_settings
@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 60.0
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process; processes of their own have the real one."""
-    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(patient_writer, "RETRY_SECONDS", 1.0)
     monkeypatch.setattr(BoundedConnection, "silence_seconds", 2.0)
 
 
@@ -114,7 +114,7 @@ async def test_an_answer_reaches_the_caller_at_once_and_the_log_when_the_store_i
 async def test_a_request_whose_acknowledgement_is_lost_is_stored_once_and_made_once(
     line: CutLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 5.0)
+    monkeypatch.setattr(patient_writer, "RETRY_SECONDS", 5.0)
     provider = ScriptedProvider()
     async with opened(line.uri, tmp_path, provider) as study:
         await study.asking.ask(Question(prompt="?", provider="scripted"), study.context())

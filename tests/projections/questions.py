@@ -219,7 +219,7 @@ QUESTIONS: dict[str, Callable[[Known], list[Arguments]]] = {
     "tokens.tokens": _once,
     "analytics.summary": _analytics,
     "analytics.providers": _analytics,
-    "analytics.timeseries": _series,
+    "series.timeseries": _series,
     "analytics.errors": _analytics,
 }
 

@@ -12,8 +12,8 @@ from domain.calls import CallCancelled, CallFoundInDoubt, Tokens
 from domain.errors import Rejected
 from domain.pricing import Charge
 from projections.analytics import ANALYTICS
-from projections.analytics_sources import cover
 from projections.call_queries import CallFilter
+from projections.spans import cover
 from projections.verify import verify
 from tests.projections.log import (
     NOON,
@@ -49,7 +49,7 @@ def ask_at(log, number, at, *facts, **asked):
 
 async def both(queries, name, wanted, as_of, **more):
     """The answer out of rollups, which is the same out of calls."""
-    method = getattr(queries.analytics, name)
+    method = getattr(queries.series if name == "timeseries" else queries.analytics, name)
     added_up = to_builtins(await method(wanted, **more))
     assert added_up == to_builtins(await method(wanted, as_of=as_of, **more))
     return added_up
@@ -62,9 +62,9 @@ async def test_without_calls_there_is_nothing_and_no_error(log, follower, querie
     assert (summary["success_rate"], summary["attempts_per_call"], summary["tokens"]["mean"]) == (None, None, None)
     assert (summary["cost"], summary["saved"], summary["providers"], summary["models"]) == ("0", "0", [], [])
     assert summary["latency_ms"] == {"mean": None, "p50": None, "p95": None, "p99": None}
-    for name in ("providers", "errors", "timeseries"):
-        assert (await getattr(queries.analytics, name)())["items"] == []
-    assert (await queries.analytics.timeseries(fill=True))["until"] is None
+    for ask in (queries.analytics.providers, queries.analytics.errors, queries.series.timeseries):
+        assert (await ask())["items"] == []
+    assert (await queries.series.timeseries(fill=True))["until"] is None
 
 
 async def test_one_call_is_told_exactly(log, follower, queries):
@@ -246,9 +246,9 @@ async def test_a_series_of_too_many_items_is_refused(log, follower, queries):
         ask_at(log, number, NOON, answered(), model=f"m{number}")
     follower.catch_up()
     wanted = CallFilter(since=NOON - timedelta(days=300), until=NOON + timedelta(minutes=1))
-    assert len((await queries.analytics.timeseries(wanted, by="model"))["items"]) == 3
+    assert len((await queries.series.timeseries(wanted, by="model"))["items"]) == 3
     with pytest.raises(Rejected, match="a single model"):
-        await queries.analytics.timeseries(wanted, by="model", fill=True)
+        await queries.series.timeseries(wanted, by="model", fill=True)
 
 
 async def test_sums_are_those_of_a_replay_whatever_the_batches_were(log, follower, queries, sql):
@@ -279,6 +279,6 @@ async def test_sums_are_those_of_a_replay_whatever_the_batches_were(log, followe
 @pytest.fixture
 def unasked():
     """Questions that are refused before anything is read."""
-    from projections.analytics_queries import AnalyticsQueries
+    from projections.series_queries import SeriesQueries
 
-    return AnalyticsQueries(None)
+    return SeriesQueries(None)

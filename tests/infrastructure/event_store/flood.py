@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from domain.sweeps import SweepFailed
-from infrastructure.event_store import group_commit
+from infrastructure.event_store import append_queue
 from infrastructure.event_store.store import PostgresEventStore
 from tests.support.appends import append_of
 
@@ -36,5 +36,5 @@ async def flood(uri: str) -> float:
 
 
 if __name__ == "__main__":
-    group_commit.QUEUE_BYTES = int(sys.argv[2])
+    append_queue.QUEUE_BYTES = int(sys.argv[2])
     print(asyncio.run(flood(sys.argv[1])))

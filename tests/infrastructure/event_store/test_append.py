@@ -16,7 +16,7 @@ from domain.errors import Rejected, Unavailable
 from domain.events import UnknownStoredName
 from domain.groups import GroupCreated
 from domain.sweeps import SweepFailed, SweepResumed
-from infrastructure.event_store import group_commit
+from infrastructure.event_store import append_queue, patient_writer
 from infrastructure.event_store.migrations import migrate
 from infrastructure.event_store.store import PostgresEventStore
 from tests.conftest import Database
@@ -87,7 +87,7 @@ async def test_appends_outlive_the_tasks_that_wanted_them(store: PostgresEventSt
 
 
 async def test_callers_wait_while_the_queue_is_full(store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "QUEUE_APPENDS", 4)
+    monkeypatch.setattr(append_queue, "QUEUE_APPENDS", 4)
     positions = await asyncio.gather(*(store.append(append_of()) for _ in range(200)))
     assert sorted(positions) == list(range(1, 201))
 
@@ -105,7 +105,7 @@ def test_memory_stays_flat_when_far_more_is_wanted_than_can_be_written(database:
 async def test_callers_that_leave_while_they_wait_hold_up_nobody(
     store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "QUEUE_APPENDS", 4)
+    monkeypatch.setattr(append_queue, "QUEUE_APPENDS", 4)
     tasks = [asyncio.create_task(store.append(append_of())) for _ in range(200)]
     await asyncio.sleep(0.001)
     for task in tasks[::2]:
@@ -147,7 +147,7 @@ async def test_the_writer_survives_a_killed_connection(database: Database, store
 async def test_a_store_that_stays_away_is_said_to_be_unavailable(
     database: Database, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(patient_writer, "RETRY_SECONDS", 0.2)
     with psycopg.connect(database.owner_uri) as blocker:
         blocker.execute("SET lock_timeout = 0")
         blocker.execute("SELECT pg_advisory_xact_lock(7453, 1)")

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from application.ports import AppendConflict
 from domain.errors import Unavailable
 from domain.sweeps import SweepResumed
-from infrastructure.event_store import datastore, group_commit, migrations
+from infrastructure.event_store import datastore, group_commit, migrations, patient_writer
 from infrastructure.event_store.datastore import Datastore
 from infrastructure.event_store.mapper import FactMapper
 from infrastructure.event_store.migrations import migrate
@@ -214,7 +214,7 @@ def test_a_store_of_the_first_step_is_brought_up_to_date_with_its_events(
 async def test_a_writer_waits_so_long_and_then_says_for_whom(
     database: Database, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(patient_writer, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(datastore, "LOCK_TIMEOUT_SECONDS", 0.3)
     with psycopg.connect(database.owner_uri, application_name="a slow import") as slow:
         slow.execute("SELECT pg_advisory_xact_lock(7453, 1)")

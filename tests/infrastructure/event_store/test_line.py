@@ -88,32 +88,24 @@ def test_what_a_loop_had_sent_when_it_ended_lands_once(store: PostgresEventStore
     assert len(positions(store)) == 3
 
 
+@pytest.mark.parametrize("beside", [False, True])
 async def test_what_is_under_way_when_the_store_is_closed_lands_once(
-    database: Database, store: PostgresEventStore, blocker: psycopg.Connection
+    database: Database, store: PostgresEventStore, blocker: psycopg.Connection, beside: bool
 ) -> None:
+    """Closed by the loop that writes, or by a thread beside it."""
     closing = PostgresEventStore(database.application_uri, process=2)
     await closing.append(append_of())
     blocker.execute(APPEND_LOCK)
     sent = [asyncio.create_task(closing.append(append_of())) for _ in range(3)]
     await asyncio.sleep(0.2)
     threading.Timer(0.3, blocker.commit).start()
-    closing.close()
+    if beside:
+        await asyncio.to_thread(closing.close)
+    else:
+        closing.close()
     assert sorted(await asyncio.gather(*sent)) == positions(store)[1:]
     with pytest.raises(Unavailable, match="closing"):
         await closing.append(append_of())
-
-
-async def test_a_store_may_be_closed_beside_the_loop_that_writes(
-    database: Database, store: PostgresEventStore, blocker: psycopg.Connection
-) -> None:
-    closing = PostgresEventStore(database.application_uri, process=2)
-    await closing.append(append_of())
-    blocker.execute(APPEND_LOCK)
-    sent = [asyncio.create_task(closing.append(append_of())) for _ in range(3)]
-    await asyncio.sleep(0.2)
-    threading.Timer(0.3, blocker.commit).start()
-    await asyncio.to_thread(closing.close)
-    assert sorted(await asyncio.gather(*sent)) == positions(store)[1:]
 
 
 async def test_a_loop_that_is_called_back_while_the_store_is_closed_leaves_its_connection_alone(

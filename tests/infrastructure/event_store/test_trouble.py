@@ -31,7 +31,7 @@ from application.store_trouble import (
 from domain.errors import Unavailable
 from infrastructure.embedded_postgres import EmbeddedPostgres, Running
 from infrastructure.embedded_postgres.account import serving_account
-from infrastructure.event_store import group_commit
+from infrastructure.event_store import patient_writer
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.settings import read_settings
 from interfaces.composition import open_study
@@ -39,7 +39,7 @@ from projections.reading import Reader
 from tests.conftest import Database, role_of, uri_on
 from tests.support.appends import append_of
 
-AT_ONCE_SECONDS = group_commit.RETRY_SECONDS * 0.8
+AT_ONCE_SECONDS = patient_writer.RETRY_SECONDS * 0.8
 PASSWORD = "s3cret/with@odd#signs%?&:"
 
 
@@ -182,7 +182,7 @@ async def test_a_free_connection_is_waited_for(database: Database, store: Postgr
 async def test_too_many_connections_are_told_when_none_gets_free(
     database: Database, store: PostgresEventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(patient_writer, "RETRY_SECONDS", 0.3)
     with altered(database, "CONNECTION LIMIT 0", "CONNECTION LIMIT -1"):
         with pytest.raises(Unavailable, match=r"no connection left.*max_connections"):
             await store.append(append_of())
