@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LITELLM = "litellm[proxy]==1.108.7"
-START_SECONDS = 120.0
+START_SECONDS = 600.0
 # It has no database and logs nothing; a proxy without a key must be told that this is meant.
 LITELLM_ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",

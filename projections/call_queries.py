@@ -58,6 +58,8 @@ IN_GROUP = """
     EXISTS (SELECT FROM projections.group_members m WHERE m.group_id = %(group_id)s AND m.call_id = c.call_id
         AND m.added_position <= %(position)s AND coalesce(m.removed_position > %(position)s, true))
 """
+# Call by call: where a page is all that is wanted, the planner would read all members of a group first.
+MEMBER_ONE_BY_ONE = f"{IN_GROUP.rstrip().removesuffix(')')} OFFSET 0)"
 
 
 class CallFilter(Struct, frozen=True, kw_only=True):
@@ -87,7 +89,7 @@ class CallQueries:
         self, wanted: CallFilter = EVERY_CALL, *, as_of: int | None = None, page: Paging = FIRST_PAGE
     ) -> Page[Row]:
         """Calls, newest first, as they stood at a position. Raises Rejected for an unknown status or modality."""
-        conditions, parameters = conditions_of(wanted)
+        conditions, parameters = conditions_of(wanted, member=MEMBER_ONE_BY_ONE)
         after = None
         if page.cursor is not None:
             parameters["after_at"], parameters["after_position"] = key_of(page.cursor, tuple[datetime, int], as_of)
@@ -279,8 +281,11 @@ def newest_calls(wanted: CallFilter, as_of: int | None, conditions: Sequence[str
     )
 
 
-def conditions_of(wanted: CallFilter) -> tuple[list[str], dict[str, Any]]:
-    """Conditions on calls `c`, and their parameters. Raises Rejected for an unknown status or modality."""
+def conditions_of(wanted: CallFilter, *, member: str = IN_GROUP) -> tuple[list[str], dict[str, Any]]:
+    """Conditions on calls `c`, and their parameters. Raises Rejected for an unknown status or modality.
+
+    member: that a call is of the group, where one is wanted
+    """
     if wanted.status is not None and wanted.status not in STATUSES:
         raise Rejected(f"{wanted.status!r} is no status; use one of {', '.join(STATUSES)}", fields=("status",))
     if wanted.modality is not None and wanted.modality not in get_args(Modality):
@@ -294,7 +299,7 @@ def conditions_of(wanted: CallFilter) -> tuple[list[str], dict[str, Any]]:
         ("provider", "c.provider = %(provider)s"),
         ("model", "c.model = %(model)s"),
         ("modality", "c.modality = %(modality)s"),
-        ("group_id", IN_GROUP),
+        ("group_id", member),
         ("actor", "c.actor = %(actor)s"),
         ("since", "c.created_at >= %(since)s"),
         ("until", "c.created_at < %(until)s"),

@@ -11,7 +11,15 @@ from uuid import UUID
 
 from msgspec.structs import asdict, replace
 
-from projections.call_queries import BODIES, IN_GROUP, ITEM, CallFilter, calls_at, conditions_of, newest_calls
+from projections.call_queries import (
+    BODIES,
+    ITEM,
+    MEMBER_ONE_BY_ONE,
+    CallFilter,
+    calls_at,
+    conditions_of,
+    newest_calls,
+)
 from projections.excerpts import excerpt_around, found_places
 from projections.paging import FIRST_PAGE, LATEST, Page, Paging, cursor_at, key_of, last_counted, page_of
 from projections.reading import Json, Reader, Row, in_json
@@ -28,7 +36,6 @@ PASSINGS = 10  # times that so many of a group are looked at, one after the othe
 RANKED = 1_000  # matching texts, the newest, that are put in order by rank
 FIRST_ERAS = 16  # that are asked for before all the others: mostly there is a page in them
 
-MEMBER_ONE_BY_ONE = f"{IN_GROUP.rstrip().removesuffix(')')} OFFSET 0)"
 NEWEST = """
     SELECT t.call_id, t.part, t.call_position, ts_rank(t.words, {terms}, 1) AS rank FROM (
         SELECT * FROM projections.searched_texts w
@@ -168,7 +175,7 @@ class _Look:
         self._asked = asked_of_eras(wanted)
         self._terms = self._asked.query.marked()
         self._reader = reader
-        conditions, parameters = conditions_of(wanted)
+        conditions, parameters = conditions_of(wanted, member=MEMBER_ONE_BY_ONE)
         # As of a position, no index knows which calls pass; of times, stretches know enough.
         self._passes_rarely = as_of is None and any((wanted.status, wanted.group_id, wanted.actor))
         self._group_id = wanted.group_id
@@ -179,10 +186,7 @@ class _Look:
         texts_alone = "true" if wanted.part is None else "t.part = %(part)s"
         self._sql = {
             "calls": f"JOIN {calls_at(as_of)} c ON c.call_id = t.call_id" if joined else "",
-            # One by one: the planner would read all members of a group first, however large it is.
-            "conditions": " AND ".join([*(conditions if joined else []), texts_alone]).replace(
-                IN_GROUP, MEMBER_ONE_BY_ONE
-            ),
+            "conditions": " AND ".join([*(conditions if joined else []), texts_alone]),
             "newest_calls": passing,
             "texts_alone": texts_alone,
             "asked": f"{ASKED} ORDER BY a.era DESC",

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from domain.errors import Rejected
-from projections.call_queries import calls_at, conditions_of
+from projections.call_queries import MEMBER_ONE_BY_ONE, calls_at, conditions_of
 from projections.paging import last_counted
 from projections.reading import Json, Reader, Row
 from projections.search import ERA_BITS
@@ -56,7 +56,7 @@ class SubstringLook:
         self._pattern = pattern_of(wanted)
         self._text = wanted.search
         self._reader = reader
-        conditions, parameters = conditions_of(wanted)
+        conditions, parameters = conditions_of(wanted, member=MEMBER_ONE_BY_ONE)
         self._sql = {
             "calls": f"JOIN {calls_at(as_of)} c ON c.call_id = t.call_id",
             "conditions": " AND ".join(conditions),
