@@ -33,11 +33,6 @@ class AppendQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def first_loop(self) -> asyncio.AbstractEventLoop | None:
-        """Whose append is the first."""
-        return self._waiting[0].loop if self._waiting else None
-
     async def room(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait until an append may be put. Its place is to be taken at once."""
         while self._full() or self._callers:
@@ -69,11 +64,12 @@ class AppendQueue:
     def call_up(self) -> None:
         """Tell as many callers as there is room for that their turn has come. In their loop."""
         free = QUEUE_APPENDS - len(self._waiting)
+        here = asyncio.get_running_loop()
         while self._callers and free > 0 and self._bytes < QUEUE_BYTES:
             turn = self._callers.popleft()
-            if not turn.done():
+            if not turn.done() and not turn.get_loop().is_closed():
                 turn.set_result(None)
-                free -= 1
+                free -= turn.get_loop() is here  # another one, which was left, may never take its place
 
     def _full(self) -> bool:
         return len(self._waiting) >= QUEUE_APPENDS or self._bytes >= QUEUE_BYTES

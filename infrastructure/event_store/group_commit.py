@@ -42,6 +42,7 @@ class GroupCommit:
         self._queue = AppendQueue()
         self._changed = threading.Condition()
         self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # whose tasks append
         self._writing: Literal["nobody", "loop", "thread"] = "nobody"
         self._patient = PatientWriter(recorder, connect, process=process)  # whose connection becomes a loop's line
         self._line: Line | None = None
@@ -54,16 +55,14 @@ class GroupCommit:
     async def append(self, append: Append) -> int:
         """Make an append durable; see the port. Waits while the queue is full."""
         loop = asyncio.get_running_loop()
+        self._come_to(loop)
         await self._queue.room(loop)
         encoded = self._recorder.encode(append)
         waiting = Waiting(encoded, loop.create_future(), loop, time.monotonic())
         with self._changed:
             if self._closing:
                 raise Unavailable("The store is closing; nothing can be written any more")
-            if self._line is not None and self._line.loop is not loop:
-                if not self._line.may_be_touched:
-                    raise RuntimeError("Another event loop that runs appends to this store: open one for each")
-                self._hand_over(psycopg.OperationalError("the event loop that wrote has ended"))
+            self._come_to(loop)
             self._queue.put(waiting)
             if self._writing == "nobody":
                 loop.call_soon(self._begin, loop)  # not at once, so that what else is ready now comes along
@@ -89,11 +88,26 @@ class GroupCommit:
                 tell_and_leave(self._patient.connection)
             self._patient.connection.close()
 
+    def _come_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a loop go on with what another one left that runs no more."""
+        if loop is self._loop:
+            return
+        with self._changed:
+            if self._line is not None:
+                if not self._line.may_be_touched:
+                    raise RuntimeError("Another event loop that runs appends to this store: open one for each")
+                self._hand_over(psycopg.OperationalError("the event loop that wrote has ended"))
+            self._loop = loop
+            if self._writing == "nobody":
+                loop.call_soon(self._begin, loop)
+
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have what is queued written, by this loop that runs here, or by the thread if there is no line yet."""
         with self._changed:
             # Once the store is being closed, the thread writes what is left, and nothing takes its connection.
             if self._closing or self._writing != "nobody" or not (self._queue or self._telling == "now"):
+                return
+            if loop is not self._loop:  # it was left for another one meanwhile
                 return
             if (
                 self._patient.connection is not None
@@ -208,19 +222,19 @@ class GroupCommit:
                         return
                     continue
             self._settle(batch, self._patient.write(batch, error))
-            self._give_back(batch[-1].loop)
+            self._give_back()
 
-    def _give_back(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a loop go on, and tell that there is something new; whatever is queued meanwhile comes first."""
-        if self._patient.connection is not None and not Line.fits(loop):
+    def _give_back(self) -> None:
+        """Have the loop go on that appends now, and tell that there is something new."""
+        if self._patient.connection is not None and self._loop is not None and not Line.fits(self._loop):
             with contextlib.suppress(psycopg.Error):  # the next batch will see what is wrong
                 self._patient.connection.execute(TELL)
         with self._changed:
-            if self._patient.connection is not None and Line.fits(loop):
+            loop = self._loop
+            if loop is not None and self._patient.connection is not None and Line.fits(loop):
                 self._telling = "now"
-            if self._closing:
+            if loop is None or self._closing:
                 return
-            loop = self._queue.first_loop or loop
             self._writing = "nobody"
             try:
                 loop.call_soon_threadsafe(self._begin, loop)
@@ -236,7 +250,8 @@ class GroupCommit:
         again = [waiting for waiting, result in zip(batch, results, strict=True) if result is None]
         with self._changed:
             self._queue.settle(batch, again)
-        for loop in {waiting.loop for waiting in batch}:
+            loops = {self._loop, *(waiting.loop for waiting in batch)}  # in the first, some may wait for room
+        for loop in loops:
             settled = [
                 (waiting.done, result)
                 for waiting, result in zip(batch, results, strict=True)
@@ -244,7 +259,7 @@ class GroupCommit:
             ]
             if loop is here:
                 self._tell(settled)
-            elif not loop.is_closed():
+            elif loop is not None and not loop.is_closed():
                 loop.call_soon_threadsafe(self._tell, settled)
 
     def _tell(self, settled: list[tuple[asyncio.Future[int], int | StudyError]]) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from uuid import uuid4
 
 import psycopg
@@ -15,17 +14,9 @@ from infrastructure.event_store.datastore import BoundedConnection
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
 from tests.conftest import Database
+from tests.infrastructure.event_store.conftest import APPEND_LOCK
 from tests.support.appends import append_of
 from tests.support.cut_line import CutLine
-
-APPEND_LOCK = "SELECT pg_advisory_xact_lock(7453, 1)"
-
-
-@pytest.fixture
-def blocker(database: Database) -> Iterator[psycopg.Connection]:
-    """Who has the lock that every append waits for, once it executes APPEND_LOCK."""
-    with psycopg.connect(database.owner_uri) as connection:
-        yield connection
 
 
 def positions(store: PostgresEventStore) -> list[int]:
@@ -59,33 +50,6 @@ def test_the_thread_writes_for_a_loop_that_can_watch_no_connection(
         with asyncio.Runner(loop_factory=OfWindows) as runner:
             assert runner.run(append()) == list(range(1, 24))
         assert list(listener.notifies(timeout=5, stop_after=1))
-
-
-def test_each_event_loop_may_append_in_its_turn(store: PostgresEventStore) -> None:
-    for expected in (1, 2, 3):
-        assert asyncio.run(store.append(append_of())) == expected
-
-
-async def test_two_event_loops_that_run_need_a_store_each(store: PostgresEventStore) -> None:
-    for _ in range(2):
-        await store.append(append_of())
-    with pytest.raises(RuntimeError, match="open one for each"):
-        await asyncio.to_thread(asyncio.run, store.append(append_of()))
-    assert await store.append(append_of()) == 3
-
-
-def test_what_a_loop_had_sent_when_it_ended_lands_once(store: PostgresEventStore, blocker: psycopg.Connection) -> None:
-    async def left_behind() -> None:
-        await store.append(append_of())
-        blocker.execute(APPEND_LOCK)
-        sent = asyncio.create_task(store.append(append_of()))
-        await asyncio.sleep(0.2)
-        sent.cancel()
-
-    asyncio.run(left_behind())
-    blocker.commit()
-    asyncio.run(store.append(append_of()))
-    assert len(positions(store)) == 3
 
 
 @pytest.mark.parametrize("beside", [False, True])

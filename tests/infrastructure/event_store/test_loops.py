@@ -1,0 +1,106 @@
+"""Event loops that append one after the other: what one leaves behind holds up nobody in the next."""
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from infrastructure.event_store import append_queue
+from infrastructure.event_store.store import PostgresEventStore
+from tests.infrastructure.event_store.conftest import APPEND_LOCK
+from tests.support.appends import append_of
+
+SOON_SECONDS = 8
+
+
+async def appended_soon(store: PostgresEventStore) -> int:
+    return await asyncio.wait_for(store.append(append_of()), SOON_SECONDS)
+
+
+@pytest.fixture
+def earlier() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that is run until something is done, and then not closed before the test ends."""
+    loop = asyncio.new_event_loop()
+    yield loop
+    if not loop.is_closed():
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0.1))
+        loop.close()
+
+
+def test_each_event_loop_may_append_in_its_turn(store: PostgresEventStore) -> None:
+    for expected in (1, 2, 3):
+        assert asyncio.run(store.append(append_of())) == expected
+
+
+async def test_two_event_loops_that_run_need_a_store_each(store: PostgresEventStore) -> None:
+    for _ in range(2):
+        await store.append(append_of())
+    with pytest.raises(RuntimeError, match="open one for each"):
+        await asyncio.to_thread(asyncio.run, store.append(append_of()))
+    assert await store.append(append_of()) == 3
+
+
+def test_what_a_loop_had_sent_when_it_ended_lands_once(store: PostgresEventStore, blocker: psycopg.Connection) -> None:
+    async def left_behind() -> None:
+        await store.append(append_of())
+        blocker.execute(APPEND_LOCK)
+        sent = asyncio.create_task(store.append(append_of()))
+        await asyncio.sleep(0.2)
+        sent.cancel()
+
+    asyncio.run(left_behind())
+    blocker.commit()
+    asyncio.run(store.append(append_of()))
+    assert len(store.page(after=0, limit=10)) == 3
+
+
+@pytest.mark.parametrize("ended", ["asyncio.run", "stopped", "closed"])
+def test_a_full_queue_that_a_loop_left_behind_makes_nobody_wait_for_ever(
+    store: PostgresEventStore,
+    blocker: psycopg.Connection,
+    earlier: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+    ended: str,
+) -> None:
+    monkeypatch.setattr(append_queue, "QUEUE_APPENDS", 4)
+    tasks = set()
+
+    async def left_behind() -> None:
+        for _ in range(2):
+            await store.append(append_of())
+        blocker.execute(APPEND_LOCK)
+        tasks.update(asyncio.create_task(store.append(append_of())) for _ in range(20))
+        await asyncio.sleep(0.2)
+
+    if ended == "asyncio.run":
+        asyncio.run(left_behind())
+    else:
+        earlier.run_until_complete(left_behind())
+    if ended == "closed":
+        earlier.close()
+    blocker.commit()
+    assert asyncio.run(appended_soon(store)) == store.last_position()
+
+
+def test_what_the_thread_has_written_for_a_loop_that_stopped_is_gone_on_with_by_the_next(
+    store: PostgresEventStore, blocker: psycopg.Connection, earlier: asyncio.AbstractEventLoop
+) -> None:
+    tasks = set()
+
+    async def left_behind() -> None:
+        blocker.execute(APPEND_LOCK)
+        for _ in range(2):  # the first is under way, the second waits
+            tasks.add(asyncio.create_task(store.append(append_of())))
+            await asyncio.sleep(0.3)
+
+    async def the_next() -> int:
+        third = asyncio.create_task(appended_soon(store))
+        await asyncio.sleep(0.2)
+        blocker.commit()
+        return await third
+
+    earlier.run_until_complete(left_behind())
+    assert asyncio.run(the_next()) == 3
