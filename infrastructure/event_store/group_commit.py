@@ -57,15 +57,18 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         self._come_to(loop)
         await self._queue.room(loop)
-        encoded = self._recorder.encode(append)
-        waiting = Waiting(encoded, loop.create_future(), loop, time.monotonic())
-        with self._changed:
-            if self._closing:
-                raise Unavailable("The store is closing; nothing can be written any more")
-            self._come_to(loop)
-            self._queue.put(waiting)
-            if self._writing == "nobody":
-                loop.call_soon(self._begin, loop)  # not at once, so that what else is ready now comes along
+        try:
+            waiting = Waiting(self._recorder.encode(append), loop.create_future(), loop, time.monotonic())
+            with self._changed:
+                if self._closing:
+                    raise Unavailable("The store is closing; nothing can be written any more")
+                self._come_to(loop)
+                self._queue.put(waiting)
+                if self._writing == "nobody":
+                    loop.call_soon(self._begin, loop)  # not at once, so that what else is ready now comes along
+        except Exception:
+            self._queue.call_up()  # the place is the next one's
+            raise
         return await waiting.done  # cancelling it stops the wait, not the write
 
     @property

@@ -115,6 +115,30 @@ async def test_callers_that_leave_while_they_wait_hold_up_nobody(
     await asyncio.wait_for(store.append(append_of()), timeout=5)
 
 
+async def test_callers_whose_appends_are_refused_leave_their_places_to_the_next(
+    store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append_queue, "QUEUE_APPENDS", 4)
+    good, bad = append_of(), append_of(fact=SweepFailed(reason="\ud800"))
+    results = await asyncio.wait_for(
+        asyncio.gather(*map(store.append, [good] * 4 + [bad] * 8 + [good] * 4), return_exceptions=True), timeout=5
+    )
+    assert [type(result) for result in results] == [int] * 4 + [Rejected] * 8 + [int] * 4
+
+
+async def test_nobody_waits_for_a_place_in_a_store_that_is_closed(
+    database: Database, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append_queue, "QUEUE_APPENDS", 4)
+    closing = PostgresEventStore(database.application_uri, process=2)
+    tasks = [asyncio.create_task(closing.append(append_of())) for _ in range(50)]
+    await asyncio.sleep(0)
+    await asyncio.to_thread(closing.close)
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), timeout=5)
+    assert {type(result) for result in results} == {int, Unavailable}
+    assert len(store.page(after=0, limit=100)) == sum(isinstance(result, int) for result in results)
+
+
 @pytest.mark.parametrize("key", ["a\0b", "\ud800", "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(3000))])
 async def test_a_refused_event_fails_alone(store: PostgresEventStore, key: str) -> None:
     """A NUL, half a character, and a key that is too long for the index."""
