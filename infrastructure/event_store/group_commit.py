@@ -117,8 +117,9 @@ class GroupCommit:
                 and Line.fits(loop)
                 and self._recorder.takes_over(self._patient.connection)
             ):
-                self._line = Line(self._patient.connection, loop, heard=self._heard, lost=self._lost)
-                self._patient.connection = None
+                with contextlib.suppress(Exception):  # such as descriptors that ran out: the thread needs none
+                    self._line = Line(self._patient.connection, loop, heard=self._heard, lost=self._lost)
+                    self._patient.connection = None
             self._writing = "thread" if self._line is None else "loop"
             self._changed.notify()
         if self._line is not None:

@@ -30,7 +30,7 @@ class Line:
     ) -> None:
         """heard: is told what the server says to what was sent last; lost: that the line is broken, or silent.
 
-        The line may be lost while nothing is under way.
+        The line may be lost while nothing is under way. Raises whatever keeps the loop from watching the connection.
         """
         self.loop = loop
         self._connection = connection
@@ -42,7 +42,11 @@ class Line:
         self._patience: asyncio.TimerHandle | None = None
         # The loop watches a descriptor of its own: the connection's could be another file's by the time it is let go.
         self._watched = os.dup(connection.fileno())
-        loop.add_reader(self._watched, self._read)
+        try:
+            loop.add_reader(self._watched, self._read)
+        except BaseException:
+            os.close(self._watched)
+            raise
 
     @staticmethod
     def fits(loop: asyncio.AbstractEventLoop) -> bool:

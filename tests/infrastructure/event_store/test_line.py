@@ -1,6 +1,8 @@
 """Batches that the event loop sends itself: whatever becomes of line and loop, nothing is lost or repeated."""
 
 import asyncio
+import errno
+import os
 import threading
 import time
 from uuid import uuid4
@@ -30,6 +32,26 @@ async def test_no_thread_is_woken_for_an_append(store: PostgresEventStore, monke
     await asyncio.gather(*(store.append(append_of()) for _ in range(50)))
     assert positions(store) == list(range(1, 52))
     assert waited == []
+
+
+@pytest.mark.parametrize("missing", ["descriptor", "watch"])
+async def test_the_thread_writes_while_a_loop_lacks_what_it_needs(
+    store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        if missing == "descriptor":
+            patch.setattr(os, "dup", refuse)
+        else:
+            patch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
+        for expected in (1, 2, 3):
+            assert await asyncio.wait_for(store.append(append_of()), timeout=5) == expected
+    assert store._writer._line is None
+    for _ in range(3):
+        await store.append(append_of())
+    assert store._writer._line is not None
 
 
 class OfWindows(asyncio.SelectorEventLoop):
