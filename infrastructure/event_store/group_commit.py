@@ -263,8 +263,9 @@ class GroupCommit:
             ]
             if loop is here:
                 self._tell(settled)
-            elif loop is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(self._tell, settled)
+            elif loop is not None:
+                with contextlib.suppress(RuntimeError):  # it has been closed
+                    loop.call_soon_threadsafe(self._tell, settled)
 
     def _tell(self, settled: list[tuple[asyncio.Future[int], int | StudyError]]) -> None:
         for done, result in settled:

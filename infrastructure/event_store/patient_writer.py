@@ -62,7 +62,8 @@ class PatientWriter:
                 what = f"The event store can't be written{self._behind_whom(error)}" if gives_up else ""
                 self.close()
                 if gives_up:
-                    log.warning("the store can't be written", reason=str(error).strip(), appends=len(batch))
+                    with contextlib.suppress(Exception):  # who reads the log may have left, and closed it
+                        log.warning("the store can't be written", reason=str(error).strip(), appends=len(batch))
                     family, said = Unacknowledged if sent else Unavailable, str(unavailable(what, error))
                     return [family(said) for _ in batch]
                 time.sleep(pause)

@@ -1,6 +1,7 @@
 """Event loops that append one after the other: what one leaves behind holds up nobody in the next."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -55,6 +56,35 @@ def test_what_a_loop_had_sent_when_it_ended_lands_once(store: PostgresEventStore
     blocker.commit()
     asyncio.run(store.append(append_of()))
     assert len(store.page(after=0, limit=10)) == 3
+
+
+class ClosedMeanwhile(asyncio.SelectorEventLoop):
+    """It is closed between the question whether it is and what follows from the answer."""
+
+    asked = False
+
+    def is_closed(self) -> bool:
+        return super().is_closed() and not self.asked
+
+
+def test_the_writer_thread_survives_a_loop_that_is_closed_while_it_tells_it(
+    store: PostgresEventStore, blocker: psycopg.Connection
+) -> None:
+    async def left_behind() -> None:
+        blocker.execute(APPEND_LOCK)
+        under_way = asyncio.create_task(store.append(append_of()))
+        await asyncio.sleep(0.3)
+        under_way.cancel()
+
+    with asyncio.Runner(loop_factory=ClosedMeanwhile) as runner:
+        runner.run(left_behind())
+        loop = runner.get_loop()
+    loop.asked = True
+    blocker.commit()
+    while not store.last_position():
+        time.sleep(0.05)
+    assert asyncio.run(appended_soon(store)) == 2
+    loop.asked = False
 
 
 @pytest.mark.parametrize("ended", ["asyncio.run", "stopped", "closed"])

@@ -213,6 +213,24 @@ async def test_a_store_whose_tables_are_gone_is_no_fault_of_the_event(
     assert await store.append(append_of()) == 1
 
 
+async def test_trouble_is_told_although_nobody_reads_the_log_any_more(
+    database: Database, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `python script.py | head`: the writer thread must not die of it, or everybody would wait for ever."""
+
+    class ClosedLog:
+        def warning(self, *_: object, **__: object) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(patient_writer, "log", ClosedLog())
+    with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+        owner.execute("ALTER TABLE events.events RENAME TO hidden")
+        with told_at_once("missing or broken"):
+            await asyncio.wait_for(store.append(append_of()), timeout=5)
+        owner.execute("ALTER TABLE events.hidden RENAME TO events")
+    assert await store.append(append_of()) == 1
+
+
 async def test_a_restart_of_the_server_is_waited_for(own: EmbeddedPostgres, tmp_path: Path) -> None:
     uri = started(own).owner_uri
     await opened(uri, tmp_path)
