@@ -23,7 +23,7 @@ from domain.errors import StudyError, Unavailable
 from infrastructure.event_store.append_call import TELL, checked
 from infrastructure.event_store.append_queue import AppendQueue, Waiting
 from infrastructure.event_store.datastore import CONNECT_SECONDS
-from infrastructure.event_store.line import Line, tell_and_leave
+from infrastructure.event_store.line import Line
 from infrastructure.event_store.patient_writer import RETRY_SECONDS, PatientWriter, told
 from infrastructure.event_store.recorder import Recorder
 
@@ -81,14 +81,12 @@ class GroupCommit:
         with self._changed:
             self._closing = True
             if self._line is not None and self._line.may_be_touched:
-                self._hand_over(psycopg.OperationalError("the store is being closed"))
+                self._leave_line("the store is being closed")
             self._changed.notify()
         self._thread.join(timeout=CLOSE_SECONDS)
         if self._line is not None:
             self._give_up_line()
         if self._patient.connection is not None:
-            if self._telling != "nothing":
-                tell_and_leave(self._patient.connection)
             self._patient.connection.close()
 
     def _come_to(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,7 +97,7 @@ class GroupCommit:
             if self._line is not None:
                 if not self._line.may_be_touched:
                     raise RuntimeError("Another event loop that runs appends to this store: open one for each")
-                self._hand_over(psycopg.OperationalError("the event loop that wrote has ended"))
+                self._leave_line("the event loop that wrote has ended")
             self._loop = loop
             if self._writing == "nobody":
                 loop.call_soon(self._begin, loop)
@@ -108,7 +106,7 @@ class GroupCommit:
         """Have what is queued written, by this loop that runs here, or by the thread if there is no line yet."""
         with self._changed:
             # Once the store is being closed, the thread writes what is left, and nothing takes its connection.
-            if self._closing or self._writing != "nobody" or not (self._queue or self._telling == "now"):
+            if self._closing or self._writing != "nobody" or not self._queue:
                 return
             if loop is not self._loop:  # it was left for another one meanwhile
                 return
@@ -118,7 +116,7 @@ class GroupCommit:
                 and self._recorder.takes_over(self._patient.connection)
             ):
                 with contextlib.suppress(Exception):  # such as descriptors that ran out: the thread needs none
-                    self._line = Line(self._patient.connection, loop, heard=self._heard, lost=self._lost)
+                    self._line = Line(self._patient.connection, loop, heard=self._heard, lost=self._hand_over)
                     self._patient.connection = None
             self._writing = "thread" if self._line is None else "loop"
             self._changed.notify()
@@ -129,7 +127,6 @@ class GroupCommit:
         """Send the next batch, or that there is something new; without either, nobody writes any more."""
         try:
             if self._telling == "now":
-                self._telling = "nothing"
                 line.send(lambda there: there.send_query(TELL))
                 return
             with self._changed:
@@ -161,6 +158,8 @@ class GroupCommit:
             if self._telling == "nothing":
                 self._telling = "soon"
                 self._line.loop.call_later(TELL_SECONDS, self._tell_now, self._line)
+        else:
+            self._telling = "nothing"
         self._send_next(self._line)
 
     def _tell_now(self, line: Line) -> None:
@@ -172,24 +171,26 @@ class GroupCommit:
                 self._writing = "loop"
             self._send_next(line)
 
-    def _lost(self, error: psycopg.Error) -> None:
-        """The line is gone; if that was while nobody wrote, it is the next one's to connect."""
-        if self._writing == "loop":
-            self._hand_over(error)
-        elif self._line is not None:
-            self._line.close()
-            self._line = None
-
     def _hand_over(self, error: Exception) -> None:
-        """Leave what was sent on the line, and all that is queued, to the thread."""
-        if self._line is not None:
-            self._line.close(tells=self._telling != "nothing" and not self._sent)
-            self._line, self._telling = None, "nothing"
+        """Leave what was sent on the line, all that is queued, and telling of what landed, to the thread."""
         with self._changed:
-            self._handed = self._sent, error
-            self._sent = []
+            if self._line is not None:
+                self._line.close()
+                self._line = None
+            if self._sent:
+                self._handed, self._sent = (self._sent, error), []
+            if self._telling == "soon":
+                self._telling = "now"
             self._writing = "thread"
             self._changed.notify()
+
+    def _leave_line(self, why: str) -> None:
+        """Close the line; what is under way there is the thread's."""
+        if self._writing == "loop":
+            self._hand_over(psycopg.OperationalError(why))
+        elif self._line is not None:
+            self._line.close(tells=self._telling != "nothing")
+            self._line, self._telling = None, "nothing"
 
     def _give_up_line(self) -> None:
         """Close a line on which nothing is under way; where its loop runs elsewhere, there."""
@@ -220,28 +221,30 @@ class GroupCommit:
                 (batch, error), self._handed = self._handed, ([], None)
                 if not batch:
                     batch, error = self._queue.take(), None
-                if not batch:
+                tells = self._telling == "now"
+                if tells:
+                    self._telling = "nothing"
+                elif not batch:
                     self._writing = "nobody"
                     if self._closing:
                         return
                     continue
-            self._settle(batch, self._patient.write(batch, error))
+            if batch:
+                results = self._patient.write(batch, error)
+                self._settle(batch, results)
+                tells = tells or any(isinstance(result, int) for result in results)
+            if tells:
+                self._patient.tell()
             self._give_back()
 
     def _give_back(self) -> None:
-        """Have the loop go on that appends now, and tell that there is something new."""
-        if self._patient.connection is not None and self._loop is not None and not Line.fits(self._loop):
-            with contextlib.suppress(psycopg.Error):  # the next batch will see what is wrong
-                self._patient.connection.execute(TELL)
+        """Have the loop go on that appends now."""
         with self._changed:
-            loop = self._loop
-            if loop is not None and self._patient.connection is not None and Line.fits(loop):
-                self._telling = "now"
-            if loop is None or self._closing:
+            if self._loop is None or self._closing:
                 return
             self._writing = "nobody"
             try:
-                loop.call_soon_threadsafe(self._begin, loop)
+                self._loop.call_soon_threadsafe(self._begin, self._loop)
             except RuntimeError:  # it has been closed
                 self._writing = "thread"
 

@@ -69,7 +69,7 @@ class Line:
             self.loop.add_writer(self._watched, self._write)
 
     def close(self, *, tells: bool = False) -> None:
-        """Let go of the connection; tells: not before those who wait for events are told."""
+        """Let go of the connection; tells: those who wait for events first, without waiting until it is done."""
         if self._patience is not None:
             self._patience.cancel()
         if not self.loop.is_closed():
@@ -77,7 +77,9 @@ class Line:
             self.loop.remove_writer(self._watched)
         os.close(self._watched)
         if tells:
-            tell_and_leave(self._connection)
+            with suppress(psycopg.Error):
+                self._pgconn.send_query(TELL)
+                self._pgconn.flush()
         self._connection.close()
 
     def _read(self) -> None:
@@ -108,10 +110,3 @@ class Line:
 
     def _is_silent(self) -> None:
         self._lost(psycopg.OperationalError(f"the server has said nothing for {self._silence_seconds:g} s"))
-
-
-def tell_and_leave(connection: psycopg.Connection) -> None:
-    """Tell those who wait for events, and don't wait until it is done: the line may be silent."""
-    with suppress(psycopg.Error):
-        connection.pgconn.send_query(TELL)
-        connection.pgconn.flush()

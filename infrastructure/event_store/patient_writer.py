@@ -10,6 +10,7 @@ import structlog
 from application.ports import Append, AppendConflict, ClaimHeld, Unacknowledged
 from application.store_trouble import is_inputs_fault, trouble_of, unavailable
 from domain.errors import Rejected, StudyError, Unavailable
+from infrastructure.event_store.append_call import TELL
 from infrastructure.event_store.append_queue import Waiting
 from infrastructure.event_store.datastore import configure, writers
 from infrastructure.event_store.recorder import Recorder, Refused
@@ -70,6 +71,13 @@ class PatientWriter:
                 pause = min(pause * 2, 1.0)
             else:
                 return told(batch, results)
+
+    def tell(self) -> None:
+        """Tell those who wait for events, if it can be done at once; else they look by themselves within a second."""
+        try:
+            self._connected().execute(TELL)
+        except psycopg.Error:
+            self.close()
 
     def _behind_whom(self, error: Exception) -> str:
         """Who holds the lock that didn't come free, if that was it."""
