@@ -31,6 +31,7 @@ CLOSE_SECONDS = RETRY_SECONDS * 2
 # Whoever waits for new events is told so soon after a batch, once for all that came meanwhile: telling is a transaction
 # that all commits of the server wait for, and takes as long as a commit.
 TELL_SECONDS = 0.01
+CLOSED = "the store is being closed"
 
 
 class GroupCommit:
@@ -77,17 +78,15 @@ class GroupCommit:
         return len(self._queue)
 
     def close(self) -> None:
-        """Write what is queued, then stop. Waits for it."""
+        """Write what is queued, then stop. Waits for it, but not for ever: the rest is written beside."""
         with self._changed:
             self._closing = True
             if self._line is not None and self._line.may_be_touched:
-                self._leave_line("the store is being closed")
+                self._leave_line(CLOSED)
             self._changed.notify()
         self._thread.join(timeout=CLOSE_SECONDS)
         if self._line is not None:
-            self._give_up_line()
-        if self._patient.connection is not None:
-            self._patient.connection.close()
+            self._give_up_line(self._line)
 
     def _come_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have a loop go on with what another one left that runs no more."""
@@ -192,24 +191,20 @@ class GroupCommit:
             self._line.close(tells=self._telling != "nothing")
             self._line, self._telling = None, "nothing"
 
-    def _give_up_line(self) -> None:
-        """Close a line on which nothing is under way; where its loop runs elsewhere, there."""
-        line, self._line = self._line, None
-        tells, self._telling = self._telling != "nothing", "nothing"
-        if line is None:
-            return
+    def _give_up_line(self, line: Line) -> None:
+        """Leave the line; where its loop runs elsewhere, there."""
         if line.may_be_touched:
-            line.close(tells=tells)
+            self._leave_line(CLOSED)
             return
-        closed = threading.Event()
+        left = threading.Event()
 
-        def close() -> None:
-            line.close(tells=tells)
-            closed.set()
+        def leave() -> None:
+            self._leave_line(CLOSED)
+            left.set()
 
         with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
-            line.loop.call_soon_threadsafe(close)
-            closed.wait(CONNECT_SECONDS)
+            line.loop.call_soon_threadsafe(leave)
+            left.wait(CONNECT_SECONDS)
 
     def _write(self) -> None:
         """What the thread does: write when a loop can't."""
@@ -227,6 +222,7 @@ class GroupCommit:
                 elif not batch:
                     self._writing = "nobody"
                     if self._closing:
+                        self._patient.close()
                         return
                     continue
             if batch:

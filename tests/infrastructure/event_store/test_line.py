@@ -12,6 +12,7 @@ import pytest
 
 from application.ports import Append, Claim
 from domain.errors import Rejected, Unavailable
+from infrastructure.event_store import group_commit
 from infrastructure.event_store.datastore import BoundedConnection
 from infrastructure.event_store.keeper import Keeper
 from infrastructure.event_store.store import PostgresEventStore
@@ -92,6 +93,33 @@ async def test_what_is_under_way_when_the_store_is_closed_lands_once(
     assert sorted(await asyncio.gather(*sent)) == positions(store)[1:]
     with pytest.raises(Unavailable, match="closing"):
         await closing.append(append_of())
+
+
+async def test_what_is_still_under_way_when_nobody_waits_for_it_any_more_is_told_all_the_same(
+    database: Database, store: PostgresEventStore, blocker: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "CLOSE_SECONDS", 0.2)
+    closing = PostgresEventStore(database.application_uri, process=2)
+    for _ in range(2):
+        await closing.append(append_of())
+    blocker.execute(APPEND_LOCK)
+    sent = [asyncio.create_task(closing.append(append_of()))]
+    await asyncio.sleep(0.2)
+    sent.append(asyncio.create_task(closing.append(append_of())))
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(closing.close)
+    blocker.commit()
+    assert await asyncio.wait_for(asyncio.gather(*sent), timeout=5) == positions(store)[2:]
+    async with asyncio.timeout(5):
+        while writers_connected(database):
+            await asyncio.sleep(0.05)
+
+
+def writers_connected(database: Database) -> list[tuple[object, ...]]:
+    with psycopg.connect(database.owner_uri) as connection:
+        return connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'study writer'"
+        ).fetchall()
 
 
 async def test_a_loop_that_is_called_back_while_the_store_is_closed_leaves_its_connection_alone(
