@@ -92,6 +92,10 @@ class GroupCommit:
         """Have a loop go on with what another one left that runs no more."""
         if loop is self._loop:
             return
+        if not (self._closing or self._thread.is_alive()):
+            raise RuntimeError(
+                "A process that was forked can't use the store of the one that it came from: open another"
+            )
         with self._changed:
             if self._line is not None:
                 if not self._line.may_be_touched:

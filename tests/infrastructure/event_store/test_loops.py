@@ -1,6 +1,7 @@
 """Event loops that append one after the other: what one leaves behind holds up nobody in the next."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 
@@ -134,3 +135,20 @@ def test_what_the_thread_has_written_for_a_loop_that_stopped_is_gone_on_with_by_
 
     earlier.run_until_complete(left_behind())
     assert asyncio.run(the_next()) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes can't be forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_is_refused_and_disturbs_nobody(store: PostgresEventStore) -> None:
+    for _ in range(2):
+        asyncio.run(store.append(append_of()))
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(appended_soon(store))
+        except RuntimeError as error:
+            os._exit(0 if "forked" in str(error) else 1)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert asyncio.run(store.append(append_of())) == 3
