@@ -120,7 +120,16 @@ def _failure(append: Append, refused: Refused) -> StudyError | None:
         return ClaimHeld(
             f"{append.take[0].key}{more} is held by {refused.holder}, which is alive", holder=refused.holder
         )
+    if _is_in_its_own_way(append):
+        return Rejected("An append holds two events for one version of a stream, or takes a claim for two holders")
     return None
+
+
+def _is_in_its_own_way(append: Append) -> bool:
+    """Whether it could be sent again for ever."""
+    versions = {(event.stream_id, event.version) for event in append.events}
+    holders = {(claim.key, claim.holder) for claim in append.take}
+    return len(versions) < len(append.events) or len({key for key, _ in holders}) < len(holders)
 
 
 def _may_have_landed(error: psycopg.Error) -> bool:

@@ -77,6 +77,20 @@ async def test_events_of_one_append_land_together_or_not_at_all(store: PostgresE
     assert await store.read_stream(ONE) == []
 
 
+@pytest.mark.parametrize("twice", ["version", "claim"])
+async def test_an_append_that_is_in_its_own_way_is_refused(store: PostgresEventStore, twice: str) -> None:
+    """It would be sent again for ever."""
+    first, second = (
+        NewEvent(stream_id=ONE, version=1, fact=SweepResumed(finished_steps=steps), envelope=ENVELOPE)
+        for steps in (1, 2)
+    )
+    claims = Claim(key="k", holder=ONE), Claim(key="k", holder=TWO)
+    bad = Append(events=(first, second)) if twice == "version" else append_of(ONE, take=claims)
+    with pytest.raises(Rejected, match="two events for one version of a stream, or takes a claim for two holders"):
+        await asyncio.wait_for(store.append(bad), timeout=5)
+    assert await store.append(append_of(ONE, take=claims[1])) == 1
+
+
 async def test_appends_outlive_the_tasks_that_wanted_them(store: PostgresEventStore) -> None:
     task = asyncio.create_task(store.append(append_of(ONE)))
     await asyncio.sleep(0)
