@@ -133,5 +133,10 @@ def _is_in_its_own_way(append: Append) -> bool:
 
 
 def _may_have_landed(error: psycopg.Error) -> bool:
-    """Whether the line or the server went away (class 57P) before it was said what became of a batch."""
-    return error.sqlstate is None or error.sqlstate.startswith("57P")
+    """Whether the line or the server went away (class 57P) before it was said what became of a batch.
+
+    A server that panics may have written the commit before: its full disk is no refusal.
+    """
+    if error.sqlstate is None or error.sqlstate.startswith("57P"):
+        return True
+    return error.diag.severity_nonlocalized == "PANIC"

@@ -12,11 +12,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL
 from psycopg_pool import AsyncConnectionPool
 
-from application.ports import Append, Payload
+from application.ports import Append, Payload, Unacknowledged
 from application.store_trouble import (
     AWAY,
     NO_SLOT,
@@ -229,6 +230,22 @@ async def test_trouble_is_told_although_nobody_reads_the_log_any_more(
             await asyncio.wait_for(store.append(append_of()), timeout=5)
         owner.execute("ALTER TABLE events.hidden RENAME TO events")
     assert await store.append(append_of()) == 1
+
+
+@pytest.mark.parametrize(("severity", "told"), [(b"ERROR", Unavailable), (b"PANIC", Unacknowledged)])
+async def test_what_a_server_that_panics_was_writing_may_have_landed(
+    store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch, severity: bytes, told: type[Unavailable]
+) -> None:
+    """It finds no room for more of its own log, and says so with the same SQLSTATE as for a table."""
+    severe = {pq.DiagnosticField.SEVERITY_NONLOCALIZED: severity, pq.DiagnosticField.SQLSTATE: b"53100"}
+
+    def panic(*_: object, **__: object) -> None:
+        raise psycopg.errors.DiskFull("could not write to file", info=severe)
+
+    monkeypatch.setattr(store.recorder, "insert_appends", panic)
+    with pytest.raises(Unavailable, match="disk is full") as failed:
+        await store.append(append_of())
+    assert type(failed.value) is told
 
 
 async def test_a_restart_of_the_server_is_waited_for(own: EmbeddedPostgres, tmp_path: Path) -> None:
