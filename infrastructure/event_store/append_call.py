@@ -26,6 +26,7 @@ SQL = (
 TELL = b"SELECT pg_notify('study_events', '')"  # that there is something new; the function itself doesn't
 ALL_BINARY = [pq.Format.BINARY] * 16
 INT, BIGINT, TEXT, BYTEA, UUIDS = 23, 20, 25, 17, 2950  # the elements' types, by Postgres's own numbers
+NOT_UNDERSTOOD = "what the server says can't be understood"
 NULL = b"\xff\xff\xff\xff"
 
 int4 = struct.Struct("!i").pack
@@ -103,14 +104,19 @@ def said(result: pq.abc.PGresult) -> tuple[int, list[Row]]:
     Raises psycopg.Error.
     """
     checked(result)
-    rows = [_row(result, at) for at in range(result.ntuples)]
-    return rows[0][1], rows[1:]
+    try:
+        rows = [_row(result, at) for at in range(result.ntuples)]
+        return rows[0][1], rows[1:]
+    except (IndexError, ValueError) as error:
+        raise psycopg.OperationalError(NOT_UNDERSTOOD) from error
 
 
 def checked(result: pq.abc.PGresult) -> pq.abc.PGresult:
     """What the server says, if it is no error. Raises psycopg.Error."""
     if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
-        raise error_from_result(result)
+        error = error_from_result(result)
+        # One without SQLSTATE is libpq's own, which lost its place in what the server says.
+        raise error if error.sqlstate else psycopg.OperationalError(str(error) or NOT_UNDERSTOOD)
     return result
 
 

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from infrastructure.event_store.append_call import bigints, byteas, ints, texts, uuids
+from application.store_trouble import is_inputs_fault
+from infrastructure.event_store.append_call import bigints, byteas, ints, said, texts, uuids
 from tests.conftest import Database
 
 
@@ -38,3 +39,18 @@ def test_an_array_is_read_as_the_values_it_was_made_of(
     found = result.get_value(0, 0)
     assert found is not None
     assert row == (found.decode(),)
+
+
+def test_an_answer_that_is_not_understood_is_no_refusal(database: Database) -> None:
+    """The batch may have landed, so that it is to be sent again."""
+    with psycopg.connect(database.application_uri) as connection:
+        no_rows = connection.pgconn.exec_(b"SELECT 1 WHERE false")
+        no_text = connection.pgconn.exec_params(
+            b"SELECT 1, 1::bigint, '\\xff'::bytea, NULL::uuid", [], result_format=pq.Format.BINARY
+        )
+        libpqs_own = connection.pgconn.make_empty_result(pq.ExecStatus.FATAL_ERROR)
+    for answer in (no_rows, no_text, libpqs_own):
+        with pytest.raises(psycopg.OperationalError) as told:
+            said(answer)
+        assert told.value.sqlstate is None
+        assert not is_inputs_fault(told.value)
