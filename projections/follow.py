@@ -25,8 +25,10 @@ FIRST_RECONNECT_SECONDS = 0.2
 LONGEST_RECONNECT_SECONDS = 10.0
 UNHURRIED_SECONDS = 2.0
 INTERRUPT_SECONDS = 0.5
-# A round costs nearly as much for one event as for a hundred, and takes the processor from the calls that bring them.
+# A round costs nearly as much for one event as for a hundred, and takes the processor from the calls that bring them:
+# who has just come is shown soon, and while more keep coming, more of them at once.
 GATHER_SECONDS = 0.05
+GATHER_MORE_SECONDS = 0.25
 MANY_MOVES = 1_000  # that one round made in all read models: there is a backlog, and no reason to wait for more
 
 
@@ -264,7 +266,7 @@ class FollowerThread:
             try:
                 while (moved := self.follower.step()) and not self._stopping.is_set():
                     if moved < MANY_MOVES:
-                        self.follower.gather(GATHER_SECONDS)
+                        self.follower.gather(GATHER_MORE_SECONDS)
             except (psycopg.Error, StudyError, MsgspecError, OSError) as error:
                 # The server restarts, or a newer version writes events we don't know: keep trying, and say why.
                 self.last_error = f"{type(error).__name__}: {error}"

@@ -121,10 +121,12 @@ class GroupCommit:
                 with contextlib.suppress(Exception):  # such as descriptors that ran out: the thread needs none
                     self._line = Line(self._patient.connection, loop, heard=self._heard, lost=self._hand_over)
                     self._patient.connection = None
-            self._writing = "thread" if self._line is None else "loop"
-            self._changed.notify()
-        if self._line is not None:
-            self._send_next(self._line)
+            if self._line is None:
+                self._writing = "thread"
+                self._changed.notify()
+                return
+            self._writing = "loop"
+        self._send_next(self._line)
 
     def _send_next(self, line: Line) -> None:
         """Send the next batch, or that there is something new; without either, nobody writes any more."""
@@ -136,7 +138,8 @@ class GroupCommit:
                 self._sent = self._queue.take()
                 if not self._sent:
                     self._writing = "nobody"
-                    self._changed.notify()
+                    if self._closing:
+                        self._changed.notify()
                     return
             batch = [each.encoded for each in self._sent]
             line.send(lambda there: self._recorder.send_appends(there, batch, process=self._process))

@@ -12,7 +12,7 @@ import pytest
 
 from domain.errors import Unavailable
 from projections import generations
-from projections.follow import Follower, FollowerThread
+from projections.follow import GATHER_MORE_SECONDS, GATHER_SECONDS, Follower, FollowerThread
 from projections.generations import install, opened
 from projections.positions import PositionWaits
 from projections.raw_calls import RAW_CALLS
@@ -219,6 +219,30 @@ async def test_the_thread_follows_when_woken_and_waiters_share_one_poll(log, tal
     assert sql(SEEN) == [(2,)]
     assert follower.positions() == {"raw_calls": 2, "tally": 2}
     await asyncio.to_thread(thread.stop)
+
+
+async def test_the_thread_gathers_for_longer_while_events_keep_coming(log, tallying, monkeypatch, sql):
+    follower, gathered = tallying(), []
+
+    class WokenAtRest(threading.Event):
+        def wait(self, timeout=None):
+            if not gathered:
+                log.write(STREAM, happened())
+                self.set()
+            return super().wait(timeout)
+
+    def gather(seconds):
+        gathered.append(seconds)
+        if len(gathered) == 2:
+            log.write(STREAM, happened())
+
+    monkeypatch.setattr(follower, "gather", gather)
+    thread = FollowerThread(follower, WokenAtRest())
+    thread.start()
+    await follower.wait_until(2, 5.0)
+    await asyncio.to_thread(thread.stop)
+    assert gathered[:3] == [GATHER_SECONDS, GATHER_MORE_SECONDS, GATHER_MORE_SECONDS]
+    assert sql(SEEN) == [(2,)]
 
 
 async def test_the_thread_survives_a_lost_connection(log, database, tallying, sql):
