@@ -37,8 +37,9 @@ class PatientWriter:
         The same bytes sent again are recognised by the store, so that a lost acknowledgement is simply retried. So is
         trouble that passes, for a while; other trouble is told at once.
         """
-        deadline = batch[0].since + RETRY_SECONDS  # whoever queued while the store was away has waited already
         sent = isinstance(failed, psycopg.Error) and _may_have_landed(failed)
+        # Whoever queued while the store was away has waited already; who is in doubt, perhaps for a silent line alone.
+        deadline = (time.monotonic() if sent else batch[0].since) + RETRY_SECONDS
         pause = 0.05
         while True:
             try:
@@ -51,7 +52,8 @@ class PatientWriter:
                         connection, [each.encoded for each in batch], process=self._process
                     )
                 except psycopg.Error as error:
-                    sent = sent or _may_have_landed(error)
+                    if not sent and _may_have_landed(error):
+                        sent, deadline = True, time.monotonic() + RETRY_SECONDS
                     raise
             except Exception as error:  # noqa: BLE001 - its callers would wait for ever for a writer that died
                 if is_inputs_fault(error):

@@ -12,9 +12,10 @@ import pytest
 
 from application.ports import Append, Claim
 from domain.errors import Rejected, Unavailable
-from infrastructure.event_store import group_commit
+from infrastructure.event_store import group_commit, patient_writer
 from infrastructure.event_store.datastore import BoundedConnection
 from infrastructure.event_store.keeper import Keeper
+from infrastructure.event_store.line import Line
 from infrastructure.event_store.store import PostgresEventStore
 from tests.conftest import Database
 from tests.infrastructure.event_store.conftest import APPEND_LOCK
@@ -137,14 +138,20 @@ async def test_a_loop_that_is_called_back_while_the_store_is_closed_leaves_its_c
     assert writer._line is None
 
 
-async def test_a_line_that_falls_silent_is_given_up(
-    database: Database, keeper: Keeper, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by", ["loop", "thread"])
+async def test_a_line_that_falls_silent_is_given_up_for_another(
+    database: Database, keeper: Keeper, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    monkeypatch.setattr(BoundedConnection, "silence_seconds", 0.5)
+    """Though it was silent for longer than trouble is waited for: what was sent there is in doubt only now."""
+    assert BoundedConnection.silence_seconds > patient_writer.RETRY_SECONDS
+    monkeypatch.setattr(BoundedConnection, "silence_seconds", 1.0)
+    monkeypatch.setattr(patient_writer, "RETRY_SECONDS", 0.5)
+    monkeypatch.setattr(Line, "fits", lambda _: by == "loop")
     with CutLine(database.application_uri) as line:
         far = PostgresEventStore(line.uri, process=keeper.number)
         await far.append(append_of())
         await far.append(append_of())
+        await asyncio.sleep(0.1)  # until those who wait for events are told
         line.swallow_answers()
         began = time.monotonic()
         assert await far.append(append_of()) == 3
