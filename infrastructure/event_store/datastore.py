@@ -47,12 +47,13 @@ def configure(connection: Connection[Any]) -> None:
     """Put a connection in the state that the log's rules rely on.
 
     READ COMMITTED, so that a writer that waited for the lock sees the last position; a lock timeout, since the
-    server's default waits for ever.
+    server's default waits for ever; commits that survive a crash, should the server be set to acknowledge earlier.
     """
     connection.autocommit = True
     connection.execute(
         f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; "
-        "SET default_transaction_isolation = 'read committed'; SET client_encoding = 'UTF8'"
+        "SET default_transaction_isolation = 'read committed'; SET client_encoding = 'UTF8'; "
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     )
 
 

@@ -85,6 +85,15 @@ def test_no_setting_from_outside_makes_ours_write_without_the_lock(
     ours.datastore.close()
 
 
+@pytest.mark.parametrize(("given", "kept"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+def test_no_setting_from_outside_acknowledges_what_a_crash_could_lose(
+    database: Database, given: str, kept: str
+) -> None:
+    with psycopg.connect(database.application_uri, options=f"-c synchronous_commit={given}") as connection:
+        datastore.configure(connection)
+        assert connection.execute("SHOW synchronous_commit").fetchone() == (kept,)
+
+
 def test_one_function_alone_writes_the_log(database: Database) -> None:
     """Another one, such as the unconditional append of the library's DCB module, could forget the lock."""
     with psycopg.connect(database.owner_uri) as owner:
