@@ -5,12 +5,13 @@ import errno
 import os
 import threading
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from application.ports import Append, Claim
+from application.ports import Append, Claim, Payload
 from domain.errors import Rejected, Unavailable
 from infrastructure.event_store import group_commit, patient_writer
 from infrastructure.event_store.datastore import BoundedConnection
@@ -54,6 +55,41 @@ async def test_the_thread_writes_while_a_loop_lacks_what_it_needs(
     for _ in range(3):
         await store.append(append_of())
     assert store._writer._line is not None
+
+
+async def test_what_does_not_fit_into_the_line_at_once_is_sent_by_the_loop_too(store: PostgresEventStore) -> None:
+    for _ in range(3):
+        await store.append(append_of())
+    line = store._writer._line
+    large = Payload(part="body", body=bytes(20_000_000))
+    assert await asyncio.wait_for(store.append(append_of(None, 1, None, large)), timeout=8) == 4
+    assert store._writer._line is line is not None
+
+
+async def test_a_line_that_was_answered_may_be_silent_for_as_long_as_it_likes(
+    store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "silence_seconds", 0.5)
+    for _ in range(3):
+        await store.append(append_of())
+    line = store._writer._line
+    await asyncio.sleep(1.0)
+    assert store._writer._line is line is not None
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing counts descriptors here")
+async def test_a_line_that_was_lost_leaves_no_descriptor_behind(database: Database, store: PostgresEventStore) -> None:
+    counts = []
+    for _ in range(4):
+        for _ in range(3):
+            await store.append(append_of())
+        counts.append(sum(1 for _ in Path("/proc/self/fd").iterdir()))
+        with psycopg.connect(database.owner_uri, autocommit=True) as owner:
+            owner.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'study writer'"
+            )
+    assert counts[0] == counts[-1]
 
 
 class OfWindows(asyncio.SelectorEventLoop):

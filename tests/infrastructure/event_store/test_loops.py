@@ -137,6 +137,26 @@ def test_what_the_thread_has_written_for_a_loop_that_stopped_is_gone_on_with_by_
     assert asyncio.run(the_next()) == 3
 
 
+def test_a_loop_that_goes_on_after_another_one_has_come_takes_nothing_from_it(
+    store: PostgresEventStore, earlier: asyncio.AbstractEventLoop
+) -> None:
+    tasks = set()
+
+    def begin_in(loop: asyncio.AbstractEventLoop) -> None:
+        tasks.add(loop.create_task(store.append(append_of())))
+        loop.call_soon(loop.stop)
+        loop.run_forever()  # until it is queued; what is to begin does so when the loop goes on
+
+    asyncio.run(store.append(append_of()))
+    while store._writer._writing != "nobody":
+        time.sleep(0.01)
+    with asyncio.Runner() as later:
+        begin_in(earlier)
+        begin_in(later.get_loop())
+        earlier.run_until_complete(asyncio.sleep(0))
+        assert later.run(appended_soon(store)) == 4
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes can't be forked here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_is_refused_and_disturbs_nobody(store: PostgresEventStore) -> None:
