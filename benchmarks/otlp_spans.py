@@ -7,16 +7,19 @@ Run by the interpreter of a peer's environment, which has OpenTelemetry's messag
 
 import json
 import sys
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
+from urllib.error import HTTPError
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 SPANS = 500
 SECONDS = 600
+BUSY, PAUSE_SECONDS = 503, 1.0  # a server that has no room for more for now, and when it is asked again
 
 
 def message(calls: Sequence[Mapping[str, Any]]) -> bytes:
@@ -39,14 +42,26 @@ def message(calls: Sequence[Mapping[str, Any]]) -> bytes:
     return request.SerializeToString()
 
 
+def taken(asked: urllib.request.Request) -> bool:
+    """Whether the server has taken them; raises HTTPError for what waiting doesn't mend."""
+    try:
+        with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
+            answer.read()
+    except HTTPError as error:
+        if error.code != BUSY:
+            raise
+        return False
+    return True
+
+
 def main(address: str, headers: Mapping[str, str]) -> None:
     """Send them in their order."""
     lines = map(json.loads, sys.stdin)
     while calls := list(islice(lines, SPANS)):
         content = {"Content-Type": "application/x-protobuf", **headers}
         asked = urllib.request.Request(address, message(calls), content)
-        with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
-            answer.read()
+        while not taken(asked):
+            time.sleep(PAUSE_SECONDS)
         sys.stderr.write(".")
         sys.stderr.flush()
 
