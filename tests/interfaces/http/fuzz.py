@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,8 +38,11 @@ CASES = re.compile(r"(\d[\d,]*) generated")
 
 def fuzz(address: str, *, phases: str, examples: int, seed: int, more: Sequence[str] = ()) -> tuple[int, str]:
     """Run Schemathesis against a server; returns its status and what it said."""
+    document = f"{address}/api/openapi.json"
+    with urllib.request.urlopen(document, timeout=60):  # made when it is first asked for: Schemathesis waits for 10 s
+        pass
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{address}/api/openapi.json"),
+        *(sys.executable, "-m", "schemathesis.cli", "run", document),
         *("--checks", ",".join(CHECKS), "--phases", phases, "--max-examples", str(examples), "--seed", str(seed)),
         *(
             "--suppress-health-check",
