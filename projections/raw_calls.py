@@ -69,6 +69,7 @@ CALLS = Table(
         "(requested_position) WHERE outcome IS NULL",
         "(requested_position) WHERE outcome = 'cancelled'",
         "(created_at, requested_position) WHERE outcome = 'failed'",
+        "(created_at, requested_position) WHERE outcome = 'cancelled'",
     ),
 )
 
