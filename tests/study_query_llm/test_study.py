@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -228,8 +229,18 @@ def test_a_report_counts_every_call_that_failed_or_was_repeated_over_many_pages(
     assert "2 calls were answered at a later attempt, after 2 that failed" in page
 
 
+@pytest.fixture
+def interpreted_umap() -> None:
+    """UMAP as plain Python: its compilation takes most of a minute, laying few rows out without it a few seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numba.config.DISABLE_JIT", True)
+        import_module("umap")
+
+
 @pytest.mark.filterwarnings("ignore::ImportWarning")  # umap says at import what else it could do with other libraries
-def test_a_rule_chooses_among_the_steps_of_a_method_with_parameters(database: Database, tmp_path: Path) -> None:
+def test_a_rule_chooses_among_the_steps_of_a_method_with_parameters(
+    database: Database, tmp_path: Path, interpreted_umap: None
+) -> None:
     rows = np.repeat(np.eye(3, 6), 10, axis=0) + np.random.default_rng(0).normal(0, 0.05, (30, 6))
     with sq.open(database_url=database.application_uri, home=tmp_path) as study:
         sweep = study.sweep(
