@@ -14,13 +14,13 @@ import asyncio
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -35,40 +35,41 @@ from infrastructure.journal_state import waiting_files
 from infrastructure.settings import read_settings
 from interfaces.composition import open_study
 from tests.support.own_server import OwnServer
-from tests.support.server_process import ROOT, server_process
+from tests.support.server_process import server_process
+from tests.support.warm_process import WarmProcess
 
 TASKS = 50
-CALLS_PER_SECOND = 1_000  # roughly, so that the kills spread over the run
 LOOK_SECONDS = 0.5
 LONG_OUTAGE_SECONDS = patient_writer.RETRY_SECONDS + 1.5
 
 
-def caller(answers: Path, calls: int) -> None:
+def caller(_line: Connection, answers: Path, calls: int) -> None:
     """Ask what has no answer yet; write each answer down once it is there."""
 
     async def ask_all() -> None:
         seen = {line["prompt"] for line in _lines(answers)}
         places = asyncio.Semaphore(TASKS)
         async with open_study(read_settings()) as study:
-            study.registry.create("openai")  # loads the client's library, so that the kills hit calls
             with answers.open("a") as log:
-                print("asking", flush=True)
 
                 async def one(prompt: str) -> None:
                     async with places:
-                        line: dict[str, Any]
+                        came: dict[str, Any]
                         try:
                             answer = await study.asking.ask(Question(prompt=prompt), study.context())
-                            line = {"call_id": str(answer.call_id), "text": answer.text, "position": answer.position}
+                            came = {"call_id": str(answer.call_id), "text": answer.text, "position": answer.position}
                         except ProviderFailed as failure:
-                            line = {"call_id": failure.call_id, "text": None, "position": 0}
-                        log.write(json.dumps({"prompt": prompt, **line}) + "\n")
+                            came = {"call_id": failure.call_id, "text": None, "position": 0}
+                        log.write(json.dumps({"prompt": prompt, **came}) + "\n")
                         log.flush()
 
                 wanted = [prompt for number in range(calls) if (prompt := f"question {number}") not in seen]
                 await asyncio.gather(*(one(prompt) for prompt in wanted))
 
-    asyncio.run(ask_all())
+    try:
+        asyncio.run(ask_all())
+    except StudyError as error:
+        sys.exit(str(error))
 
 
 def run(
@@ -84,8 +85,10 @@ def run(
 ) -> dict[str, Any]:
     """Run the caller to its end through so many kills and outages, recover, and reconcile."""
     chance = random.Random(seed)
-    losing = threading.Thread(target=_lose, args=(postgres, outages, random.Random(seed)))
     answers, seen = folder / "answers.jsonl", folder / "server.jsonl"
+    # After so many requests; what is asked while the store is away is sent when it is back.
+    when = [int(calls * (number + 0.5) / outages) for number in range(outages)]
+    losing = threading.Thread(target=_lose, args=(postgres, seen, when, random.Random(seed)))
     answers.touch()
     with server_process(seen, trouble=trouble) as address:
         environment = {
@@ -96,23 +99,22 @@ def run(
             "STUDY_IN_DOUBT_AFTER_S": str(LOOK_SECONDS),
             "STUDY_ATTEMPT_TIMEOUT_S": "5" if trouble[2] else "60",
         }
-        command = [sys.executable, "-m", "tests.end_to_end.crash_run", "--caller", str(answers), "--calls", str(calls)]
         killed = 0
         losing.start()
         while True:
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-            assert process.stdout is not None
-            process.stdout.readline()
-            if killed < kills:
-                time.sleep(chance.uniform(0.05, 0.05 + 2 * calls / CALLS_PER_SECOND / (kills + 1)))
-            else:
-                process.wait()
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-            process.stdout.close()
-            if process.wait() == 0:
-                break
+            process = WarmProcess(caller, answers, calls, environment=environment)
+            with closing(process):
+                if killed < kills:  # after so many requests, so that the kills spread over the run
+                    wanted = _requests(seen) + chance.randint(1, calls // (kills + 1))
+                    while process.exit_code is None and _requests(seen) < wanted:
+                        time.sleep(0.005)
+                else:
+                    process.wait()
+                if process.exit_code is None:
+                    process.kill()
+                    killed += 1
+                if process.exit_code == 0:
+                    break
         losing.join()
     recovered = _recover(environment)
     return {
@@ -124,10 +126,11 @@ def run(
     }
 
 
-def _lose(postgres: OwnServer | None, outages: int, chance: random.Random) -> None:
-    for number in range(outages):
+def _lose(postgres: OwnServer | None, seen: Path, when: list[int], chance: random.Random) -> None:
+    for number, requests in enumerate(when):
         assert postgres is not None
-        time.sleep(chance.uniform(1, 3))
+        while _requests(seen) < requests:
+            time.sleep(0.01)
         postgres.crash()
         time.sleep(LONG_OUTAGE_SECONDS if number % 2 == 0 else chance.uniform(0, 1))
         postgres.start()
@@ -196,6 +199,10 @@ def _reconcile(database_url: str, answers: Path, seen: Path) -> dict[str, Any]:
     }
 
 
+def _requests(seen: Path) -> int:
+    return seen.read_bytes().count(b"\n") if seen.exists() else 0
+
+
 def _lines(file: Path) -> list[dict[str, Any]]:
     """A log's whole lines; the last one may have been cut by a kill."""
     return [json.loads(line) for line in file.read_text().split("\n")[:-1]]
@@ -209,14 +216,7 @@ def main() -> None:
     parser.add_argument("--outages", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trouble", type=float, nargs=3, default=(0.02, 0.0, 0.0))
-    parser.add_argument("--caller", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.caller:
-        try:
-            caller(options.caller, options.calls)
-        except StudyError as error:
-            sys.exit(str(error))
-        return
     with tempfile.TemporaryDirectory() as folder:
         postgres = OwnServer(Path(folder))
         try:

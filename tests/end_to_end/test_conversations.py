@@ -3,10 +3,10 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
 from uuid import UUID
 
@@ -23,13 +23,13 @@ from infrastructure.settings import read_settings
 from interfaces.composition import open_study
 from tests.conftest import Database
 from tests.support.misbehaving_server import MisbehavingServer
+from tests.support.warm_process import WarmProcess
 
-ROOT = Path(__file__).parents[2]
 TALK = UUID(int=1)
 PATIENCE_SECONDS = 60.0
 
 
-def talker(content: str) -> None:
+def talker(_line: Connection, content: str) -> None:
     """Say something; of `dies`, the process is killed when the answer is stored and the turn is not."""
     if content == "dies":
         write_or_keep = Notebook.write_or_keep
@@ -55,16 +55,14 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[MisbehavingServer]:
         yield server
 
 
-def talking(database: Database, provider: MisbehavingServer, home: Path, content: str) -> subprocess.Popen[bytes]:
+def talking(database: Database, provider: MisbehavingServer, home: Path, content: str) -> WarmProcess:
     environment = {
         **os.environ,
         "DATABASE_URL": database.application_uri,
         "STUDY_HOME": str(home),
         "OPENAI_BASE_URL": provider.url,
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.end_to_end.test_conversations", content], cwd=ROOT, env=environment
-    )
+    return WarmProcess(talker, content, environment=environment)
 
 
 async def test_the_answer_of_a_killed_process_is_the_turn_and_is_not_paid_again(
@@ -74,7 +72,7 @@ async def test_the_answer_of_a_killed_process_is_the_turn_and_is_not_paid_again(
     async with open_study(settings) as study:
         openai = ConversationSettings(provider="openai", model="tiny")
         await study.conversations.start(NewConversation(conversation_id=TALK, settings=openai), study.context())
-        with talking(database, provider, tmp_path, "dies") as process:
+        with closing(talking(database, provider, tmp_path, "dies")) as process:
             assert await asyncio.to_thread(process.wait, PATIENCE_SECONDS) == -signal.SIGKILL
         assert len(provider.requests) == 1
         turn = await said_once_it_can_be(study, "dies")
@@ -92,9 +90,9 @@ async def test_a_conversation_whose_process_is_killed_while_it_waits_for_the_ans
     async with open_study(settings) as study:
         openai = ConversationSettings(provider="openai", model="tiny")
         await study.conversations.start(NewConversation(conversation_id=TALK, settings=openai), study.context())
-        with talking(database, provider, tmp_path, "waits") as process:
+        with closing(talking(database, provider, tmp_path, "waits")) as process:
             while not provider.requests:
-                assert process.poll() is None
+                assert process.exit_code is None
                 await asyncio.sleep(0.02)
             with pytest.raises(Conflict, match="answering another message"):
                 await study.conversations.say(TALK, Message(content="meanwhile"), study.context())
@@ -115,7 +113,3 @@ async def said_once_it_can_be(study: object, content: str) -> TakenTurn:
             await asyncio.sleep(0.05)
         else:
             return turn
-
-
-if __name__ == "__main__":
-    talker(sys.argv[1])

@@ -5,13 +5,11 @@ STUDY_TEST_SCALE multiplies the number of texts.
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
@@ -32,8 +30,8 @@ from tests.application.test_embed_texts import Embedding
 from tests.conftest import Database
 from tests.support.given_when_then import CONTEXT
 from tests.support.misbehaving_server import DIMENSIONS, MisbehavingServer, Received, vector_of
+from tests.support.warm_process import WarmProcess
 
-ROOT = Path(__file__).parents[2]
 SCALE = float(os.environ.get("STUDY_TEST_SCALE", "1"))
 COUNT = int(1_500 * SCALE)
 PATIENCE_SECONDS = 60.0
@@ -107,18 +105,18 @@ async def test_whatever_the_provider_does_each_text_gets_the_vector_that_it_gave
     await provider.aclose()
 
 
-def embedder(count: int) -> None:
-    """Embed once a line comes in; print how many vectors are those that the provider gave."""
+def embedder(line: Connection, count: int) -> None:
+    """Embed once it is told to; say how many vectors are those that the provider gave."""
 
     async def embed() -> None:
         async with open_study(read_settings()) as study:
             study.registry.create("openai")
-            print("ready", flush=True)
-            await asyncio.to_thread(sys.stdin.readline)
+            line.send("ready")
+            await asyncio.to_thread(line.recv)
             texts = texts_of(count)
             embedded = await study.embeddings.of_texts(TextsToEmbed(texts=texts), study.context())
             equal = (embedded.vectors == expected(texts)).all(axis=1)
-            print(int(equal.sum()), flush=True)
+            line.send(int(equal.sum()))
 
     asyncio.run(embed())
 
@@ -135,27 +133,13 @@ class Embedders:
             "OPENAI_BASE_URL": server.url,
             "OPENAI_EMBEDDING_MODEL": "tiny",
         }
-        self.running: list[subprocess.Popen[str]] = []
+        self.running: list[WarmProcess] = []
 
-    def start(self) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "tests.end_to_end.test_embeddings", str(COUNT)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def start(self) -> WarmProcess:
+        process = WarmProcess(embedder, COUNT, environment=self.environment)
         self.running.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        assert process.hear(within=PATIENCE_SECONDS) == "ready"
         return process
-
-    def correct(self, process: "subprocess.Popen[str]") -> int:
-        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
-        return int(out)
-
-
-def go(process: "subprocess.Popen[str]") -> None:
-    assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
 
 
 @pytest.fixture
@@ -170,15 +154,14 @@ def embedders(database: Database, slow: MisbehavingServer, tmp_path: Path) -> It
     made = Embedders(database, slow, tmp_path)
     yield made
     for process in made.running:
-        process.kill()
-        process.communicate()
+        process.close()
 
 
 def test_processes_that_embed_the_same_texts_pay_once_for_each(embedders: Embedders, slow: MisbehavingServer) -> None:
     processes = [embedders.start() for _ in range(3)]
     for process in processes:
-        go(process)
-    assert [embedders.correct(process) for process in processes] == [COUNT] * 3
+        process.line.send("go")
+    assert [process.hear(within=PATIENCE_SECONDS) for process in processes] == [COUNT] * 3
     assert sent_to(slow) == Counter(texts_of(COUNT))
 
 
@@ -186,14 +169,14 @@ def test_what_was_answered_before_a_process_was_killed_is_not_paid_for_again(
     embedders: Embedders, slow: MisbehavingServer, database: Database
 ) -> None:
     killed, survivor = embedders.start(), embedders.start()
-    go(killed)
+    killed.line.send("go")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (answered := answered_hashes(database)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    go(survivor)  # while the first one holds claims
-    killed.send_signal(signal.SIGKILL)
-    assert embedders.correct(survivor) == COUNT
+    survivor.line.send("go")  # while the first one holds claims
+    killed.kill()
+    assert survivor.hear(within=PATIENCE_SECONDS) == COUNT
     sent = sent_to(slow)
     assert set(sent) == set(texts_of(COUNT))
     under_way = 4 * 256  # whether the provider had answered those, nobody knows
@@ -209,7 +192,3 @@ def answered_hashes(database: Database) -> list[str]:
     with psycopg.connect(database.owner_uri) as owner:
         rows = owner.execute("SELECT request_hash FROM study.embedding_vectors").fetchall()
     return [request_hash for (request_hash,) in rows]
-
-
-if __name__ == "__main__":
-    embedder(int(sys.argv[1]))

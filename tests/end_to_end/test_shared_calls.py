@@ -4,15 +4,12 @@ STUDY_TEST_SCALE multiplies the number of requests.
 """
 
 import asyncio
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +26,26 @@ from interfaces.study import Study
 from tests.conftest import Database
 from tests.support.cut_line import CutLine
 from tests.support.misbehaving_server import MisbehavingServer
+from tests.support.warm_process import WarmProcess
 
-ROOT = Path(__file__).parents[2]
 SCALE = float(os.environ.get("STUDY_TEST_SCALE", "1"))
 PATIENCE_SECONDS = 120.0
 QUESTION = Question(prompt="Three primes?", provider="openai", model="tiny")
 
 
-def asker(count: int) -> None:
-    """Ask the same so often at once, once a line comes in; print what came of each."""
+def asker(line: Connection, count: int) -> None:
+    """Ask the same so often at once, once it is told to; say what came of each."""
 
     async def ask_all() -> None:
         async with open_study(read_settings()) as study:
             study.registry.create("openai")
-            print("ready", flush=True)
-            await asyncio.to_thread(sys.stdin.readline)
+            line.send("ready")
+            await asyncio.to_thread(line.recv)
             asked = (study.asking.ask(QUESTION, study.context()) for _ in range(count))
             for result in await asyncio.gather(*asked, return_exceptions=True):
                 said = str(result) if isinstance(result, StudyError) else result.text  # type: ignore[union-attr]
                 shared = None if isinstance(result, BaseException) else result.shared_with
-                print(json.dumps({"said": said, "shared_with": shared and str(shared)}), flush=True)
+                line.send({"said": said, "shared_with": shared and str(shared)})
 
     asyncio.run(ask_all())
 
@@ -70,24 +67,14 @@ class Askers:
             "STUDY_HOME": str(home),
             "OPENAI_BASE_URL": provider.url,
         }
-        command = [sys.executable, "-m", "tests.end_to_end.test_shared_calls", str(count)]
         self.database = database
-        self.running = [
-            subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(processes)
-        ]
+        self.running = [WarmProcess(asker, count, environment=self.environment) for _ in range(processes)]
         for process in self.running:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
+            assert process.hear(within=PATIENCE_SECONDS) == "ready"
 
     def go(self, *numbers: int) -> None:
         for number in numbers or range(len(self.running)):
-            pipe = self.running[number].stdin
-            assert pipe is not None
-            pipe.write("go\n")
-            pipe.flush()
+            self.running[number].line.send("go")
 
     def events(self, topic: str) -> int:
         with psycopg.connect(self.database.owner_uri) as owner:
@@ -102,11 +89,11 @@ class Askers:
 
     def said(self) -> list[dict[str, Any]]:
         """What the processes that live said, once they have ended."""
-        lines: list[str] = []
+        lines: list[dict[str, Any]] = []
         for process in self.running:
-            out, _ = process.communicate(timeout=PATIENCE_SECONDS)
-            lines += out.splitlines()
-        return [json.loads(line) for line in lines]
+            while (line := process.hear(within=PATIENCE_SECONDS)) is not None:
+                lines.append(line)
+        return lines
 
 
 @pytest.fixture
@@ -120,8 +107,7 @@ def askers(database: Database, provider: MisbehavingServer, tmp_path: Path) -> I
     yield make
     for each in made:
         for process in each.running:
-            process.kill()
-            process.communicate()
+            process.close()
 
 
 def test_five_processes_that_ask_the_same_make_one_call(
@@ -147,7 +133,7 @@ def test_when_the_owners_process_is_killed_one_takes_over_and_the_others_join_it
     asking.until(lambda: len(provider.requests) == 1)
     asking.go(1, 2)
     asking.until(lambda: asking.events("call.joined.v1") == 11)
-    asking.running[0].send_signal(signal.SIGKILL)
+    asking.running[0].kill()
     asking.until(lambda: len(provider.requests) == 2)
     asking.until(lambda: asking.events("call.joined.v1") == 11 + 8)
     provider.release()
@@ -221,7 +207,3 @@ async def test_two_processes_that_embed_the_same_texts_at_once_pay_once(
     assert (paid.call_ids, len(provider.requests)) == (shared.call_ids, 1)
     assert not paid.cached.any()
     assert shared.cached.all()
-
-
-if __name__ == "__main__":
-    asker(int(sys.argv[1]))

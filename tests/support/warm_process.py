@@ -1,0 +1,56 @@
+"""Processes forked from one that has imported what takes seconds to import; they are killed like any other."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["interfaces.composition", "infrastructure.providers.openai_sdk", "pytest", "hypothesis"])
+
+
+class WarmProcess:
+    """Runs `work(line, *arguments)`, a function of a module, with an environment of its own; on the line both talk."""
+
+    def __init__(self, work: Callable[..., None], *arguments: object, environment: dict[str, str]) -> None:
+        self.line, theirs = FORKS.Pipe()
+        self._process = FORKS.Process(target=_work, args=(work, environment, theirs, *arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def hear(self, *, within: float) -> Any:
+        """What it says next; None once it has ended without saying more."""
+        if not self.line.poll(within):
+            raise TimeoutError(f"Nothing was said for {within} s")
+        try:
+            return self.line.recv()
+        except (EOFError, ConnectionResetError):
+            return None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, negative when a signal ended it."""
+        return self._process.exitcode
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Its exit code once it has ended."""
+        self._process.join(seconds)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """End it as `kill -9` does, unless it has ended, and wait for that."""
+        self._process.kill()
+        self._process.join()
+
+    def close(self) -> None:
+        """Kill it, and forget it."""
+        self.kill()
+        self._process.close()
+        self.line.close()
+
+
+def _work(work: Callable[..., None], environment: dict[str, str], line: Connection, *arguments: object) -> None:
+    os.environ.clear()  # what the first of them was forked with
+    os.environ.update(environment)
+    work(line, *arguments)
