@@ -78,6 +78,7 @@ class Follower:
         self._connection: Connection | None = None
         self._retries: dict[str, _Retry] = {}
         self._waits = PositionWaits(connect)
+        self._leaving = False
 
     def step(self) -> int:
         """One batch for every read model that has events to read; returns how many were read, 0 when all are done."""
@@ -132,7 +133,13 @@ class Follower:
 
     def gather(self, seconds: float) -> None:
         """Let more events come before the next round, unless somebody waits for what this one brings."""
-        self._waits.anybody.wait(seconds)
+        if not self._leaving:
+            self._waits.anybody.wait(seconds)
+
+    def leave(self) -> None:
+        """Gather no more: who follows in another thread is about to stop."""
+        self._leaving = True
+        self._waits.anybody.set()
 
     def interrupt(self) -> None:
         """Give up what another thread does just now; it then raises Unavailable there, and nothing of it is written."""
@@ -251,6 +258,7 @@ class FollowerThread:
         """Finish the batch under way, or give it up, and let go of the follower's connections."""
         self._stopping.set()
         self._wake.set()
+        self.follower.leave()
         if self._thread.ident is not None:
             while self._unhurried and self._thread.is_alive():
                 self.follower.interrupt()

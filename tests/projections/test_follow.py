@@ -245,6 +245,19 @@ async def test_the_thread_gathers_for_longer_while_events_keep_coming(log, tally
     assert sql(SEEN) == [(2,)]
 
 
+async def test_a_thread_that_gathers_stops_at_once(log, tallying, monkeypatch):
+    monkeypatch.setattr("projections.follow.GATHER_MORE_SECONDS", 600.0)
+    follower = tallying()
+    position = await asyncio.to_thread(log.write, STREAM, happened())
+    thread = FollowerThread(follower, threading.Event())
+    thread.start()
+    deadline = time.monotonic() + 20
+    while min(follower.positions().values()) < position:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(asyncio.to_thread(thread.stop), 20)
+
+
 async def test_the_thread_survives_a_lost_connection(log, database, tallying, sql):
     follower, wake = tallying(), threading.Event()
     thread = FollowerThread(follower, wake)
