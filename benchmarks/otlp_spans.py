@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 from urllib.error import HTTPError
@@ -19,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 SPANS = 500
 SECONDS = 600
-BUSY, PAUSE_SECONDS = 503, 1.0  # a server that has no room for more for now, and when it is asked again
+PAUSE_SECONDS = 1.0  # before a server is asked again that has no room for more for now
 
 
 def message(calls: Sequence[Mapping[str, Any]]) -> bytes:
@@ -48,7 +49,7 @@ def taken(asked: urllib.request.Request) -> bool:
         with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
             answer.read()
     except HTTPError as error:
-        if error.code != BUSY:
+        if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
             raise
         return False
     return True
