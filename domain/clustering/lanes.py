@@ -100,9 +100,9 @@ def find_three_lowest(halves: Vectors, lanes: Lanes) -> None:
             low, second, third = lanes.lowest[lane], lanes.second[lane], lanes.third[lane]
             found = (low, second, third, lanes.nearest[lane], lanes.next_nearest[lane])
             found = _insert(a - of_a[lane], number, *found)
-            found = _insert(b - of_b[lane], number + np.int32(1), *found)
-            found = _insert(c - of_c[lane], number + np.int32(2), *found)
-            found = _insert(d - of_d[lane], number + np.int32(3), *found)
+            found = _insert(b - of_b[lane], np.int32(number + 1), *found)
+            found = _insert(c - of_c[lane], np.int32(number + 2), *found)
+            found = _insert(d - of_d[lane], np.int32(number + 3), *found)
             lanes.lowest[lane], lanes.second[lane], lanes.third[lane] = found[0], found[1], found[2]
             lanes.nearest[lane], lanes.next_nearest[lane] = found[3], found[4]
 

@@ -1,6 +1,7 @@
 """What is measured of one step of a sweep: on the rows that were clustered, after preparation."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,7 @@ from domain.clustering.prediction_strength import prediction_strength
 from domain.clustering.selection import GapParameters, PredictionParameters, rule_of
 from domain.clustering.separation import separation
 from domain.clustering.silhouette import silhouette_cosine, silhouette_euclidean
-from domain.clustering.stability import (
-    adjusted_rand_index,
-    clustering_accuracy,
-    completeness,
-    homogeneity,
-    normalized_mutual_information,
-    stability,
-    v_measure,
-)
+from domain.clustering.stability import agreement, stability
 from domain.clustering.vectors import Labels, Vectors
 from domain.sweeps import ExternalMetrics, InternalMetrics, StepMetrics, SweepConfig
 
@@ -137,18 +130,19 @@ def _again(rows: Vectors, k: int, config: SweepConfig, method: Method, restarts:
 def _agreement(labels: Labels, true_labels: Sequence[str] | None) -> dict[str, Any]:
     if true_labels is None:
         return {}
-    # Numbered by a table of names: sorting all of them would take longer than what is measured.
-    numbers = {name: number for number, name in enumerate(sorted(set(true_labels)))}
-    truth = np.fromiter(map(numbers.__getitem__, true_labels), dtype=np.int64, count=len(true_labels))
-    clustered = labels >= 0
-    right = clustering_accuracy(labels[clustered], truth[clustered]) * np.count_nonzero(clustered)
+    found = agreement(labels, _numbered(tuple(true_labels)))
     return {
-        "acc": float(right / len(labels)),
-        "nmi": normalized_mutual_information(truth, labels),
-        "ari": adjusted_rand_index(truth, labels),
+        "acc": found.accuracy,
+        "nmi": found.normalized_mutual_information,
+        "ari": found.adjusted_rand_index,
         "external": ExternalMetrics(
-            homogeneity=homogeneity(labels, truth),
-            completeness=completeness(labels, truth),
-            v_measure=v_measure(labels, truth),
+            homogeneity=found.homogeneity, completeness=found.completeness, v_measure=found.v_measure
         ),
     }
+
+
+@lru_cache(maxsize=4)
+def _numbered(names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Number classes in the order of their names, once for all steps; by a table, since sorting takes longer."""
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    return np.fromiter(map(numbers.__getitem__, names), dtype=np.int64, count=len(names))

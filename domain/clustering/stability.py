@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from domain.clustering.clusterings import Clustering
-from domain.clustering.contingency import CELLS_PER_SAMPLE, SMALL_TABLE, contingency_table, meetings, numbered
+from domain.clustering.contingency import (
+    CELLS_PER_SAMPLE,
+    SMALL_TABLE,
+    Meetings,
+    contingency_table,
+    meetings,
+    numbered,
+)
 from domain.clustering.vectors import check_labels
 from domain.errors import Rejected
 
@@ -19,6 +26,17 @@ class Stability(NamedTuple):
 
     ari_mean: float | None
     ari_std: float | None  # of the population of pairs, not of a sample
+
+
+class Agreement(NamedTuple):
+    """What the functions of the same names tell of labels and classes, and clustering_accuracy."""
+
+    accuracy: float
+    adjusted_rand_index: float
+    normalized_mutual_information: float
+    homogeneity: float
+    completeness: float
+    v_measure: float
 
 
 def stability(clusterings: Sequence[Clustering]) -> Stability:
@@ -65,7 +83,10 @@ def adjusted_rand_index(first: ArrayLike, second: ArrayLike) -> float:
     Raises Rejected if the lengths differ or are 0.
     Source: Hubert & Arabie 1985, as in scikit-learn.
     """
-    met = meetings(first, second)
+    return _rand_index(meetings(first, second))
+
+
+def _rand_index(met: Meetings) -> float:
     return _adjusted(_pairs(met.cells), _pairs(met.first), _pairs(met.second), comb(int(met.first.sum()), 2))
 
 
@@ -88,13 +109,7 @@ def normalized_mutual_information(first: ArrayLike, second: ArrayLike) -> float:
     first, second: (n_samples,) labels of any sortable type
     Returns 0 to 1; 1 if both have a single cluster. Raises Rejected if the lengths differ or are 0.
     """
-    met = meetings(first, second)
-    entropies = _entropy(met.first) + _entropy(met.second)
-    if entropies == 0:
-        return 1.0
-    # Rounding can lead a little below 0 or above 1.
-    shared = entropies - _entropy(met.cells)
-    return min(max(2 * shared / entropies, 0.0), 1.0)
+    return _information(meetings(first, second)).over_mean
 
 
 def homogeneity(labels: ArrayLike, classes: ArrayLike) -> float:
@@ -104,7 +119,7 @@ def homogeneity(labels: ArrayLike, classes: ArrayLike) -> float:
     Returns 0 to 1; 1 if there is only one class. Raises Rejected if the lengths differ or are 0.
     Source: Rosenberg & Hirschberg 2007, as completeness and v_measure.
     """
-    return _information(labels, classes).homogeneity
+    return _information(meetings(classes, labels)).homogeneity
 
 
 def completeness(labels: ArrayLike, classes: ArrayLike) -> float:
@@ -112,7 +127,7 @@ def completeness(labels: ArrayLike, classes: ArrayLike) -> float:
 
     As homogeneity otherwise, with the two changed about; 1 if there is only one cluster.
     """
-    return _information(labels, classes).completeness
+    return _information(meetings(classes, labels)).completeness
 
 
 def v_measure(labels: ArrayLike, classes: ArrayLike, beta: float = 1.0) -> float:
@@ -123,9 +138,26 @@ def v_measure(labels: ArrayLike, classes: ArrayLike, beta: float = 1.0) -> float
     """
     if not 0 <= beta < np.inf:
         raise Rejected(f"beta must be a number of at least 0, not {beta}", fields=("beta",))
-    homogeneous, complete = _information(labels, classes)
-    weighted = beta * homogeneous + complete
-    return (1 + beta) * homogeneous * complete / weighted if weighted > 0 else 0.0
+    return _information(meetings(classes, labels)).mean(beta)
+
+
+def agreement(labels: ArrayLike, classes: ArrayLike) -> Agreement:
+    """Find at once all that is told of labels and known classes: where they meet is counted once.
+
+    labels: (n_samples,) from 0, −1 for noise; classes: (n_samples,) of any sortable type
+    Noise counts as wrong for the accuracy, and is one more cluster for the others. Raises Rejected as each of them.
+    """
+    found = check_labels(labels)
+    known = check_labels(classes, len(found))
+    met = meetings(known, found)
+    shared, clustered = _information(met), found >= 0
+    accuracy = 0.0
+    if clustered.any():
+        right = clustering_accuracy(found[clustered], known[clustered]) * np.count_nonzero(clustered)
+        accuracy = float(right / len(found))
+    return Agreement(
+        accuracy, _rand_index(met), shared.over_mean, shared.homogeneity, shared.completeness, shared.mean(1.0)
+    )
 
 
 def clustering_accuracy(labels: ArrayLike, classes: ArrayLike) -> float:
@@ -142,19 +174,27 @@ def clustering_accuracy(labels: ArrayLike, classes: ArrayLike) -> float:
 
 
 class _Information(NamedTuple):
-    homogeneity: float
-    completeness: float
+    """What two labelings share of their entropy, as fractions."""
+
+    over_mean: float  # of the mean of both
+    homogeneity: float  # of the first's, the classes'
+    completeness: float  # of the second's, the labels'
+
+    def mean(self, beta: float) -> float:
+        weighted = beta * self.homogeneity + self.completeness
+        return (1 + beta) * self.homogeneity * self.completeness / weighted if weighted > 0 else 0.0
 
 
-def _information(labels: ArrayLike, classes: ArrayLike) -> _Information:
-    met = meetings(labels, classes)
-    of_labels, of_classes = _entropy(met.first), _entropy(met.second)
-    shared = of_labels + of_classes - _entropy(met.cells)
-    # Rounding can lead a little below 0 or above 1.
-    return _Information(
-        homogeneity=min(max(shared / of_classes, 0.0), 1.0) if of_classes > 0 else 1.0,
-        completeness=min(max(shared / of_labels, 0.0), 1.0) if of_labels > 0 else 1.0,
-    )
+def _information(met: Meetings) -> _Information:
+    of_classes, of_labels = _entropy(met.first), _entropy(met.second)
+    both = of_classes + of_labels
+    shared = both - _entropy(met.cells)
+
+    def part(of: float) -> float:
+        # Rounding can lead a little below 0 or above 1.
+        return min(max(shared / of, 0.0), 1.0) if of > 0 else 1.0
+
+    return _Information(over_mean=part(both / 2), homogeneity=part(of_classes), completeness=part(of_labels))
 
 
 def _pairs(counts: NDArray[np.int64]) -> int:

@@ -29,6 +29,7 @@ from domain.clustering import (
 )
 from domain.clustering.compactness import compactness
 from domain.clustering.separation import separation
+from domain.clustering.stability import agreement
 from domain.clustering.threads import at_most
 from domain.errors import Rejected
 from tests.domain.clustering import naive
@@ -67,13 +68,35 @@ def test_agreement_is_what_counting_says(pair):
 
 
 @settings(deadline=None)
+@given(LABEL_PAIRS)
+def test_all_that_is_told_of_classes_at_once_is_what_each_function_tells(pair):
+    labels, classes = pair
+    assert agreement(labels, classes) == (
+        clustering_accuracy(labels, classes),
+        adjusted_rand_index(classes, labels),
+        normalized_mutual_information(classes, labels),
+        homogeneity(labels, classes),
+        completeness(labels, classes),
+        v_measure(labels, classes),
+    )
+
+
+def test_noise_is_wrong_for_the_accuracy_and_a_cluster_for_the_others():
+    classes = ["a", "a", "b", "b"]
+    found = agreement([-1, 0, 1, 1], classes)
+    assert found.accuracy == 0.75
+    assert found.v_measure == pytest.approx(metrics.v_measure_score(classes, [2, 0, 1, 1]))
+    assert agreement([-1, -1, -1, -1], classes) == (0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@settings(deadline=None)
 @given(LABEL_PAIRS, st.permutations(range(5)))
 def test_agreement_does_not_depend_on_the_names_of_clusters(pair, names):
     first, second = pair
     renamed = [f"cluster {names[label]}" for label in first]
-    for agreement in AGREEMENTS:
-        assert agreement(renamed, second) == pytest.approx(agreement(first, second), abs=1e-12)
-        assert agreement(renamed, first) == pytest.approx(1, abs=1e-12)
+    for agree in AGREEMENTS:
+        assert agree(renamed, second) == pytest.approx(agree(first, second), abs=1e-12)
+        assert agree(renamed, first) == pytest.approx(1, abs=1e-12)
 
 
 def test_the_rand_index_of_very_many_samples_does_not_overflow():
@@ -82,24 +105,24 @@ def test_the_rand_index_of_very_many_samples_does_not_overflow():
     assert abs(adjusted_rand_index(first, second)) < 1e-4
 
 
-@pytest.mark.parametrize("agreement", AGREEMENTS)
-def test_agreement_takes_any_whole_numbers_and_never_a_table_of_their_range(agreement):
+@pytest.mark.parametrize("agree", AGREEMENTS)
+def test_agreement_takes_any_whole_numbers_and_never_a_table_of_their_range(agree):
     first, second = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 2, 2])
-    expected = agreement(first, second)
+    expected = agree(first, second)
     for left in (first - 7, first * 10**12, first.astype(np.uint64) + 2**63, first.astype(np.int8), first == 1):
         left.flags.writeable = False
         if left.dtype != bool:
-            assert agreement(left, second) == pytest.approx(expected, abs=1e-12)
-        assert agreement(left, left[::-1].copy()[::-1]) == 1
+            assert agree(left, second) == pytest.approx(expected, abs=1e-12)
+        assert agree(left, left[::-1].copy()[::-1]) == 1
 
 
-@pytest.mark.parametrize("agreement", [each for each in AGREEMENTS if each is not clustering_accuracy])
-def test_labelings_with_a_cluster_for_almost_every_sample_are_counted_without_a_table(agreement):
+@pytest.mark.parametrize("agree", [each for each in AGREEMENTS if each is not clustering_accuracy])
+def test_labelings_with_a_cluster_for_almost_every_sample_are_counted_without_a_table(agree):
     chance = np.random.default_rng(0)
     first, second = chance.permutation(50_000), chance.integers(0, 40_000, 50_000)
     first[:100] = 7
-    assert 0 <= agreement(first, second) < 1
-    assert agreement(first, chance.permutation(60_000)[first]) == pytest.approx(1, abs=1e-12)
+    assert 0 <= agree(first, second) < 1
+    assert agree(first, chance.permutation(60_000)[first]) == pytest.approx(1, abs=1e-12)
 
 
 def test_pairs_of_labelings_with_very_many_clusters_agree_as_one_by_one():
@@ -119,12 +142,12 @@ def test_stability_of_any_labelings_is_what_counting_pairs_says(labelings):
     assert pairwise_ari(labelings) == pytest.approx((np.mean(indices), np.std(indices)), abs=1e-12)
 
 
-@pytest.mark.parametrize("agreement", AGREEMENTS)
-def test_labelings_of_other_lengths_or_of_nothing_are_rejected(agreement):
+@pytest.mark.parametrize("agree", AGREEMENTS)
+def test_labelings_of_other_lengths_or_of_nothing_are_rejected(agree):
     with pytest.raises(Rejected):
-        agreement([0, 1], [0, 1, 2])
+        agree([0, 1], [0, 1, 2])
     with pytest.raises(Rejected):
-        agreement([], [])
+        agree([], [])
 
 
 def test_stability_is_the_mean_and_deviation_over_all_pairs():
