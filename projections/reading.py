@@ -1,13 +1,17 @@
 """Reading the live tables, for queries."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import wraps
 from typing import Any, Literal, ParamSpec
 
 import msgspec
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
+from psycopg.types.json import JsonbLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.store_trouble import unavailable
@@ -64,6 +68,29 @@ def in_json(question: Callable[P, Awaitable[Any]]) -> Callable[P, Coroutine[Any,
     return answered
 
 
+class JsonReader(Loader):
+    """Reads JSON that came as text: there may be three of it in each row."""
+
+    def load(self, data: Buffer) -> Any:
+        """Numbers that are too large for a float are left to Python's own, which calls them infinite."""
+        try:
+            return msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            return JsonbLoader(self.oid).load(data)
+
+
+@asynccontextmanager
+async def _statement_by_statement(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
+    """Each statement is a transaction, so that the server isn't asked to begin one before and to end it after it."""
+    await connection.set_autocommit(True)
+    try:
+        yield
+    finally:
+        # In any other state the pool gives it up.
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            await connection.set_autocommit(False)
+
+
 class Reader:
     """Runs one SELECT at a time on a pooled connection."""
 
@@ -80,11 +107,13 @@ class Reader:
             longer than the answer and one way does; or as the server finds best
         """
         async with connected(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
-            if planned == "once":
-                await cursor.execute(ONE_PLAN)
-            await cursor.execute(sql.encode(), parameters, binary=binary, prepare=PREPARED[planned])
-            rows: list[Row] = await cursor.fetchall()
-            return rows
+            cursor.adapters.register_loader("jsonb", JsonReader)
+            async with nullcontext() if planned == "once" else _statement_by_statement(connection):
+                if planned == "once":
+                    await cursor.execute(ONE_PLAN)
+                await cursor.execute(sql.encode(), parameters, binary=binary, prepare=PREPARED[planned])
+                rows: list[Row] = await cursor.fetchall()
+                return rows
 
     async def row(self, sql: str, parameters: dict[str, Any]) -> Row | None:
         """The only row, or None."""
