@@ -3,12 +3,14 @@
 Places are numbers beside the text, not marks in it, so that nothing in a text can be taken for one.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
 from projections.search_query import Term
-from projections.words import places_of_words
+from projections.words import LONGEST_WORD, places_of_words
 
 LONGEST_EXCERPT = 240
 BEFORE_FIRST = 60
@@ -41,8 +43,13 @@ def excerpt_around(pieces: Sequence[str], places_in: Callable[[str], list[tuple[
 
 def found_places(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
     """[begin, end) of every word that belongs to a term found there, in order."""
-    words = list(places_of_words(text))
     found: set[tuple[int, int]] = set()
+    if text.isascii() and all(len(word) < LONGEST_WORD for term in terms for word in term.words):
+        lowered = text.lower()
+        for term in terms:
+            found.update(place for match in _pattern(term).finditer(lowered) for place in match.regs[1:])
+        return sorted(found)
+    words = list(places_of_words(text))
     for term in terms:
         length, last = len(term.words), term.words[-1]
         for at, (word, _, _) in enumerate(words):
@@ -55,6 +62,15 @@ def found_places(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
             if fits:
                 found.update((begin, end) for _, begin, end in words[at : at + length])
     return sorted(found)
+
+
+@lru_cache(maxsize=256)
+def _pattern(term: Term) -> re.Pattern[str]:
+    """What finds a term in a text of ASCII in small letters: a group for each of its words."""
+    *words, last = (f"({word})" for word in term.words)
+    last = f"{last[:-1]}[a-z0-9]*)" if term.beginning else f"{last}(?![a-z0-9])"
+    # Looked ahead, so that the same words may belong to two rows of them.
+    return re.compile(f"(?<![a-z0-9])(?={'[^a-z0-9]+'.join([*words, last])})")
 
 
 def _cut(text: str, places: list[tuple[int, int]], *, several: bool) -> Excerpt:

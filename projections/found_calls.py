@@ -9,12 +9,12 @@ from uuid import UUID
 
 from projections.reading import Reader
 from projections.search import ERA_BITS, STRETCH_BITS
-from projections.search_eras import ASKED, BOUNDS, CallSearch, asked_of_eras
+from projections.search_eras import BOUNDS, OLDEST_FIRST, CallSearch, asked_of_eras
 from projections.substring_queries import check_substrings, pages_of_substring, pattern_of
 
 # The sum keeps the planner from walking by position, which only pays for frequent words.
 IN_ERAS = f"""
-    SELECT f.call_id, f.call_position FROM ({ASKED}) AS a CROSS JOIN LATERAL (
+    SELECT f.call_id, f.call_position FROM ({OLDEST_FIRST}) AS a CROSS JOIN LATERAL (
         SELECT t.call_id, t.call_position FROM projections.searched_texts t
         WHERE t.words @@ a.query AND t.call_position + 0 > %(after)s AND t.position <= %(position)s
             AND (%(part)s::text IS NULL OR t.part = %(part)s)

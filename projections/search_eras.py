@@ -1,7 +1,7 @@
 """A search as each era of the log is asked for it: its words and tags with the letters of that era before them."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from domain.errors import Rejected
 from projections.call_queries import CallFilter
@@ -10,18 +10,31 @@ from projections.search_query import SearchQuery, parsed
 
 Order = Literal["newest", "rank"]
 PARTS = ("prompt", "answer")
+_LETTERS = "\0"  # stands where the letters of an era belong: no text that is searched for holds it
 
+# As far as calls are known: what is found of newer ones could not be shown, and would be missing on its page.
+KNOWN = "SELECT position AS known FROM projections.generations WHERE name = 'raw_calls' AND state = 'live'"
 # Where the times lie in the log, as near as it is known: in their order, calls may be asked one before the other.
-BOUNDS = """
-    SELECT (SELECT max(s.stretch) FROM projections.search_stretches s
+BOUNDS = f"""
+    SELECT ({KNOWN}) AS known,
+        (SELECT max(s.stretch) FROM projections.search_stretches s
             WHERE %(until)s::timestamptz IS NULL OR s.first_at < %(until)s) AS last,
         (SELECT min(s.stretch) FROM projections.search_stretches s
             WHERE %(since)s::timestamptz IS NULL OR s.last_at >= %(since)s) AS first
-"""
+"""  # noqa: S608 - our own names
+# Eras are put in order before what is asked of them is read, as mostly the first ones are enough.
 ASKED = """
-    SELECT a.era, a.query::tsquery AS query, a.terms::tsquery AS terms
-    FROM unnest(%(eras)s::bigint[], %(queries)s::text[], %(all_terms)s::text[]) AS a (era, query, terms)
+    SELECT a.era, array_to_string(%(query)s::text[], a.letters)::tsquery AS query,
+        array_to_string(%(terms)s::text[], a.letters)::tsquery AS terms
+    FROM (
+        SELECT * FROM (
+            SELECT %(first_era)s + e.place - 1 AS era, e.letters
+            FROM unnest(%(letters)s::text[]) WITH ORDINALITY AS e (letters, place)
+        ) AS e {where} ORDER BY e.era {order} OFFSET 0
+    ) AS a
 """
+NEWEST_FIRST = ASKED.format(where="", order="DESC")
+OLDEST_FIRST = ASKED.format(where="", order="ASC")
 
 
 class CallSearch(CallFilter, frozen=True, kw_only=True):
@@ -39,26 +52,24 @@ class CallSearch(CallFilter, frozen=True, kw_only=True):
     match: Literal["words", "substring"] = "words"
 
 
-class AskedOfEras(NamedTuple):
-    """What is searched for, and the tags that a text must have beside it."""
+class AskedOfEras:
+    """What is searched for, and the tags that a text must have beside it: written once, for there may be many eras."""
 
-    query: SearchQuery
-    tags: Sequence[str]
+    def __init__(self, query: SearchQuery, tags: Sequence[str]) -> None:
+        self.query = query
+        needed = [f"({query.tsquery(_LETTERS)})", *(quoted(_LETTERS + tag) for tag in tags)]
+        self._query = " & ".join(needed).split(_LETTERS)
+        self._terms = query.wanted().tsquery(_LETTERS).split(_LETTERS)
 
     def of(self, era: int) -> tuple[str, str]:
         """What the index is asked for in an era, and by which of it texts are ranked, as tsqueries."""
         letters = letters_of(era)
-        tags = [quoted(letters + tag) for tag in self.tags]
-        return " & ".join([f"({self.query.tsquery(letters)})", *tags]), self.query.wanted().tsquery(letters)
+        return letters.join(self._query), letters.join(self._terms)
 
-    def parameters(self, eras: Sequence[int]) -> dict[str, Any]:
+    def parameters(self, eras: range) -> dict[str, Any]:
         """Those of ASKED, for some eras."""
-        asked = [self.of(era) for era in eras]
-        return {
-            "eras": list(eras),
-            "queries": [query for query, _ in asked],
-            "all_terms": [terms for _, terms in asked],
-        }
+        letters = f"{{{','.join(map(letters_of, eras))}}}"  # as text: a list would take longer to be written
+        return {"first_era": eras.start, "letters": letters, "query": self._query, "terms": self._terms}
 
 
 def asked_of_eras(wanted: CallSearch) -> AskedOfEras:

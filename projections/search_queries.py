@@ -5,7 +5,7 @@ the newest back until there is a page, which costs next to nothing where it does
 ones, the newest are looked through before both. Measured in docs/decisions/032-search.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -24,12 +24,13 @@ from projections.excerpts import excerpt_around, found_places
 from projections.paging import FIRST_PAGE, LATEST, Page, Paging, cursor_at, key_of, last_counted, page_of
 from projections.reading import Json, Reader, Row, in_json
 from projections.search import ERA_BITS, STRETCH_BITS, pieces_of
-from projections.search_eras import ASKED, BOUNDS, PARTS, CallSearch, asked_of_eras
+from projections.search_eras import ASKED, BOUNDS, NEWEST_FIRST, PARTS, CallSearch, asked_of_eras
 from projections.substring_queries import SubstringLook, check_substrings
 
 Places = Callable[[str], list[tuple[int, int]]]
 
 WALKED = 2_000  # texts that are looked at one by one before the index is asked
+WALKED_FIRST = 250  # of them; those behind them only if so many find their share
 PASSING_FIRST = 100  # calls that pass the filters, the newest, whose texts are looked at before all: enough for a page
 PASSING = 1_000  # that are looked at before the index is asked
 PASSINGS = 10  # times that so many of a group are looked at, one after the other, in place of the index
@@ -61,15 +62,18 @@ PASSING_CALLS = """
         ) AS stretch
     )
     SELECT told.*, f.call_id, f.part, f.call_position, ts_rank(f.words, f.terms, 1) AS rank FROM told LEFT JOIN (
-        SELECT t.*, a.terms FROM texts t JOIN ({asked}) AS a ON a.era = t.call_position >> %(era_bits)s
+        SELECT t.*, a.terms FROM texts t JOIN ({asked_of_texts}) AS a ON a.era = t.call_position >> %(era_bits)s
         WHERE t.words @@ a.query AND {texts_alone}
         ORDER BY t.call_position DESC LIMIT %(texts)s
     ) f ON true ORDER BY f.call_position DESC
 """
+IN_ERAS_OF_TEXTS = ASKED.format(
+    where="WHERE e.era IN (SELECT w.call_position >> %(era_bits)s FROM texts w)", order="DESC"
+)
 MEMBERS = """
-    SELECT count(*) AS members FROM (
+    (SELECT count(*) FROM (
         SELECT FROM projections.group_members m WHERE m.group_id = %(group_id)s LIMIT %(passing)s
-    ) m
+    ) m) AS members
 """
 # The sums keep the planner from walking by position, which only pays for frequent words. Eras are asked one by one, in
 # order, until there are texts enough, and only those are ranked.
@@ -81,10 +85,6 @@ IN_ERAS = """
         ORDER BY t.call_position + 0 DESC LIMIT %(texts)s
     ) f ORDER BY a.era DESC, f.call_position DESC LIMIT %(texts)s
 """
-
-
-# As far as calls are known: what is found of newer ones could not be shown, and would be missing on its page.
-KNOWN = "SELECT position FROM projections.generations WHERE name = 'raw_calls' AND state = 'live'"
 
 
 class Ranked(NamedTuple):
@@ -115,7 +115,6 @@ class SearchQueries:
         if wanted.order == "rank":
             return await self._by_rank(look, as_of, page)
         (before,) = page.after((LATEST,), as_of, tuple[int])
-        before = min(before, await self._known())
         found = _calls_of(await look.newest(before, page.rows, len(PARTS) * page.rows))[: page.rows]
         shown = page_of(found, page.limit, as_of, lambda each: (each.position,))
         return Page(await self._shown(shown.items, look.places, as_of), shown.next_cursor)
@@ -133,7 +132,6 @@ class SearchQueries:
     async def _by_rank(self, look: "_Look | SubstringLook", as_of: int | None, page: Paging) -> Page[Row]:
         first: tuple[int, float, int] = (LATEST, float("inf"), LATEST)
         before, rank, position = first if page.cursor is None else key_of(page.cursor, tuple[int, float, int], as_of)
-        before = min(before, await self._known())
         found = _calls_of(await look.newest(before, RANKED, RANKED))[:RANKED]
         if found:
             before = min(before, found[0].position + 1)  # calls that come meanwhile are in no later page
@@ -143,12 +141,9 @@ class SearchQueries:
         cursor = cursor_at((before, items[-1].rank, items[-1].position), as_of) if len(behind) > page.limit else None
         return Page(await self._shown(items, look.places, as_of), cursor)
 
-    async def _known(self) -> int:
-        """The position from which on calls are not known yet."""
-        row = await self._reader.row(KNOWN, {})
-        return 0 if row is None else int(row["position"]) + 1
-
     async def _shown(self, found: list[Ranked], places_in: Places, as_of: int | None) -> list[Row]:
+        if not found:
+            return []
         rows = await self._reader.rows(
             f"SELECT {ITEM}, c.text_path, CASE WHEN c.request_is_json THEN asked.body END AS prompt, "  # noqa: S608
             "CASE WHEN c.response_is_json THEN answered.body END AS answer "
@@ -183,19 +178,23 @@ class _Look:
         # Tags say the same as the table of calls; it is asked only for what they don't say.
         narrowed = replace(wanted, provider=None, model=None, modality=None)
         joined = any(getattr(narrowed, name) is not None for name in CallFilter.__struct_fields__)
+        if joined and narrowed == replace(narrowed, status=None, actor=None, since=None, until=None):
+            calls = "CROSS JOIN LATERAL (SELECT t.call_id) c"  # of a group, ids are enough
+        else:
+            calls = f"JOIN {calls_at(as_of)} c ON c.call_id = t.call_id" if joined else ""
         texts_alone = "true" if wanted.part is None else "t.part = %(part)s"
         self._sql = {
-            "calls": f"JOIN {calls_at(as_of)} c ON c.call_id = t.call_id" if joined else "",
+            "calls": calls,
             "conditions": " AND ".join([*(conditions if joined else []), texts_alone]),
             "newest_calls": passing,
             "texts_alone": texts_alone,
-            "asked": f"{ASKED} ORDER BY a.era DESC",
+            "asked": NEWEST_FIRST,
+            "asked_of_texts": IN_ERAS_OF_TEXTS,
         }
         self._parameters = {
             **parameters,
             "as_of": as_of,
             "position": last_counted(as_of),
-            "walked": WALKED,
             "passing": PASSING * PASSINGS,
             "era_bits": ERA_BITS,
         }
@@ -203,18 +202,21 @@ class _Look:
     async def newest(self, before: int, calls: int, texts: int) -> list[Row]:
         """Texts of the newest calls requested before a position: of so many calls, or so many; newest first."""
         parameters: Json = {**self._parameters, "texts": texts}
-        bounds = await self._reader.row(BOUNDS, parameters)
-        if bounds is None or bounds["first"] is None or bounds["last"] is None:
+        of_group = self._passes_rarely and self._group_id is not None
+        bounds = await self._reader.row(f"{BOUNDS}, {MEMBERS}" if of_group else BOUNDS, parameters)
+        if bounds is None or None in (bounds["known"], bounds["first"], bounds["last"]):
             return []
         begin, end = bounds["first"] << STRETCH_BITS, (bounds["last"] + 1) << STRETCH_BITS
-        parameters["before"] = before = min(before, end)
-        rounds = await self._rounds_of_passing(parameters)
+        parameters["before"] = before = min(before, end, bounds["known"] + 1, parameters["position"] + 1)
+        rounds = int(self._passes_rarely)
+        if of_group:  # where it is large, the index finds them sooner
+            rounds = PASSINGS if bounds["members"] < PASSING * PASSINGS else 0
         rows: list[Row] = []
         if rounds:
             rows, parameters["before"] = await self._of_passing(parameters, PASSING_FIRST)
         # Where so few calls lie further apart than is walked, all of that has been looked at.
         if before - parameters["before"] < WALKED and not _are(calls, texts, rows):
-            walked = rows + await self._walked(parameters)
+            walked = rows + await self._walked(parameters, calls, texts)
             rows = walked if _are(calls, texts, walked) else rows
         if not _are(calls, texts, rows):
             rows = await self._looked_up(parameters, begin, calls, rounds, rows)
@@ -224,14 +226,25 @@ class _Look:
         """[begin, end) of each word in a text by which it is found."""
         return found_places(text, self._terms)
 
-    async def _walked(self, parameters: Json) -> list[Row]:
-        """What is among the newest texts: those of two eras at most, which are asked for in two ways."""
+    async def _walked(self, parameters: Json, calls: int, texts: int) -> list[Row]:
+        """What is among the newest texts, or among the very newest if that is enough, or too little to look further.
+
+        Where the table of calls is asked as well, the very newest say nothing about the others: they may be too new.
+        """
+        if not self._sql["calls"]:
+            rows = await self._walked_through(parameters, WALKED_FIRST)
+            if _are(calls, texts, rows) or len(_calls_in(rows)) * WALKED < calls * WALKED_FIRST:
+                return rows
+        return await self._walked_through(parameters, WALKED)
+
+    async def _walked_through(self, parameters: Json, walked: int) -> list[Row]:
+        """What is among so many texts: those of two eras at most, which are asked for in two ways."""
         era = max(0, parameters["before"] - 1) >> ERA_BITS
         query, terms = self._asked.of(era)
         query_before, terms_before = self._asked.of(max(0, era - 1))
         asked = {"query": query, "terms": terms, "query_before": query_before, "terms_before": terms_before}
         begin = era << ERA_BITS
-        places = {"era_begin": begin, "walked_to": begin - (1 << ERA_BITS)}
+        places = {"era_begin": begin, "walked_to": begin - (1 << ERA_BITS), "walked": walked}
         sql = self._filled(NEWEST, query=IN_THIS_ERA.format("query"), terms=IN_THIS_ERA.format("terms"))
         return await self._reader.rows(sql, {**parameters, **asked, **places})
 
@@ -253,13 +266,6 @@ class _Look:
             rows = rows + await self._reader.rows(sql, self._of_eras(parameters, some))
         return rows
 
-    async def _rounds_of_passing(self, parameters: Json) -> int:
-        """How often to look through calls that pass the filters, where they are found without many that don't."""
-        if self._group_id is None or not self._passes_rarely:
-            return int(self._passes_rarely)
-        row = await self._reader.row(MEMBERS, parameters)
-        return PASSINGS if row is not None and row["members"] < PASSING * PASSINGS else 0
-
     async def _of_passing(self, parameters: Json, calls: int) -> tuple[list[Row], int]:
         """Texts of so many of the newest calls that pass, and the position before which there may be others.
 
@@ -276,7 +282,7 @@ class _Look:
         left = min(before, (found[0]["stretch"] + 1) << STRETCH_BITS)
         return [row for row in rows if row["call_position"] >= left], left
 
-    def _of_eras(self, parameters: Json, eras: Sequence[int]) -> Json:
+    def _of_eras(self, parameters: Json, eras: range) -> Json:
         """With what is asked in each of some eras."""
         return {**parameters, **self._asked.parameters(eras)}
 
@@ -286,15 +292,23 @@ class _Look:
 
 def _are(calls: int, texts: int, rows: list[Row]) -> bool:
     """Whether rows hold so many calls, or so many texts."""
-    return len(rows) >= texts or len({row["call_id"] for row in rows}) >= calls
+    return len(rows) >= texts or len(_calls_in(rows)) >= calls
+
+
+def _calls_in(rows: list[Row]) -> set[int]:
+    """The calls, each by its position: those are told apart sooner than ids."""
+    return {row["call_position"] for row in rows}
 
 
 def _calls_of(rows: list[Row]) -> list[Ranked]:
     """A call may be found by both of its texts, which lie side by side."""
-    found: dict[UUID, Ranked] = {}
+    found: dict[int, Ranked] = {}
     for row in rows:
-        before = found.get(row["call_id"])
-        parts = (row["part"],) if before is None else tuple(sorted((*before.parts, row["part"]), key=PARTS.index))
-        rank = row["rank"] if before is None else max(before.rank, row["rank"])
-        found[row["call_id"]] = Ranked(row["call_id"], row["call_position"], parts, rank)
+        position, rank = row["call_position"], row["rank"]
+        parts: tuple[str, ...] = (row["part"],)
+        before = found.get(position)
+        if before is not None:
+            parts = tuple(sorted(before.parts + parts, key=PARTS.index))
+            rank = max(before.rank, rank)
+        found[position] = Ranked(row["call_id"], position, parts, rank)
     return list(found.values())

@@ -9,7 +9,7 @@ from projections.call_queries import MEMBER_ONE_BY_ONE, calls_at, conditions_of
 from projections.paging import last_counted
 from projections.reading import Json, Reader, Row
 from projections.search import ERA_BITS
-from projections.search_eras import PARTS, CallSearch
+from projections.search_eras import KNOWN, PARTS, CallSearch
 from projections.search_query import MOST_CHARACTERS
 from projections.search_substrings import folded
 
@@ -72,7 +72,9 @@ class SubstringLook:
 
     async def newest(self, before: int, calls: int, texts: int) -> list[Row]:
         """Texts of the newest calls requested before a position, at most so many, newest first."""
-        parameters = {**self._parameters, "before": before, "texts": texts}
+        row = await self._reader.row(KNOWN, {})
+        known = -1 if row is None else row["known"]
+        parameters = {**self._parameters, "before": min(before, known + 1), "texts": texts}
         rows = await self._reader.rows(NEWEST.format(**self._sql), parameters, planned="anew")
         if len({row["call_id"] for row in rows}) >= calls:
             return rows

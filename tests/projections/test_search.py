@@ -5,14 +5,16 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from application.ports import Payload
 from domain.errors import Rejected
 from domain.groups import GroupCreated, GroupMembersAdded, Member
-from projections.excerpts import excerpt_of
+from projections.excerpts import excerpt_of, found_places
 from projections.paging import Paging
 from projections.search_eras import CallSearch
-from projections.search_query import parsed
+from projections.search_query import Term, parsed
 from projections.words import places_of_words, words_of
 from tests.projections.log import COMPLETION, NOON, STREAM, answered, failed, requested, streamed
 
@@ -233,3 +235,11 @@ async def test_the_end_of_a_very_long_text_is_left_out_and_that_is_said(log, fol
     assert await found("beginning") == [1]
     assert await found("ending") == []
     assert sql("SELECT cut FROM study.searched_texts ORDER BY call_id") == [(True,), (True,)]
+
+
+SEARCHED = st.lists(st.sampled_from(["a", "ab", "abc", "b", "1", "a1"]), min_size=1, max_size=3).map(tuple)
+
+
+@given(st.text("aAbBc1 .-_", max_size=40), st.lists(st.builds(Term, SEARCHED, st.just(True), st.booleans())))
+def test_terms_are_found_in_plain_text_where_they_are_found_in_any_other(text, terms):
+    assert found_places(text, terms) == found_places(f"{text} é", terms)
