@@ -12,6 +12,7 @@ Bucket = Literal["minute", "hour", "day"]
 
 MOST_BUCKETS = 10_000
 LONGEST_BUCKET = timedelta(days=2)
+_DAY = timedelta(days=1)
 # What is looked at when nobody says since when: what fits well on a chart.
 USUAL: dict[str, timedelta] = {"minute": timedelta(hours=3), "hour": timedelta(days=7), "day": timedelta(days=90)}
 
@@ -70,11 +71,15 @@ def _starts(bucket: Bucket, zone: ZoneInfo, since: datetime) -> Iterator[datetim
             yield day.replace(tzinfo=zone).astimezone(UTC)
             day += timedelta(days=1)
     step = timedelta(minutes=1) if bucket == "minute" else timedelta(hours=1)
-    start = since.astimezone(UTC)
+    start = _floor(bucket, since.astimezone(UTC), zone)
     while True:
-        start = _floor(bucket, start, zone)
-        yield start
-        start += step
+        # In no zone were clocks changed and changed back within a day, so that they go on as they do.
+        if start.astimezone(zone).utcoffset() == (start + _DAY).astimezone(zone).utcoffset():
+            yield from (start + number * step for number in range(_DAY // step))
+            start += _DAY
+        else:
+            yield start
+            start = _floor(bucket, start + step, zone)
 
 
 def _floor(bucket: Bucket, at: datetime, zone: ZoneInfo) -> datetime:

@@ -83,7 +83,7 @@ OPEN_VIEW = View(
 
 ANALYTICS = ReadModel(
     name="analytics",
-    version=2,
+    version=3,
     reads=(
         CallRequested,
         CallAttemptFailed,

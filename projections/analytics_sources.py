@@ -66,7 +66,7 @@ def source_of(wanted: CallFilter, *, as_of: int | None, longest_span: int = SPAN
     if _needs_calls(wanted, as_of):
         given = [] if wanted.group_id is not None else [_given(as_of, wanted)]
         return _all_of(wanted, as_of, [" UNION ALL ".join([_calls(as_of, wanted), *given])])
-    periods, parameters = _periods(wanted, longest_span)
+    periods, parameters = _periods(wanted, [span for span in SPANS if span <= longest_span])
     pieces = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), periods)
     return Source(_united([*pieces.values(), *_beside(wanted)]), parameters)
 
@@ -78,7 +78,8 @@ def points_source(wanted: CallFilter, totals: str, *, longest_span: int, of_mode
     """
     if any((wanted.group_id, wanted.actor, wanted.modality, wanted.status)) or longest_span < SPANS_OF_POINTS[0]:
         return None
-    periods, parameters = _periods(wanted, longest_span)
+    # Half-hours only where they are the longest: at an edge, two quarter-hours are as good as one more SELECT.
+    periods, parameters = _periods(wanted, [*(span for span in SPANS if span < longest_span), longest_span])
     pieces = _pieces(wanted, ROLLUPS, COLUMNS, _edges(wanted), periods)
     model = "model" if of_models else NO_MODEL
     rest = [select for span, select in pieces.items() if span not in SPANS_OF_POINTS]
@@ -128,7 +129,7 @@ def failures_of(wanted: CallFilter, *, as_of: int | None) -> Source:
     alone = _failures(as_of, wanted)
     if wanted.status is not None or _needs_calls(wanted, as_of):
         return _all_of(wanted, as_of, [alone], but="status")
-    periods, parameters = _periods(wanted, SPANS[-1])
+    periods, parameters = _periods(wanted, SPANS)
     pieces = _pieces(wanted, FAILURES, FAILURE_COLUMNS, alone, periods)
     return Source(_united(list(pieces.values())), parameters)
 
@@ -176,14 +177,14 @@ def _pieces(
     }
 
 
-def _periods(wanted: CallFilter, longest_span: int) -> tuple[dict[int, str], dict[str, Any]]:
+def _periods(wanted: CallFilter, spans: Sequence[int]) -> tuple[dict[int, str], dict[str, Any]]:
     """By span, when what is taken of it lies, and the parameters of what is wanted and of that.
 
     One condition for a span, as a SELECT for each period would be planned as each.
     """
     periods: dict[int, list[str]] = {}
     parameters = _parameters(wanted, None)
-    for number, (span, since, until) in enumerate(cover(wanted.since, wanted.until, longest_span)):
+    for number, (span, since, until) in enumerate(cover(wanted.since, wanted.until, spans)):
         names = f"from_{number}", f"to_{number}"
         parameters |= dict(zip(names, (since, until), strict=True))
         periods.setdefault(span, []).append(_between(*names, since, until))

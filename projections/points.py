@@ -1,8 +1,8 @@
-"""What a series shows of each quarter-hour, hour and day, in one narrow row: of a provider, and of each of its models.
+"""What a series shows of each quarter-hour, half-hour, hour and day: of a provider, and of each of its models.
 
 Rollups have a row for each outcome, with histograms: a month of hours is many of those, and their percentiles are
 rarely asked for. A row here holds sums alone, as whole numbers one behind the other, so that a month of hours is read
-as one block of them.
+as one block of them. Half-hours are those of zones whose hours begin in the middle of others'.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any
 from projections.read_model import Table
 from projections.tallies import Kind, Tally
 
-SPANS = (15, 60, 1440)  # minutes
+SPANS = (15, 30, 60, 1440)  # minutes
 ALL = ""  # stands there for all models together
 DIGITS = 10  # of a cost, behind the point
 SUMS = (

@@ -14,9 +14,8 @@ from projections.reading import Row
 
 Counts = NDArray[np.int64]  # (n_points,)
 
-_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which it counts microseconds
+_POSTGRES_EPOCH = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())  # from which it counts microseconds
 _RECORDS = np.dtype([(name, ">i8") for name in ("at_us", *SUMS)])
-_WHOLE = 10**DIGITS
 
 
 class SeriesPoint(Struct, gc=False):
@@ -55,12 +54,12 @@ class Series(NamedTuple):
     sums: dict[str, Counts]
 
 
-def series_of(rows: Sequence[Row], starts: Sequence[datetime]) -> Series:
+def series_of(rows: Sequence[Row], starts: Counts) -> Series:
     """What there was in each bucket, added up.
 
     rows: one for each provider and model, with `records`: for each of any times, the time and SUMS, as Postgres sends
         them
-    starts: (n_buckets + 1,) when each bucket begins, at a whole second, and when the last one ends
+    starts: (n_buckets + 1,) when each bucket begins, in seconds since 1970, and when the last one ends
     """
     if not rows:
         return Series([], np.empty(0, np.int64), {})
@@ -71,8 +70,8 @@ def series_of(rows: Sequence[Row], starts: Sequence[datetime]) -> Series:
     def column(name: str) -> Counts:
         return np.concatenate([each[name] for each in records], dtype=np.int64)
 
-    seconds = np.array([start.timestamp() for start in starts]) - _POSTGRES_EPOCH.timestamp()
-    bucket = np.searchsorted(seconds.astype(np.int64) * 10**6, column("at_us"), side="right") - 1
+    begins = (starts - _POSTGRES_EPOCH) * 10**6
+    bucket = np.searchsorted(begins, column("at_us"), side="right") - 1
     place = bucket * len(rows) + np.repeat(np.arange(len(rows)), [len(each) for each in records])
     order = np.argsort(place, kind="stable")
     places, first = np.unique(place[order], return_index=True)
@@ -96,15 +95,15 @@ def points_of(series: Series, shown: Sequence[str], *, of_models: bool, given: b
     """
     if not series.keys:
         return []
-    buckets, numbers = (each.tolist() for each in np.divmod(series.places, len(series.keys)))
-    keys = [series.keys[number] for number in numbers]
+    buckets, numbers = np.divmod(series.places, len(series.keys))
+    providers, models = (np.array(each, object)[numbers].tolist() for each in zip(*series.keys, strict=True))
     named = series.sums
     success, joined, cached = (named[each] for each in ("success", "joined", "cached"))
-    nothing = [None] * len(keys)
+    nothing = [None] * len(numbers)
     columns: list[list[Any]] = [
-        [shown[bucket] for bucket in buckets],
-        [provider for provider, _ in keys],
-        [model for _, model in keys] if of_models else [UNSET] * len(keys),
+        np.array(shown, object)[buckets].tolist(),
+        providers,
+        models if of_models else [UNSET] * len(numbers),
         *(named[each].tolist() for each in ("calls", "success", "failed", "tokens_total")),
         _thousandths(1000 * named["tokens_total"], named["tokens_calls"]),
         _thousandths(named["latency_us"], named["latency_calls"]),
@@ -124,14 +123,41 @@ def _thousandths(parts: Counts, wholes: Counts) -> list[Any]:
 def _amounts(named: dict[str, Counts], name: str, calls: Counts) -> tuple[list[Any], list[int]]:
     """USD as text, None where there are calls and of none it is known; and of how many it is not."""
     unknown = named[f"{name}_unknown"]
-    carried, rests = np.divmod(named[f"{name}_rest"], _WHOLE)
-    wholes = named[f"{name}_whole"] + carried
-    # The digit before a rest keeps its noughts, and is taken off: that takes half as long as a format.
-    amounts = [
-        f"{whole}.{str(rest)[1:]}".rstrip("0") if rest > _WHOLE else str(whole)
-        for whole, rest in zip(wholes.tolist(), (rests + _WHOLE).tolist(), strict=True)
-    ]
+    carried, rests = np.divmod(named[f"{name}_rest"], 10**DIGITS)
+    amounts = decimals(named[f"{name}_whole"] + carried, rests)
     return _without(amounts, (unknown > 0) & (unknown >= calls)), unknown.tolist()
+
+
+def decimals(wholes: Counts, rests: Counts) -> list[str]:
+    """Whole numbers and what follows the point, in units of the last of DIGITS, as text without noughts at the end.
+
+    All are written at once, a digit at a time, in the way that numpy keeps text: it ends where there are only NULs.
+    """
+    if not (wholes.any() or rests.any()):  # where nobody joins a call, nothing is saved
+        return ["0"] * len(wholes)
+    longest = len(str(wholes.max()))
+    chars = np.zeros((len(wholes), longest + 1 + DIGITS), np.uint32)
+    more = np.zeros(len(wholes), np.bool_)
+    for place in range(longest + DIGITS, longest, -1):
+        rests, digit = _last_digit(rests)
+        more |= digit > 0
+        chars[:, place] = more * (digit + ord("0"))
+    chars[:, longest] = more * ord(".")
+    left = wholes
+    for place in range(longest - 1, -1, -1):
+        left, digit = _last_digit(left)
+        chars[:, place] = digit + ord("0")
+    texts: list[str] = chars.view(f"U{chars.shape[1]}").ravel().tolist()
+    if longest == 1:
+        return texts
+    noughts = longest - 1 - np.searchsorted(10 ** np.arange(1, longest), wholes, side="right")
+    return [text[before:] for text, before in zip(texts, noughts.tolist(), strict=True)]
+
+
+def _last_digit(numbers: Counts) -> tuple[Counts, Counts]:
+    """What stands before the last digit, and that digit."""
+    before = numbers // 10
+    return before, numbers - 10 * before
 
 
 def _without(values: list[Any], unknown: NDArray[np.bool_]) -> list[Any]:

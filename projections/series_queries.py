@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from msgspec import structs, to_builtins
 
 from domain.errors import Rejected
@@ -22,7 +23,7 @@ from projections.analytics_sources import (
 )
 from projections.call_queries import EVERY_CALL, CallFilter
 from projections.reading import Reader, Row
-from projections.series import SeriesPoint, filled, points_of, series_of
+from projections.series import Counts, SeriesPoint, filled, points_of, series_of
 from projections.spans import EARLIEST, span_within
 from projections.totals import NOTHING, POINT_TOTALS, TOTALS, flat
 
@@ -35,6 +36,7 @@ class _Chart(NamedTuple):
 
     wanted: CallFilter
     starts: list[datetime]  # (n_buckets + 1,) when each bucket begins, and when the last one ends
+    seconds: Counts  # (n_buckets + 1,) the same, since 1970
     shown: list[str]  # (n_buckets,) how that is told
     by: str
     fill: bool
@@ -93,11 +95,12 @@ class SeriesQueries:
             return answer
         starts = bucket_starts(length, zone, wanted.since, wanted.until)
         shown: list[str] = to_builtins([start.astimezone(zone) for start in starts[:-1]])
-        chart = _Chart(wanted, starts, shown, by, fill, as_of)
+        seconds = np.array([start.timestamp() for start in starts]).astype(np.int64)
+        chart = _Chart(wanted, starts, seconds, shown, by, fill, as_of)
         return {**answer, "items": await (self._details(chart) if detail else self._points(chart))}
 
     async def _points(self, chart: "_Chart") -> list[SeriesPoint]:
-        series = series_of(await self._records(chart), chart.starts)
+        series = series_of(await self._records(chart), chart.seconds)
         chart.check(len(series.places), len(series.keys))
         if chart.fill:
             series = filled(series, len(chart.shown))
@@ -107,7 +110,7 @@ class SeriesQueries:
 
     async def _records(self, chart: "_Chart") -> list[Row]:
         """What a series is made of: out of points, or of rollups and calls where points don't know it."""
-        wanted, starts, longest = chart.wanted, chart.starts, span_within(chart.starts)
+        wanted, starts, longest = chart.wanted, chart.starts, span_within(chart.seconds)
         if chart.as_of is None:
             known = points_source(wanted, POINT_TOTALS, longest_span=longest, of_models=chart.of_models)
             if known is not None:
@@ -124,7 +127,8 @@ class SeriesQueries:
     async def _details(self, chart: "_Chart") -> list[Row]:
         """The same with all that is known of each."""
         wanted, starts, shown, keys = chart.wanted, chart.starts, chart.shown, KEYS[chart.by]
-        source, named = source_of(wanted, as_of=chart.as_of, longest_span=span_within(starts)), ", ".join(keys)
+        source = source_of(wanted, as_of=chart.as_of, longest_span=span_within(chart.seconds))
+        named = ", ".join(keys)
         rows = await self._reader.rows(
             f"SELECT width_bucket(at, %(starts)s::timestamptz[]) - 1 AS at, {named}, {TOTALS} "  # noqa: S608
             f"FROM {source.sql} AS s GROUP BY 1, {named} ORDER BY 1, {named} LIMIT {MOST_POINTS + 1}",

@@ -1,12 +1,18 @@
 """Minutes, hours and days as a time zone counts them."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.errors import Rejected
 from domain.time_buckets import MOST_BUCKETS, Bucket, bucket_named, bucket_starts, zone_named
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def starts(bucket: Bucket, zone: str, since: str, until: str) -> list[str]:
@@ -70,6 +76,37 @@ def test_there_may_be_ten_thousand_and_no_more():
     assert len(found) == MOST_BUCKETS + 1
     with pytest.raises(Rejected, match="take longer buckets"):
         bucket_starts("minute", zone_named("UTC"), since, since + timedelta(minutes=MOST_BUCKETS + 1))
+
+
+@given(
+    st.sampled_from(sorted(available_timezones())),
+    st.datetimes(datetime(1900, 1, 1), datetime(2037, 1, 1)),  # noqa: DTZ001 - in UTC, below
+    st.integers(0, 2**31),
+    st.sampled_from(["hour", "minute"]),
+)
+def test_every_bucket_begins_where_the_clock_shows_it(name, about, chance, bucket):
+    zone, chances = ZoneInfo(name), random.Random(chance)
+    # Half of the times near a change of clocks, if there is one within two years.
+    days = [about.replace(tzinfo=UTC) + timedelta(days=day) for day in range(730)]
+    changes = [one for one, next_ in pairwise(days) if offset(one, zone) != offset(next_, zone)]
+    since = chances.choice(changes or days) + timedelta(seconds=chances.randrange(86400))
+    step = timedelta(**{f"{bucket}s": 1})
+    found = bucket_starts(bucket, zone, since, since + 50 * step)
+    expected = [begun(since, zone, step)]
+    while expected[-1] < since + 50 * step:
+        expected.append(begun(expected[-1] + step, zone, step))
+    assert found == [start for place, start in enumerate(expected) if start > max(expected[:place], default=NEVER)]
+
+
+def offset(at: datetime, zone: ZoneInfo) -> timedelta | None:
+    return at.astimezone(zone).utcoffset()
+
+
+def begun(at: datetime, zone: ZoneInfo, step: timedelta) -> datetime:
+    """Back to where the clock showed a whole hour, or minute."""
+    local = at.astimezone(zone)
+    minutes = local.minute if step == timedelta(hours=1) else 0
+    return at - timedelta(minutes=minutes, seconds=local.second, microseconds=local.microsecond)
 
 
 @pytest.mark.parametrize("name", ["Mars/Base", "", "../../etc/passwd", "europe\x00", "CEST" * 99])

@@ -92,7 +92,10 @@ def _series(known: Known) -> list[Arguments]:
     alike = CallFilter(provider="openai", model="gpt-4o-mini") if known.turn % 2 else CallFilter()
     points = [
         {"wanted": alike, "bucket": bucket, "timezone": zone, "by": by}
-        for bucket, zone, by in (("hour", "UTC", "model"), ("day", "Asia/Kathmandu", "provider"))
+        for bucket, zone, by in (
+            *(("hour", "UTC", "model"), ("hour", "Asia/Kolkata", "model")),
+            ("day", "Asia/Kathmandu", "provider"),
+        )
     ]
     details = [
         {**each, "bucket": "minute", "timezone": "Asia/Kathmandu", "by": "model", "detail": True}

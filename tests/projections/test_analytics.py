@@ -209,6 +209,28 @@ async def test_the_hours_of_the_day_on_which_clocks_go_back_are_25(log, follower
     assert kolkata["items"][0]["at"] == "2026-10-25T04:00:00+05:30"
 
 
+@pytest.mark.parametrize(
+    ("zone", "first"),
+    [
+        ("Asia/Kolkata", "2026-04-03T20:07:30"),
+        ("Asia/Kathmandu", "2026-04-03T20:07:30"),
+        ("Australia/Lord_Howe", "2026-04-03T20:07:30"),  # clocks go back by half an hour on the 4th at 15:00
+        ("America/St_Johns", "2026-10-31T20:07:30"),  # and by an hour on the next day at 4:30
+    ],
+)
+@pytest.mark.parametrize("bucket", ["hour", "day"])
+async def test_the_points_of_any_zone_are_those_of_the_calls(log, follower, queries, zone, first, bucket):
+    since = datetime.fromisoformat(first).replace(tzinfo=UTC)
+    for number in range(150):
+        at = since + timedelta(minutes=17 * number, seconds=number)
+        ask_at(log, number + 1, at, answered(), model=f"m{number % 3}")
+    follower.catch_up()
+    wanted = CallFilter(since=since + timedelta(minutes=40), until=since + timedelta(hours=40, seconds=11))
+    for by in ("provider", "model"):
+        found = await both(queries, "timeseries", wanted, log.written, timezone=zone, bucket=bucket, by=by)
+        assert sum(each["calls"] for each in found["items"]) == 139
+
+
 async def test_a_series_ends_with_the_newest_call_that_no_wrong_clock_put_into_the_future(log, follower, queries):
     ask_at(log, 1, NOON, answered())
     ask_at(log, 2, NOON + timedelta(days=4000), answered())
