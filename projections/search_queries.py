@@ -132,14 +132,22 @@ class SearchQueries:
     async def _by_rank(self, look: "_Look | SubstringLook", as_of: int | None, page: Paging) -> Page[Row]:
         first: tuple[int, float, int] = (LATEST, float("inf"), LATEST)
         before, rank, position = first if page.cursor is None else key_of(page.cursor, tuple[int, float, int], as_of)
-        found = _calls_of(await look.newest(before, RANKED, RANKED))[:RANKED]
-        if found:
-            before = min(before, found[0].position + 1)  # calls that come meanwhile are in no later page
-        ordered = sorted(found, key=lambda each: (-each.rank, -each.position))
-        behind = [each for each in ordered if (-each.rank, -each.position) > (-rank, -position)][: page.rows]
-        items = behind[: page.limit]
-        cursor = cursor_at((before, items[-1].rank, items[-1].position), as_of) if len(behind) > page.limit else None
-        return Page(await self._shown(items, look.places, as_of), cursor)
+        rows = await look.newest(before, RANKED, RANKED)
+        best: dict[int, float] = {}
+        for row in rows:
+            best[row["call_position"]] = max(row["rank"], best.get(row["call_position"], 0.0))
+        newest = list(best)[:RANKED]
+        if newest:
+            before = min(before, newest[0] + 1)  # calls that come meanwhile are in no later page
+        ordered = sorted((-best[each], -each) for each in newest)
+        behind = [each for each in ordered if each > (-rank, -position)][: page.rows]
+        items = {-each: -its_rank for its_rank, each in behind[: page.limit]}
+        calls = {each.position: each for each in _calls_of([row for row in rows if row["call_position"] in items])}
+        cursor = None
+        if len(behind) > page.limit:
+            last, its_rank = list(items.items())[-1]
+            cursor = cursor_at((before, its_rank, last), as_of)
+        return Page(await self._shown([calls[each] for each in items], look.places, as_of), cursor)
 
     async def _shown(self, found: list[Ranked], places_in: Places, as_of: int | None) -> list[Row]:
         if not found:
