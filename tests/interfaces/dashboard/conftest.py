@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.conftest import fresh_database
@@ -21,6 +22,12 @@ from tests.support.misbehaving_server import MisbehavingServer, Received
 
 OWN = "the-operators-own-token"
 TEXTS = Path(__file__).parents[3] / "interfaces" / "cli" / "quickstart_texts.csv"
+GRAVE = ("serious", "critical")
+# A page's themes, with axe's rules for each: nothing but colours is different in the second.
+THEMES: tuple[tuple[Literal["light", "dark"], dict[str, list[str]]], ...] = (
+    ("light", {}),
+    ("dark", {"runOnly": ["color-contrast", "link-in-text-block"]}),
+)
 WAIT_MS = 60_000  # for a machine that does other work as well; nothing waits so long where all is well
 
 
@@ -114,7 +121,7 @@ def chromium() -> str:
     """Where the browser is; what it shows is not looked at where there is none."""
     found = chromium_here()
     if found is None:
-        pytest.skip("there is no chromium here to look at the dashboard with: apt-get install chromium")
+        pytest.skip("there is no chromium here to look at the dashboard with: apt-get install chromium-headless-shell")
     return found
 
 
@@ -206,3 +213,18 @@ def opened(page: Page, view: str, **parameters: object) -> Page:
     alive = page.locator("#study-live").count() > 0
     expect(page.locator("html[data-live=yes]" if alive else "html[data-theme]")).to_be_attached()
     return page
+
+
+def hindrances(page: Page) -> list[tuple[object, ...]]:
+    """What is gravely in the way of whoever can not see well, in light and in dark."""
+    found: list[tuple[object, ...]] = []
+    for theme, rules in THEMES:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        expect(page.locator("html")).to_have_attribute("data-theme", theme)
+        violations = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
+        found += [
+            (theme, page.url, each["id"], [node["html"][:200] for node in each["nodes"]])
+            for each in violations
+            if each["impact"] in GRAVE
+        ]
+    return found
