@@ -3,10 +3,8 @@
 import hashlib
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ import pytest
 import study_query_llm as sq
 from tests.conftest import Database
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer, Received
-from tests.support.server_process import ROOT, server_process
+from tests.support.server_process import server_process
+from tests.support.warm_process import WarmCommand
 
 K, ROUNDS, SAMPLE = 4, 3, 5
 TEXTS = [f"text {number} of {'poison' if number % 9 == 0 else 'bread'}" for number in range(40)]
@@ -120,7 +119,6 @@ def test_a_process_killed_between_rounds_and_within_one_repeats_none_and_ends_wi
     lines.write_text("\n".join(TEXTS))
     words = ("--provider", "openai", "--model", "e", "--method", "k-llmmeans", "--k-min", str(K), "--k-max", str(K))
     words += ("--summarise", "openai/m", "--param", f"rounds={ROUNDS}", "--param", f"sample={SAMPLE}", "--json")
-    study = [sys.executable, "-m", "interfaces.cli.main"]
 
     def chats() -> int:
         return log.read_text().count("/chat/completions") if log.exists() else 0
@@ -128,34 +126,36 @@ def test_a_process_killed_between_rounds_and_within_one_repeats_none_and_ends_wi
     with server_process(log) as address:
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
             "DATABASE_URL": database.application_uri,
             "STUDY_HOME": str(tmp_path),
             "OPENAI_BASE_URL": address,
             "STUDY_CHAT_ATTEMPTS": "1",
         }
-        run = [*study, "sweep", "run", "mine", *words]
-        subprocess.run(
-            [*study, "dataset", "import", str(lines), "--name", "mine"],
-            env=environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+
+        def study(*words: str) -> closing[WarmCommand]:
+            return closing(WarmCommand(*words, folder=tmp_path, environment=environment))
+
+        def done(*words: str) -> str:
+            with study(*words) as command:
+                code, out, error = command.ended()
+            assert code == 0, error
+            return out
+
+        run = ("sweep", "run", "mine", *words)
+        done("dataset", "import", str(lines), "--name", "mine")
         for kill in (1, 2):
-            with subprocess.Popen(run, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL) as sweeping:
+            with study(*run) as sweeping:
                 while chats() < K * kill + kill:  # in the round after the one that was finished
-                    assert sweeping.poll() is None
+                    assert sweeping.exit_code is None
                     time.sleep(0.002)
-                sweeping.send_signal(signal.SIGKILL)
         survived = stored(database.owner_uri).get("sweep.round_finished.v1", 0)
-        done = subprocess.run(run, env=environment, cwd=tmp_path, capture_output=True, check=True)
+        first = json.loads(done(*run))
         asked, rounds, answered = chats(), rounds_in(database.owner_uri), answers_in(database.owner_uri)
-        again = subprocess.run([*run, "--force"], env=environment, cwd=tmp_path, capture_output=True, check=True)
+        second = json.loads(done(*run, "--force"))
     assert survived >= 1
     assert stored(database.owner_uri)["sweep.round_finished.v1"] == 2 * ROUNDS
     # A call under way when its process was killed is nobody's answer: at most one round of them for each kill.
     assert K * ROUNDS <= asked <= K * (ROUNDS + 2)
-    first, second = json.loads(done.stdout), json.loads(again.stdout)
     assert first["sweep_id"] != second["sweep_id"]
     alike = ("k", "round", "labels_sha256", "centroids_sha256", "objective", "iterations")
     assert [[each[name] for name in alike] for each in first["rounds"]] == [

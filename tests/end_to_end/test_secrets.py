@@ -3,10 +3,9 @@
 import base64
 import json
 import os
-import subprocess
-import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,8 +22,8 @@ from tests.conftest import Database
 from tests.interfaces.serving.test_serving import process
 from tests.support.cut_line import CutLine
 from tests.support.misbehaving_server import Behaviour, MisbehavingServer, Received
+from tests.support.warm_process import WarmCommand
 
-ROOT = Path(__file__).parents[2]
 PLANTED = {
     "AZURE_OPENAI_API_KEY": "planted-azure-7f3e9a51c0d2",
     "OPENAI_API_KEY": "planted-openai-4b8d16e0a973",
@@ -78,7 +77,6 @@ def settings(provider: MisbehavingServer, database: Database, tmp_path: Path) ->
     return {
         **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
         **PLANTED,
-        "PYTHONPATH": str(ROOT),
         "DATABASE_URL": with_password(database.application_uri),
         "STUDY_HOME": str(tmp_path / "home"),
         "STUDY_CHAT_ATTEMPTS": "1",
@@ -125,17 +123,10 @@ def assert_store_is_clean(database: Database) -> None:
 
 
 def run_study(settings: dict[str, str], folder: Path, *words: str, **others: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "interfaces.cli.main", *words],
-        cwd=folder,
-        env={**settings, **others},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert_clean(f"study {' '.join(words)}", done.stdout + done.stderr)
-    return done.returncode, done.stdout + done.stderr
+    with closing(WarmCommand(*words, folder=folder, environment={**settings, **others})) as command:
+        code, out, error = command.ended()
+    assert_clean(f"study {' '.join(words)}", out + error)
+    return code, out + error
 
 
 def test_no_command_shows_or_stores_a_secret(settings: dict[str, str], database: Database, tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ import study_query_llm as sq
 from infrastructure.event_store.mapper import FactMapper
 from tests.conftest import Database
 from tests.support.dask_cluster import dask_cluster
+from tests.support.warm_process import WarmCommand
 
-ROOT = Path(__file__).parents[2]
 SCALE = float(os.environ.get("STUDY_TEST_SCALE", "1"))
 KILLS = round(4 * SCALE)
 STEPS = 24
@@ -38,22 +37,14 @@ def rows() -> np.ndarray[Any, np.dtype[np.float32]]:
 def environment(database: Database, home: Path) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
-        "PYTHONPATH": str(ROOT),
         "DATABASE_URL": database.application_uri,
         "STUDY_HOME": str(home),
         "STUDY_IN_DOUBT_AFTER_S": "0.2",
     }
 
 
-def command(database: Database, folder: Path, *words: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "interfaces.cli.main", *words],
-        cwd=folder,
-        env=environment(database, folder / "home"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def command(database: Database, folder: Path, *words: str) -> WarmCommand:
+    return WarmCommand(*words, folder=folder, environment=environment(database, folder / "home"))
 
 
 def steps_of(database: Database) -> Counter[tuple[str, int]]:
@@ -84,17 +75,14 @@ def test_killed_at_any_moment_a_sweep_goes_on_by_command_or_by_id_and_ends_in_th
     done_at = sorted(chance.choices(range(1, STEPS // 2), k=KILLS))
     words, killed = again, 0
     for steps in done_at:
-        running = command(database, tmp_path, *words)
-        deadline = time.monotonic() + 120
-        while sum(steps_of(database).values()) < steps and running.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.05))
-        running.send_signal(signal.SIGKILL)
-        killed += running.wait() == -signal.SIGKILL
-        for pipe in (running.stdout, running.stderr):
-            assert pipe is not None
-            pipe.close()
+        with closing(command(database, tmp_path, *words)) as running:
+            deadline = time.monotonic() + 120
+            while sum(steps_of(database).values()) < steps and running.exit_code is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.05))
+            running.kill()
+            killed += running.exit_code == -signal.SIGKILL
         sweep_id = next(iter(steps_of(database)))[0]
         words = again if chance.random() < 0.5 else ("sweep", "resume", sweep_id, "--json")
     assert killed == len(done_at)
@@ -124,38 +112,32 @@ def test_a_sweep_is_cancelled_from_another_process_and_a_dead_one_is_not_running
     np.save(tmp_path / "rows.npy", rows())
     long = ("sweep", "run", "--vectors", "rows.npy", "--k-max", "300", "--restarts", "4", "--pca-dim", "0", "--json")
     with sq.open(database_url=database.application_uri, home=tmp_path / "home") as study:
-        running = command(database, tmp_path, *long)
-        try:
+        with closing(command(database, tmp_path, *long)) as running:
             deadline = time.monotonic() + 60
             while not (found := steps_of(database)):
-                assert time.monotonic() < deadline, running.poll()
+                assert time.monotonic() < deadline, running.exit_code
                 time.sleep(0.05)
             sweep_id = next(iter(found))[0]
             with pytest.raises(sq.Conflict, match="is under way in process"):
                 study.resume_sweep(sweep_id)
             began = time.monotonic()
             assert study.cancel_sweep(sweep_id)["status"] == "cancelled"
-            out, error = running.communicate(timeout=60)
-        finally:
-            running.kill()
-            running.wait()
-        assert running.returncode == 2, error
+            code, out, error = running.ended(60)
+        assert code == 2, error
         assert "was cancelled by" in json.loads(out)["detail"]
         assert time.monotonic() - began < 10
         assert study.find_sweep(sweep_id).status == "cancelled"
-        resumed = command(database, tmp_path, "sweep", "resume", sweep_id, "--json")
         before = sum(steps_of(database).values())
-        deadline = time.monotonic() + 60
-        while sum(steps_of(database).values()) <= before:
-            assert time.monotonic() < deadline, resumed.poll()
-            time.sleep(0.05)
-        resumed.kill()
-        resumed.communicate()
+        with closing(command(database, tmp_path, "sweep", "resume", sweep_id, "--json")) as resumed:
+            deadline = time.monotonic() + 60
+            while sum(steps_of(database).values()) <= before:
+                assert time.monotonic() < deadline, resumed.exit_code
+                time.sleep(0.05)
     time.sleep(0.3)
     statuses = []
     for _ in range(2):  # the two looks at who is dead
-        with command(database, tmp_path, "sweep", "show", sweep_id, "--json") as shown:
-            statuses.append(json.loads(shown.communicate()[0])["status"])
+        with closing(command(database, tmp_path, "sweep", "show", sweep_id, "--json")) as shown:
+            statuses.append(json.loads(shown.ended()[1])["status"])
         time.sleep(0.3)
     assert statuses[-1] == "interrupted"
     assert max(steps_of(database).values()) == 1

@@ -2,12 +2,18 @@
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["interfaces.composition", "infrastructure.providers.openai_sdk", "pytest", "hypothesis"])
+FORKS.set_forkserver_preload(
+    ["interfaces.composition", "interfaces.cli.main", "infrastructure.providers.openai_sdk", "pytest", "hypothesis"]
+)
+PRINTED = ("stdout", "stderr")
 
 
 class WarmProcess:
@@ -48,6 +54,32 @@ class WarmProcess:
         self.kill()
         self._process.close()
         self.line.close()
+
+
+class WarmCommand(WarmProcess):
+    """The command `study` with some words, in a folder."""
+
+    def __init__(self, *words: str, folder: Path, environment: dict[str, str]) -> None:
+        self._printed = Path(mkdtemp(dir=folder))
+        super().__init__(_study, words, folder, self._printed, environment=environment)
+
+    def ended(self, within: float = 120) -> tuple[int, str, str]:
+        """Its exit code and what it printed on stdout and on stderr, once it has ended."""
+        code = self.wait(within)
+        if code is None:
+            raise TimeoutError(f"It has not ended within {within} s")
+        out, error = ((self._printed / name).read_text() for name in PRINTED)
+        return code, out, error
+
+
+def _study(_line: Connection, words: tuple[str, ...], folder: Path, printed: Path) -> None:
+    from interfaces.cli.main import main
+
+    os.chdir(folder)
+    for descriptor, name in enumerate(PRINTED, start=1):
+        os.dup2(os.open(printed / name, os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.argv[1:] = words
+    main()
 
 
 def _work(work: Callable[..., None], environment: dict[str, str], line: Connection, *arguments: object) -> None:
