@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,8 @@ from tests.interfaces.http.conftest import serving
 from tests.support.cut_line import CutLine
 from tests.support.misbehaving_server import MisbehavingServer, Received
 from tests.support.scripted_provider import ScriptedProvider, vector_of
+from tests.support.warm_process import WarmCommand
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60.0
 
 
@@ -204,11 +202,9 @@ def cutting(line: CutLine) -> Callable[[Received, int], str]:
     return rule
 
 
-def run_study(environment: dict[str, str], *words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "interfaces.cli.main", *words, "--json"]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def run_study(environment: dict[str, str], folder: Path, *words: str) -> tuple[int, str, str]:
+    with closing(WarmCommand(*words, "--json", folder=folder, environment=environment)) as command:
+        return command.ended(PATIENCE_SECONDS)
 
 
 def test_a_command_answers_without_its_store_and_the_doctor_says_what_waits(
@@ -217,13 +213,13 @@ def test_a_command_answers_without_its_store_and_the_doctor_says_what_waits(
     environment = {"PATH": "", "STUDY_HOME": str(tmp_path), "DATABASE_URL": line.uri}
     with MisbehavingServer() as provider:
         provider.behave_by(cutting(line))
-        asking = run_study({**environment, "OPENAI_BASE_URL": provider.url}, "ask", "Hello?", "--provider", "openai")
-        out, err = asking.communicate(timeout=PATIENCE_SECONDS)
+        asking = {**environment, "OPENAI_BASE_URL": provider.url}
+        code, out, err = run_study(asking, tmp_path, "ask", "Hello?", "--provider", "openai")
     answer = json.loads(out)
-    assert (asking.returncode, answer["status"], answer["position"]) == (0, "success", None), err
+    assert (code, answer["status"], answer["position"]) == (0, "success", None), err
 
     def doctor(*words: str, **settings: str) -> dict[str, Any]:
-        out, _ = run_study({**environment, **settings}, "doctor", *words).communicate(timeout=PATIENCE_SECONDS)
+        _, out, _ = run_study({**environment, **settings}, tmp_path, "doctor", *words)
         return {each["check"]: each for each in json.loads(out)["items"]}
 
     assert "1 calls wait since" in doctor()["journal"]["detail"]
