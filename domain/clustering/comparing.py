@@ -15,6 +15,7 @@ import numpy as np
 from domain.clustering.compilation import part_of_kernels
 from domain.clustering.lanes import NEVER, Lanes, bound_gaps, error_per_length, find_three_lowest, fixed_error, room
 from domain.clustering.products import LANES, lay, multiply
+from domain.clustering.registers import fetch
 from domain.clustering.row_sums import Index, dot, squared_distance
 from domain.clustering.vectors import Doubles, Labels, Vectors
 
@@ -23,6 +24,9 @@ STORED = np.float32(1.0 - 2.0**-22)
 # What a row costs, in comparisons with one centroid: beside them in a whole block, if it is picked, if it is compared
 # with its rival alone. They only decide which way is taken, never what it finds.
 APART, PICKED, PAIR = 6, 12, 14
+
+# How many pairs ahead a row is asked for, so that it is there when its turn comes.
+SOON = 12
 
 ALWAYS = np.float32(-np.inf)
 
@@ -34,6 +38,7 @@ class Data(NamedTuple):
     near: Vectors
     blocks: Vectors
     lengths: Vectors
+    is_far: bool  # whether there are more rows than caches hold, so that those to compare are asked for ahead
 
 
 class Centres(NamedTuple):
@@ -163,7 +168,7 @@ def _compare_all(
     n_changed = 0
     whole = n_active == n_samples
     # Taken out of their tuples here, or each turn of the loop counts the references to them.
-    rows, near, blocks, row_lengths = data
+    rows, near, blocks, row_lengths, _ = data
     centroids, faced, halves = centres
     members, lengths, products = lanes.members, lanes.lengths, lanes.products
     for start in range(0, n_active, LANES):
@@ -174,6 +179,9 @@ def _compare_all(
             multiply(faced, blocks[start // LANES], count, products)
         else:
             lay(near, members, count, laid)
+            if data.is_far:
+                for ahead in range(start + LANES, min(start + 2 * LANES, n_active)):
+                    fetch(near, np.uint32(active[ahead]))
             multiply(faced, laid, count, products)
         find_three_lowest(halves, lanes)
         for lane in range(count):
@@ -223,6 +231,8 @@ def _compare_pairs(
         count = min(LANES, n_pairs - start)
         for lane in range(count):
             row = np.uint32(pairs[start + lane])
+            if data.is_far:
+                fetch(data.near, np.uint32(pairs[min(start + lane + SOON, n_pairs - 1)]))
             label, rival = np.uint32(known.labels[row]), np.uint32(known.rivals[row])
             own = centres.halves[label] - dot(data.near, row, centres.faced, label)
             other = centres.halves[rival] - dot(data.near, row, centres.faced, rival)

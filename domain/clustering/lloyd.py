@@ -16,6 +16,8 @@ Sizes = NDArray[np.int64]
 SHORTEST_MEAN_DIRECTION = 1e-7
 # Rows that are compared together, of which a core's own cache holds so many numbers; in fewer, bookkeeping would count.
 NUMBERS_TOGETHER, FEWEST_TOGETHER = 2**16, 512
+# So many numbers are in some cache or other.
+NUMBERS_NEAR = 2**20
 
 
 @part_of_kernels
@@ -206,7 +208,11 @@ def lloyd(
         for first in range(0, n_samples, together):
             stop = min(first + together, n_samples)
             some = Data(
-                rows[first:stop], near[first:stop], blocks[first // LANES : -(-stop // LANES)], lengths[first:stop]
+                rows[first:stop],
+                near[first:stop],
+                blocks[first // LANES : -(-stop // LANES)],
+                lengths[first:stop],
+                near.size > NUMBERS_NEAR,
             )
             for run in running[:n_running]:
                 centres = Centres(centroids[run], faced[run], halves[run])

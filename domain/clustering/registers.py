@@ -11,6 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 NUMBER, INDEX = ir.FloatType(), ir.IntType(32)
+LINE = 16  # numbers that a cache fetches at once
 
 
 def product_of(n_clusters: int, n_lanes: int) -> Any:
@@ -84,6 +85,28 @@ def square_of(side: int) -> Any:
         return types.void(rows, members, types.intp, types.intp, block), generate
 
     return lay
+
+
+def _fetch(_: Any, rows: Any, row: Any) -> Any:  # noqa: ARG001 - types
+    """Ask for a row that is soon needed, so that it comes from memory while others are worked on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (table,) = _tables(context, builder, signature, arguments, (0,))
+        byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
+        asked = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], asked)
+        start = table.at(arguments[1], arguments[1].type(0))
+        to_read, all_caches, data = whole(0), whole(3), whole(1)
+        lines = builder.udiv(builder.add(table.width, table.width.type(LINE - 1)), table.width.type(LINE))
+        with cgutils.for_range(builder, lines) as line:
+            place = builder.gep(start, [builder.mul(line.index, line.index.type(LINE))])
+            builder.call(prefetch, [builder.bitcast(place, byte), to_read, all_caches, data])
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp), generate
+
+
+fetch: Any = intrinsic(_fetch)
 
 
 class _Table:
