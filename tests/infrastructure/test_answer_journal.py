@@ -5,9 +5,8 @@ import errno
 import os
 import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,7 +14,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from application.ports import Append, NewEvent, Payload
+from application.ports import Append, NewEvent
 from application.replay_journal import Replayed, ReplayJournal
 from domain.calls import CallAnswered, CallFoundInDoubt, CallRequested
 from domain.errors import Unavailable
@@ -24,25 +23,19 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.journal_frames import HEADER, Frames
 from infrastructure.journal_state import waiting_files
 from tests.conftest import Database
+from tests.support.dying_journal import BODY, answer, keep_and_replay
 from tests.support.facts import ENVELOPE, EXAMPLES
 from tests.support.given_when_then import START, ListStore
+from tests.support.warm_process import WarmProcess
 
-ROOT = Path(__file__).parents[2]
 REQUESTED = next(fact for fact in EXAMPLES if isinstance(fact, CallRequested))
-ANSWERED = next(fact for fact in EXAMPLES if isinstance(fact, CallAnswered))
 CALLS = [UUID(int=number) for number in range(1, 5)]
 LONE = UUID(int=99)
 DEAD, ALIVE = "00000000000000d1", "00000000000000a1"
-BODY = bytes(range(256)) + b"\x00\xff\xf5SQ1"
 
 
 def requested(call_id: UUID) -> NewEvent:
     return NewEvent(stream_id=call_id, version=1, fact=REQUESTED, envelope=ENVELOPE)
-
-
-def answer(call_id: UUID, body: bytes = BODY) -> tuple[NewEvent, ...]:
-    response = Payload(part="response", body=body, vectors=body[:8], media_type="application/json", is_json=True)
-    return (NewEvent(stream_id=call_id, version=2, fact=ANSWERED, envelope=ENVELOPE, payloads=(response,)),)
 
 
 def waiting(folder: Path, *calls: UUID) -> Path:
@@ -263,13 +256,13 @@ async def test_killed_at_any_step_of_keeping_replaying_and_forgetting_every_answ
             await store.append(Append(events=(requested(call),)))
         await store.append(Append(events=(replace(answer(calls[1])[0], fact=doubt, payloads=()),)))
         waiting(tmp_path, calls[0])
-        words = [database.application_uri, str(tmp_path), str(step), *map(str, calls[1:])]
-        command = [sys.executable, "-m", "tests.support.dying_journal", *words]
-        dying = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
-        out, _ = await dying.communicate()
-        code = dying.returncode or 0
+        dying = WarmProcess(
+            keep_and_replay, database.application_uri, tmp_path, step, calls[1:], environment=dict(os.environ)
+        )
+        told = set(iter(partial(dying.hear, within=60), None))
+        code = dying.wait(60)
         assert code in (0, -signal.SIGKILL)
-        told = {UUID(line.split()[1]) for line in out.decode().splitlines() if line.startswith("kept ")}
+        dying.close()
         await ReplayJournal(store, AnswerJournal(tmp_path, process=ALIVE))()
         for call in calls:
             names = [event.fact.stored_name for event in await store.read_stream(call)]

@@ -1,25 +1,30 @@
-"""Keeps answers in a journal and replays them, and is killed before its nth step: a system call, or an append.
-
-    python -m tests.support.dying_journal DATABASE_URL FOLDER STEP CALL_ID...
-
-Prints "kept" and the id of each call whose answer it was told is durable.
-"""
+"""Keeps answers in a journal and replays them, and is killed before its nth step: a system call, or an append."""
 
 import asyncio
 import fcntl
 import os
 import signal
-import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from application.ports import Append
+from application.ports import Append, NewEvent, Payload
 from application.replay_journal import ReplayJournal
+from domain.calls import CallAnswered
 from infrastructure.answer_journal import AnswerJournal
 from infrastructure.event_store.store import PostgresEventStore
-from tests.infrastructure.test_answer_journal import answer
+from tests.support.facts import ENVELOPE, EXAMPLES
+
+ANSWERED = next(fact for fact in EXAMPLES if isinstance(fact, CallAnswered))
+BODY = bytes(range(256)) + b"\x00\xff\xf5SQ1"
+
+
+def answer(call_id: UUID, body: bytes = BODY) -> tuple[NewEvent, ...]:
+    """The answer of a call, as a journal keeps it."""
+    response = Payload(part="response", body=body, vectors=body[:8], media_type="application/json", is_json=True)
+    return (NewEvent(stream_id=call_id, version=2, fact=ANSWERED, envelope=ENVELOPE, payloads=(response,)),)
 
 
 class Countdown:
@@ -47,7 +52,12 @@ class Countdown:
         setattr(module, name, stepping)
 
 
-async def main(uri: str, folder: Path, steps: int, calls: list[UUID]) -> None:
+def keep_and_replay(line: Connection, uri: str, folder: Path, steps: int, calls: list[UUID]) -> None:
+    """Say the id of each call whose answer it was told is durable."""
+    asyncio.run(_work(line, uri, folder, steps, calls))
+
+
+async def _work(line: Connection, uri: str, folder: Path, steps: int, calls: list[UUID]) -> None:
     step = Countdown(steps)
     for module, name in ((os, "pwrite"), (os, "fsync"), (os, "ftruncate"), (os, "unlink"), (fcntl, "flock")):
         step.before(module, name)
@@ -64,11 +74,7 @@ async def main(uri: str, folder: Path, steps: int, calls: list[UUID]) -> None:
     journal = AnswerJournal(folder, process=f"{os.getpid():016x}")
     for call in calls:
         await journal.keep(answer(call))
-        print("kept", call, flush=True)
+        line.send(call)
     await ReplayJournal(store, journal)()
     journal.close()
     store.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), [UUID(word) for word in sys.argv[4:]]))

@@ -67,9 +67,16 @@ class Watch:
         )
 
     async def alive_within(self, seconds: float) -> bool:
+        return await self._within(seconds, alive=True)
+
+    async def gone_within(self, seconds: float) -> bool:
+        """The server ends a session a moment after its client has."""
+        return await self._within(seconds, alive=False)
+
+    async def _within(self, seconds: float, *, alive: bool) -> bool:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if await asyncio.to_thread(self.is_alive):
+            if await asyncio.to_thread(self.is_alive) == alive:
                 return True
             await asyncio.sleep(0.05)
         return False
@@ -104,7 +111,7 @@ async def test_a_keeper_that_lost_its_lock_has_it_again_within_seconds_under_the
             assert await watch.alive_within(5)
         assert keeper.number == number
         keeper.close()
-        assert not watch.is_alive()
+        assert await watch.gone_within(5)
 
 
 async def test_a_keeper_has_its_lock_again_within_seconds_of_a_restart_of_postgres(tmp_path: Path) -> None:
