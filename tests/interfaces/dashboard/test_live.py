@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
-import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
@@ -16,6 +15,7 @@ from application.check_tokens import Caller
 from interfaces.as_of import NOW
 from interfaces.dashboard.live import LiveParts
 from interfaces.dashboard.page import Page
+from tests.support.served import served
 
 # Panel's, of what Tornado will do without.
 pytestmark = pytest.mark.filterwarnings("ignore:.*arguments? to HTTPServerRequest:DeprecationWarning")
@@ -35,18 +35,12 @@ async def live() -> AsyncIterator[tuple[LiveParts, int]]:
     """Parts that are forgotten soon after they were left, and the port at which their sockets are."""
     parts = LiveParts(unused_ms=300, look_for_unused_ms=100)
 
-    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await parts({**scope, "key_of_page": object()}, receive, send)
 
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(served, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-    async with parts.running():
-        serving = asyncio.create_task(server.serve([listening]))
-        while not server.started:
-            await asyncio.sleep(0.01)
+    async with parts.running(), served(app, listening):
         yield parts, listening.getsockname()[1]
-        server.should_exit = True
-        await serving
 
 
 async def placed(parts: LiveParts, page: Page) -> str:

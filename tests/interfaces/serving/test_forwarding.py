@@ -1,21 +1,19 @@
 """One worker hands a page's requests and its socket to the worker that has the dashboard."""
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from interfaces.serving.dispatch import Dispatcher, plain_answer
 from interfaces.serving.forwarding import Forwarding
+from tests.support.served import served
 
 
 async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,17 +34,6 @@ async def echoing(scope: Scope, receive: Receive, send: Send) -> None:
     while (message := await receive())["type"] == "websocket.receive":
         said = {name: message[name] for name in ("text", "bytes") if message.get(name) is not None}
         await send({"type": "websocket.send", **said})
-
-
-@asynccontextmanager
-async def served(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-    serving = asyncio.create_task(server.serve([listening]))
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield
-    server.should_exit = True
-    await serving
 
 
 @pytest.fixture
