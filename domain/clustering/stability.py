@@ -142,7 +142,7 @@ def v_measure(labels: ArrayLike, classes: ArrayLike, beta: float = 1.0) -> float
 
 
 def agreement(labels: ArrayLike, classes: ArrayLike) -> Agreement:
-    """Find at once all that is told of labels and known classes: where they meet is counted once.
+    """Find at once what labels and known classes have in common; see the functions of the same names.
 
     labels: (n_samples,) from 0, −1 for noise; classes: (n_samples,) of any sortable type
     Noise counts as wrong for the accuracy, and is one more cluster for the others. Raises Rejected as each of them.
